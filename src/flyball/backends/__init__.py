@@ -1,0 +1,1 @@
+"""What a URL chooses: each folder is a port, its adapters, and nothing of machine learning."""

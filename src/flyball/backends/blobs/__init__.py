@@ -1,0 +1,1 @@
+"""Immutable objects by digest: local files or S3."""

@@ -1,0 +1,1 @@
+"""Append-only column tables: Delta on local files or S3."""

@@ -1,0 +1,1 @@
+"""Durable workflows: start, step, cancel, take over."""

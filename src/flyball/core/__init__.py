@@ -1,0 +1,1 @@
+"""The vocabulary everything shares: values, refs, ids, digests, errors, clock; no I/O, nothing heavy."""

@@ -1,0 +1,1 @@
+"""Tables with a meaning: contracts, snapshots, profiles, prediction log, outcomes."""

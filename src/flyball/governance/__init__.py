@@ -1,0 +1,1 @@
+"""Who may and who did: actors, roles, approvals, policies, the hash-chained audit trail."""

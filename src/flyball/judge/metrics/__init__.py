@@ -1,0 +1,1 @@
+"""Field-standard metrics by task, with confidence intervals."""

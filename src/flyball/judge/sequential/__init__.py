@@ -1,0 +1,1 @@
+"""Anytime-valid inference: confidence sequences, e-processes, sequential tests."""

@@ -1,0 +1,1 @@
+"""How a model is doing: windows, watch, signals, diagnosis, incidents."""

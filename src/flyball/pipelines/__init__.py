@@ -1,0 +1,1 @@
+"""How a version comes to be: project file, steps, run, cache, evaluation."""

@@ -1,0 +1,1 @@
+"""Models, versions, aliases, evidence, routes, and bundles: a model as verified files."""

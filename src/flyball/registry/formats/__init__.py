@@ -1,0 +1,1 @@
+"""One file per package format; the only place where machine-learning libraries load a model."""

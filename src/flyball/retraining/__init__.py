@@ -1,0 +1,1 @@
+"""How a candidate comes to be after drift: triggers, policies, actions, budgets."""

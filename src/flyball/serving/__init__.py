@@ -1,0 +1,1 @@
+"""How a version answers: protocols, router, predictors, isolation, server. Needs no database."""

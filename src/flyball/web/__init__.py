@@ -1,0 +1,1 @@
+"""HTTP and console of the control plane: each handler decodes, calls the app, encodes."""
