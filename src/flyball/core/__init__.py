@@ -1,1 +1,1 @@
-"""The vocabulary everything shares: values, refs, ids, digests, errors, clock; no I/O, nothing heavy."""
+"""The vocabulary every other package shares: values, ids, digests, errors, settings, clock. No I/O beyond reading."""

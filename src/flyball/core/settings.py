@@ -1,0 +1,78 @@
+"""Where state lives: the home and the URLs, from flags, environment and defaults, in this order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from flyball.core.errors import BadInput
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The home and what its URLs choose. `home` is absolute; the URLs never contain a secret when printed."""
+
+    home: Path
+    database_url: str
+    objects_url: str
+    executor_url: str = "local"
+
+    @property
+    def spool_folder(self) -> Path:
+        """Segments of the prediction log that are not shipped yet."""
+        return self.home / "spool"
+
+    @property
+    def cache_folder(self) -> Path:
+        """Bundles verified by digest, and the last route tables of the model server."""
+        return self.home / "cache"
+
+    @property
+    def runs_folder(self) -> Path:
+        """Working folders and logs of runs."""
+        return self.home / "runs"
+
+    @property
+    def log_folder(self) -> Path:
+        """What the long-running processes print."""
+        return self.home / "logs"
+
+
+def find_home(start: Path, environment: Mapping[str, str]) -> Path:
+    """The home that belongs to a folder: FLYBALL_HOME, the nearest `.flyball/` upwards, the Git root, else here."""
+    if given := environment.get("FLYBALL_HOME"):
+        return Path(given).expanduser().resolve()
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if (folder / ".flyball").is_dir():
+            return folder / ".flyball"
+    for folder in (start, *start.parents):
+        if (folder / ".git").exists():
+            return folder / ".flyball"
+    for folder in (start, *start.parents):
+        if (folder / "flyball.toml").is_file():
+            return folder / ".flyball"
+    return start / ".flyball"
+
+
+def read_settings(start: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings that hold in a folder. Raises BadInput for a URL of an unknown kind."""
+    environment = os.environ if environment is None else environment
+    home = find_home(start or Path.cwd(), environment)
+    database_url = environment.get("FLYBALL_DATABASE") or f"sqlite:///{home / 'flyball.db'}"
+    objects_url = environment.get("FLYBALL_OBJECTS") or f"file://{home / 'objects'}"
+    executor_url = environment.get("FLYBALL_EXECUTOR") or "local"
+    _check_scheme("FLYBALL_DATABASE", database_url, ("sqlite:///", "postgresql://", "postgresql+psycopg://"))
+    _check_scheme("FLYBALL_OBJECTS", objects_url, ("file:///", "s3://", "gs://", "az://"))
+    _check_scheme("FLYBALL_EXECUTOR", executor_url, ("local", "ray://"))
+    return Settings(home=home, database_url=database_url, objects_url=objects_url, executor_url=executor_url)
+
+
+def _check_scheme(name: str, url: str, schemes: tuple[str, ...]) -> None:
+    if not url.startswith(schemes):
+        kind = url.split("://", 1)[0][:40]
+        raise BadInput(
+            f"{name} starts with {kind!r}; it must start with one of {', '.join(schemes)}", setting=name
+        )
