@@ -155,7 +155,7 @@ class RolloutSection(Section):
     """
 
     strategy: Literal["canary", "shadow", "blue-green", "immediate"] = "canary"
-    steps: list[float] = [0.05, 0.25, 1.0]
+    steps: list[float] = msgspec.field(default_factory=lambda: [0.05, 0.25, 1.0])
     min_requests: int = 200
     bake: str = "10m"
     max_duration: str = "14d"
