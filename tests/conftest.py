@@ -1,0 +1,62 @@
+"""What all tests share: a clean environment, reproducible properties, and Chromium or a loud word about its absence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+BROWSER_REQUIRED = os.environ.get("FLYBALL_REQUIRE_BROWSER") == "1"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NO_CHROMIUM = "Chromium is not installed (Debian: apt-get install chromium)"
+
+settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", settings.get_profile("same"), derandomize=False, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+# A developer's own home, server or token must never be what a test works on.
+for _name in [name for name in os.environ if name.startswith("FLYBALL_")]:
+    if _name != "FLYBALL_REQUIRE_BROWSER":
+        del os.environ[_name]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("browser") is None or CHROMIUM is not None:
+        return
+    if BROWSER_REQUIRED:
+        pytest.fail(f"{NO_CHROMIUM}, and FLYBALL_REQUIRE_BROWSER=1 requires the browser tests", pytrace=False)
+    pytest.skip(NO_CHROMIUM)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if NO_CHROMIUM in str(report.longrepr)]
+    if skipped:
+        terminalreporter.write_sep("!", f"{len(skipped)} BROWSER TESTS NOT RUN", red=True, bold=True)
+        terminalreporter.write_line(f"{NO_CHROMIUM}. FLYBALL_REQUIRE_BROWSER=1 turns the skip into a failure.")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """The system's Chromium, driven by playwright, one per worker. Mark what uses it with `browser`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """An empty page with cookies of its own; fails the test on any uncaught error of a script."""
+    context = browser.new_context()
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield page
+    context.close()
+    assert not problems, f"errors in the page's scripts: {problems}"
