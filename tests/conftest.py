@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment, reproducible properties, and Chromium or a loud word about its absence."""
+"""What all tests share: a clean environment, reproducible properties, and Chromium or a loud word without it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ BROWSER_REQUIRED = os.environ.get("FLYBALL_REQUIRE_BROWSER") == "1"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NO_CHROMIUM = "Chromium is not installed (Debian: apt-get install chromium)"
 
-settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("explore", settings.get_profile("same"), derandomize=False, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
@@ -33,10 +35,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if NO_CHROMIUM in str(report.longrepr)]
+    skipped = [
+        report for report in terminalreporter.stats.get("skipped", []) if NO_CHROMIUM in str(report.longrepr)
+    ]
     if skipped:
         terminalreporter.write_sep("!", f"{len(skipped)} BROWSER TESTS NOT RUN", red=True, bold=True)
-        terminalreporter.write_line(f"{NO_CHROMIUM}. FLYBALL_REQUIRE_BROWSER=1 turns the skip into a failure.")
+        terminalreporter.write_line(
+            f"{NO_CHROMIUM}. FLYBALL_REQUIRE_BROWSER=1 turns the skip into a failure."
+        )
 
 
 @pytest.fixture(scope="session")
