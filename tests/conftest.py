@@ -1,4 +1,4 @@
-"""What all tests share: a clean environment, reproducible properties, and Chromium or a loud word without it."""
+"""What all tests share: a clean environment, repeatable properties, and Chromium or a loud word."""
 
 from __future__ import annotations
 

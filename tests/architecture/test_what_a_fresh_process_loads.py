@@ -1,4 +1,4 @@
-"""Imports are paid for at each start of a command and in each worker's memory: ask a fresh process what it loaded."""
+"""Imports are paid for at each start of a command and in each worker: ask a fresh process what it loaded."""
 
 from __future__ import annotations
 
@@ -13,18 +13,13 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
-HEAVY_FOR_A_COMMAND = set(
-    """
-    dbos deltalake jinja2 lightgbm litestar numpy obstore onnxruntime pandas polars rich scipy sklearn skops
-    sqlalchemy uvicorn xgboost
-    """.split()
+LEARNERS = {"lightgbm", "scipy", "sklearn", "skl2onnx", "skops", "xgboost"}
+FRAMES = {"deltalake", "pandas", "polars"}
+CONTROL_PLANE = {"alembic", "dbos", "jinja2", "litestar", "psycopg", "sqlalchemy"}
+HEAVY_FOR_A_COMMAND = (
+    LEARNERS | FRAMES | CONTROL_PLANE | {"numpy", "obstore", "onnxruntime", "rich", "uvicorn"}
 )
-HEAVY_FOR_A_SERVER = set(
-    """
-    alembic dbos deltalake jinja2 lightgbm litestar pandas polars psycopg scipy sklearn skl2onnx skops sqlalchemy
-    xgboost
-    """.split()
-)
+HEAVY_FOR_A_SERVER = LEARNERS | FRAMES | CONTROL_PLANE
 BASE = ("click", "httpx2", "msgspec")
 
 BLOCK = """
