@@ -1,4 +1,4 @@
-"""Every error Flyball raises on purpose: a stable code, the facts, and a message that says what to do next."""
+"""Every error that Flyball raises on purpose: a stable code, the facts, what happened and what to do."""
 
 from __future__ import annotations
 
@@ -99,3 +99,161 @@ class NoChampion(Conflict):
         super().__init__(
             f"{model} has no champion yet; `flyball deploy {model}` puts a version into service", model=model
         )
+
+
+# --- backends: databases, objects, tables, workflows, child processes ---
+
+
+class UnsupportedUrl(BadInput):
+    """No backend opens a URL of this kind."""
+
+    code = "unsupported_url"
+
+
+class NetworkFileSystem(BadInput):
+    """SQLite on a network file system, where its locks do not hold."""
+
+    code = "network_file_system"
+
+    def __init__(self, path: str, kind: str) -> None:
+        super().__init__(
+            f"{path} lies on a network file system ({kind}), where SQLite loses writes; put the home on a "
+            "local disk, or set FLYBALL_DATABASE to a postgresql:// URL",
+            path=path,
+            kind=kind,
+        )
+
+
+class DatabaseBusy(Unavailable):
+    """The database was locked by others for too long."""
+
+    code = "database_busy"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer."""
+
+    code = "database_unavailable"
+
+
+class DatabaseCorrupt(Corrupt):
+    """The database file is damaged."""
+
+    code = "database_corrupt"
+
+
+class StorageFull(Unavailable):
+    """No room is left: disk full, quota reached, or file-size limit (HTTP 507)."""
+
+    code = "storage_full"
+
+
+class BackupUnsupported(Conflict):
+    """This kind of database is backed up by its own tools."""
+
+    code = "backup_unsupported"
+
+
+class NestedWrite(FlyballError):
+    """A write transaction was opened inside another one of the same thread: a mistake in the program."""
+
+    code = "nested_write"
+
+
+class NewerData(Conflict):
+    """The data were written by a newer Flyball."""
+
+    code = "newer_data"
+
+
+class LeaseLost(Conflict):
+    """Another process has become the holder of this lease."""
+
+    code = "lease_lost"
+
+
+class BadKey(BadInput):
+    """A text that is no key of an object."""
+
+    code = "bad_key"
+
+
+class ObjectNotFound(NotFound):
+    """No object has this key or digest."""
+
+    code = "object_not_found"
+
+
+class ObjectExists(Conflict):
+    """An object that may be created only once is there already."""
+
+    code = "object_exists"
+
+
+class CorruptObject(Corrupt):
+    """An object's bytes do not have the digest they are named by."""
+
+    code = "corrupt_object"
+
+
+class BlobsUnavailable(Unavailable):
+    """The object store does not answer."""
+
+    code = "blobs_unavailable"
+
+
+class TableNotFound(NotFound):
+    """There is no table at this URL."""
+
+    code = "table_not_found"
+
+
+class TableUnavailable(Unavailable):
+    """A table could not be read or written."""
+
+    code = "table_unavailable"
+
+
+class WorkflowNotFound(NotFound):
+    """No workflow has this id."""
+
+    code = "workflow_not_found"
+
+
+class WorkflowTimeout(Unavailable):
+    """A workflow had not finished when the time to wait was over; it goes on."""
+
+    code = "workflow_timeout"
+
+
+class WorkflowCancelled(Conflict):
+    """A workflow was cancelled."""
+
+    code = "workflow_cancelled"
+
+
+class ExecutorFailed(Unavailable):
+    """A child process could not be started."""
+
+    code = "executor_failed"
+
+
+# --- governance ---
+
+
+class OwnApproval(Refused):
+    """An author may not approve their own work."""
+
+    code = "own_approval"
+
+
+class NotAPerson(Refused):
+    """Only a person may approve."""
+
+    code = "not_a_person"
+
+
+class UnknownRole(BadInput):
+    """No role of that name."""
+
+    code = "unknown_role"

@@ -29,7 +29,15 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who did something: a person, an automation (policy, rollout) or a service account."""
+    """Who did something: a person, an automation (policy, rollout) or a service account.
+
+    `id` stays the same when the name changes; without one it is `kind:name`.
+    """
 
     name: str
     kind: Literal["person", "automation", "service"] = "person"
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            msgspec.structs.force_setattr(self, "id", f"{self.kind}:{self.name}")

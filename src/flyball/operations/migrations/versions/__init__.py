@@ -1,0 +1,1 @@
+"""The migrations, oldest first; each one is frozen once released."""
