@@ -50,10 +50,13 @@ demo: setup  ## the loop on real data, in under three minutes; KEEP=1 leaves the
 	@PATH="$(CURDIR)/$(BIN):$$PATH" KEEP="$(KEEP)" $(BIN)/python examples/bike_sharing/demo.py $(ARGS)
 
 lint: setup  ## formatting, rules, types, import directions
-	@$(BIN)/ruff format --check
-	@$(BIN)/ruff check
-	@$(BIN)/mypy
-	@PYTHONPATH=src $(BIN)/lint-imports
+	@failed=""; \
+	$(BIN)/ruff format --check --quiet --output-format concise || failed+=" formatting (make format mends it),"; \
+	$(BIN)/ruff check --quiet --output-format concise || failed+=" rules,"; \
+	$(BIN)/mypy --no-error-summary || failed+=" types,"; \
+	imports=$$(PYTHONPATH=src $(BIN)/lint-imports --no-logo 2>&1) || { echo "$$imports"; failed+=" imports"; }; \
+	[ -z "$$failed" ] || { echo "lint: failed:$${failed%,}" >&2; exit 1; }; \
+	echo "lint: formatting, rules, types and import directions are in order" >&2
 
 format: setup  ## format, and mend what ruff can mend
 	@$(BIN)/ruff format
