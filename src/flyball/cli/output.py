@@ -1,0 +1,88 @@
+"""What commands share: tables for people, one JSON document for programs, exit codes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from flyball.core import errors
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+
+EXIT_CODES: tuple[tuple[type[errors.FlyballError], int], ...] = (
+    (errors.NotEnoughEvidence, 4),
+    (errors.Refused, 1),
+    (errors.BadInput, 2),
+    (errors.NotFound, 2),
+    (errors.Conflict, 2),
+    (errors.Unavailable, 3),
+    (errors.Corrupt, 3),
+)
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code that belongs to an error: 1 no, 2 wrong use or bad input, 3 broke, 4 not enough evidence."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 3)
+
+
+def show(value: Any, as_json: bool, render: Callable[[Any], None]) -> None:
+    """Print a result: as JSON when asked, else by `render`."""
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    else:
+        render(value)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows under headings, columns as wide as their content (plain text: cheap, greppable)."""
+    lines = [[_cell(value) for value in row] for row in rows]
+    widths = [max([len(heading), *(len(line[i]) for line in lines)]) for i, heading in enumerate(headings)]
+    click.secho("  ".join(h.ljust(w) for h, w in zip(headings, widths, strict=True)).rstrip(), bold=True)
+    for line in lines:
+        click.echo("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip())
+    if not lines:
+        click.echo("(none)")
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Print names and values, one pair a line; empty values are left out."""
+    shown = [(name, _cell(value)) for name, value in pairs if value not in (None, "", [], {})]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        click.echo(f"{name.ljust(width)}  {value}")
+
+
+def moment(value: datetime | None) -> str:
+    """A moment to the second, in UTC."""
+    return "" if value is None else value.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    # A control character in stored text must not reach the terminal.
+    return "".join(char if char.isprintable() else "?" for char in str(value))
+
+
+def progress(line: str) -> None:
+    """A line of progress, on standard error, so that standard output stays the result."""
+    click.echo(line, err=True)
+
+
+def actor_name() -> str:
+    """The name under which this person's changes are recorded."""
+    import getpass
+
+    return os.environ.get("FLYBALL_ACTOR") or getpass.getuser()

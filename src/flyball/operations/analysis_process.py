@@ -1,0 +1,119 @@
+"""The controller's side of the analysis process: starts it when needed, asks it, and survives its death."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flyball.core.errors import FlyballError, Unavailable
+
+START_SECONDS = 60.0
+
+
+class AnalysisFailed(FlyballError):
+    """The analysis process answered with an error of ours; its code and message are kept."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class AnalysisProcess:
+    """One child `python -m flyball.operations.analyst`, asked by one thread at a time."""
+
+    def __init__(self, folder: Path, log: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._log = log
+        self._environment = dict(environment)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def ask(self, request: dict[str, Any], timeout_seconds: float = 600.0) -> Any:
+        """The answer to one request. A child that died idle is started again once.
+
+        Raises AnalysisFailed with the child's error, Unavailable when it dies or takes too long.
+        """
+        line = msgspec.json.encode(request) + b"\n"
+        with self._lock:
+            for attempt in (0, 1):
+                child = self._running()
+                try:
+                    answer = _exchange(child, line, timeout_seconds)
+                    break
+                except (BrokenPipeError, EOFError) as error:
+                    self._end()
+                    if attempt:
+                        raise Unavailable(
+                            "the analysis process died at its work; logs/analysis.log says why"
+                        ) from error
+                except TimeoutError as error:
+                    self._end()
+                    raise Unavailable(
+                        f"the analysis took longer than {timeout_seconds:g} s and was ended"
+                    ) from error
+        if not answer.get("ok"):
+            raise AnalysisFailed(answer.get("code", "internal"), answer.get("message", "the analysis failed"))
+        return answer["value"]
+
+    def close(self) -> None:
+        """End the child, if it runs."""
+        with self._lock:
+            self._end()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._child.poll() is not None:
+            self._child = self._start()
+        return self._child
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - a fixed argument list, no shell
+                [sys.executable, "-m", "flyball.operations.analyst"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=self._folder,
+                env=self._environment,
+                bufsize=0,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - prctl only, safe after fork
+            )
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._child = None
+
+
+def _exchange(child: subprocess.Popen[bytes], line: bytes, timeout_seconds: float) -> dict[str, Any]:
+    assert child.stdin is not None and child.stdout is not None  # noqa: S101 - both are pipes, see _start
+    child.stdin.write(line)
+    deadline = time.monotonic() + timeout_seconds
+    data = b""
+    while not data.endswith(b"\n"):
+        ready, _, _ = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise TimeoutError
+        piece = os.read(child.stdout.fileno(), 1 << 20)
+        if not piece:
+            raise EOFError
+        data += piece
+    answer = msgspec.json.decode(data)
+    if not isinstance(answer, dict):
+        raise EOFError
+    return answer
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -1,0 +1,76 @@
+"""The analysis process: folds the log, analyses windows, looks at rollouts, finds single predictions.
+
+It holds the table libraries (polars, deltalake, scipy) so that the control plane need not; the controller starts it
+when there is work and it ends by itself when there is none. One JSON line in, one JSON line out, in order.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from flyball.core.clock import parse_moment
+from flyball.core.errors import FlyballError
+from flyball.core.settings import read_settings
+from flyball.operations.opening import Backends, open_backends
+from flyball.operations.turn import take_turn
+
+IDLE_SECONDS = 20.0
+
+
+def main() -> None:
+    """Answer commands from standard input until it closes or nothing was asked for 20 seconds."""
+    # Standard output carries answers only: whatever a library prints goes to the log.
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    backends = open_backends(read_settings())
+    buffer = b""
+    try:
+        while True:
+            ready, _, _ = select.select([0], [], [], IDLE_SECONDS)
+            piece = os.read(0, 65536) if ready else b""
+            if not piece:
+                return
+            buffer += piece
+            while b"\n" in buffer:
+                line, buffer = buffer.split(b"\n", 1)
+                answers.write(msgspec.json.encode(_answer(backends, line)) + b"\n")
+    finally:
+        backends.close()
+
+
+def _answer(backends: Backends, line: bytes) -> dict[str, Any]:
+    try:
+        request = msgspec.json.decode(line)
+        return {"ok": True, "value": _do(backends, request)}
+    except FlyballError as error:
+        return {"ok": False, "code": error.code, "message": error.message}
+    except Exception as error:
+        # The edge of this process: told to the controller, which logs and counts it.
+        import traceback
+
+        traceback.print_exc()
+        return {"ok": False, "code": "internal", "message": f"{type(error).__name__}: {error}"}
+
+
+def _do(backends: Backends, request: dict[str, Any]) -> Any:
+    if request["command"] == "turn":
+        return take_turn(backends, _moment(request.get("wall")) or backends.clock.now())
+    if request["command"] == "prediction":
+        from flyball.operations.tracing import trace_prediction
+
+        return msgspec.to_builtins(trace_prediction(backends, request["id"]))
+    raise ValueError(f"unknown command {request['command']!r}")
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else parse_moment(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

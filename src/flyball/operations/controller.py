@@ -1,0 +1,207 @@
+"""The controller: one per home, turns the loop (layout.md, 'Drift to promotion') and takes up abandoned work.
+
+It holds the lease, runs the workflow engine and asks the analysis process for what needs tables. Each pass is
+idempotent, so a controller killed at any moment is replaced by simply starting another.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from flyball.core.clock import isoformat, parse_moment
+from flyball.core.errors import FlyballError
+from flyball.operations.analysis_process import AnalysisProcess
+from flyball.operations.opening import Backends
+
+PASS_SECONDS = 0.1
+REAP_SECONDS = 2.0
+ROLLING_SECONDS = 1.0
+LEASE_SECONDS = 2.0
+FRESH = timedelta(seconds=10)
+
+_log = logging.getLogger(__name__)
+
+
+class Controller:
+    """Runs in a thread of the control plane's process. `workshop` and `engine` are open and launched."""
+
+    def __init__(self, backends: Backends, engine: Any, lease: Any) -> None:
+        self._backends = backends
+        self._engine = engine
+        self._lease = lease
+        folder = backends.settings.log_folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.analysis = AnalysisProcess(backends.settings.home, folder / "analysis.log", os.environ)
+        self._stop = threading.Event()
+        self._standings: dict[str, dict[str, Any]] = {}
+        self._next_turn = 0.0
+        self._next_reap = 0.0
+        self._next_renewal = 0.0
+        self.failures: Counter[str] = Counter()
+
+    def run(self) -> None:
+        """Turn the loop until `stop`; stands by while another controller holds the lease."""
+        while not self._stop.is_set():
+            if not self._hold_lease():
+                self._stop.wait(1.0)
+                continue
+            busy = self._guarded("pass", self._pass)
+            self._stop.wait(0.005 if busy else PASS_SECONDS)
+        self.analysis.close()
+        self._lease.release()
+
+    def stop(self) -> None:
+        """End after the present pass."""
+        self._stop.set()
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this controller holds the lease now."""
+        return bool(self._lease.is_held)
+
+    def progress(self, model: str) -> dict[str, Any]:
+        """How far the loop has come with a model: for clients that replay history, and for people who wait."""
+        from flyball.data.log_counts import get_counts
+        from flyball.data.model_time import find_clock
+        from flyball.registry.routes import current
+
+        with self._backends.database.read() as conn:
+            counts = get_counts(conn, model)
+            clock = find_clock(conn, model)
+            deployment = current(conn, model)
+            busy = self._is_busy(conn, model)
+        standing = self._standings.get(model, {})
+        revision = deployment.revision if deployment else 0
+        adopted = self._adopted(model)
+        return {
+            "model": model,
+            "model_time": isoformat(clock.now(self._backends.clock.now())) if clock else None,
+            "predictions": counts.predictions,
+            "outcomes": counts.outcomes,
+            "pending_outcomes": counts.pending,
+            "decided_through": standing.get("decided_through"),
+            "next_decision_at": standing.get("next_decision_at"),
+            "busy": busy or (adopted is not None and adopted < revision),
+            "revision": revision,
+            "adopted": adopted,
+        }
+
+    def _hold_lease(self) -> bool:
+        now = time.monotonic()
+        if self._lease.is_held and now < self._next_renewal:
+            return True
+        held = self._lease.renew() if self._lease.is_held else self._lease.try_acquire()
+        self._next_renewal = now + LEASE_SECONDS
+        return bool(held)
+
+    def _pass(self) -> bool:
+        """One pass; True when something happened, so that the next follows at once."""
+        happened = False
+        now = time.monotonic()
+        if now >= self._next_reap:
+            self._next_reap = now + REAP_SECONDS
+            self._reap()
+        if self._turn_is_due():
+            happened |= self._turn()
+        happened |= self._consume()
+        return happened
+
+    def _reap(self) -> None:
+        from flyball.backends.db.heartbeats import dead_executors
+
+        with self._backends.database.read() as conn:
+            dead = dead_executors(conn, self._backends.clock.now())
+        if dead:
+            for workflow_id in self._engine.take_over(dead):
+                _log.info("took over %s of a process that died", workflow_id)
+
+    def _turn_is_due(self) -> bool:
+        return time.monotonic() >= self._next_turn or bool(self._backends.blobs.list("segments", limit=1))
+
+    def _turn(self) -> bool:
+        wall = self._backends.clock.now()
+        report = self.analysis.ask({"command": "turn", "wall": isoformat(wall)})
+        self._standings = report["models"]
+        self._next_turn = time.monotonic() + self._pause(wall)
+        return bool(report["signals"] or report["transitions"])
+
+    def _pause(self, wall: datetime) -> float:
+        """Seconds until a turn is due although no new segment arrives: time alone also makes things due."""
+        pause = 60.0
+        for standing in self._standings.values():
+            if standing["rolling"]:
+                pause = min(pause, ROLLING_SECONDS)
+            if standing["next_decision_at"] and standing["decided_through"]:
+                # decided_through runs with the wall clock, so the difference is wall time too.
+                left = parse_moment(standing["next_decision_at"]) - parse_moment(standing["decided_through"])
+                pause = min(pause, max(0.2, left.total_seconds()))
+        return pause
+
+    def _consume(self) -> bool:
+        from flyball.delivery import candidates
+        from flyball.registry.routes import publish_wanted
+        from flyball.retraining import start, triggers
+
+        database, clock = self._backends.database, self._backends.clock
+        count = triggers.consume(database, clock)
+        count += len(start.start_wanted(database, self._engine, clock))
+        count += candidates.consume(database, clock)
+        published = publish_wanted(database, self._backends.blobs, clock.now())
+        if count or published:
+            # A rollout just begun changes what is due next: ask at once.
+            self._next_turn = 0.0
+        return bool(count or published)
+
+    def _is_busy(self, conn: Any, model: str) -> bool:
+        from flyball.delivery import candidates
+        from flyball.retraining import due, triggers
+
+        return (
+            due.busy(conn, model)
+            or triggers.has_pending(conn)
+            or candidates.has_pending(conn)
+            or self._next_turn == 0.0
+        )
+
+    def _adopted(self, model: str) -> int | None:
+        """The oldest revision that a live worker of the model server still answers with; None without a worker."""
+        revisions = []
+        for status in worker_states(self._backends):
+            if model in status.get("revisions", {}):
+                revisions.append(int(status["revisions"][model]))
+        return min(revisions, default=None)
+
+    def _guarded(self, what: str, work: Any) -> bool:
+        try:
+            return bool(work())
+        except FlyballError as error:
+            self.failures[what] += 1
+            _log.error("%s failed: %s (%s)", what, error.message, error.code)
+        except Exception:
+            # The loop's edge: a pass that fails is logged, counted, and tried again; serving does not depend on it.
+            self.failures[what] += 1
+            _log.exception("%s failed", what)
+        self._stop.wait(min(5.0, 0.2 * self.failures[what]))
+        return False
+
+
+def worker_states(backends: Backends) -> list[dict[str, Any]]:
+    """The statuses that live model server workers published within the last 10 seconds."""
+    states = []
+    wall = backends.clock.now()
+    for key in backends.blobs.list("serving"):
+        data = backends.blobs.find(key)
+        if data is None:
+            continue
+        status = msgspec.json.decode(data)
+        if wall - parse_moment(status["at"]) < FRESH:
+            states.append(status)
+    return states

@@ -1,0 +1,44 @@
+"""Opens what the settings' URLs choose, with the schema at this release's revision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flyball.backends.blobs.store import BlobStore, open_blobs
+from flyball.backends.db.database import Database, open_database
+from flyball.backends.db.migrate import migrate
+from flyball.core.clock import Clock, SystemClock
+from flyball.core.settings import Settings
+from flyball.operations.migrations.location import SCRIPTS
+
+
+@dataclass(frozen=True)
+class Backends:
+    """The stores of one home, open. `tables_url` is where the Delta tables of the log are."""
+
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    tables_url: str
+    clock: Clock
+
+    def close(self) -> None:
+        """Close the database; the other stores hold nothing open."""
+        self.database.close()
+
+
+def open_backends(settings: Settings, clock: Clock | None = None) -> Backends:
+    """The stores of a home, made and migrated where needed (a backup goes to `<home>/backups` first).
+
+    Raises NewerData when a later release wrote the database, DatabaseUnavailable, UnsupportedUrl.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = open_database(settings.database_url)
+    try:
+        migrate(database, SCRIPTS, settings.home / "backups")
+    except BaseException:
+        database.close()
+        raise
+    blobs = open_blobs(settings.objects_url)
+    tables_url = settings.objects_url.rstrip("/") + "/tables"
+    return Backends(settings, database, blobs, tables_url, clock or SystemClock())
