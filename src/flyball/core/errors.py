@@ -208,6 +208,18 @@ class TableNotFound(NotFound):
     code = "table_not_found"
 
 
+class AlreadyCommitted(Conflict):
+    """The rows of this transaction are in the table already."""
+
+    code = "already_committed"
+
+
+class TableMismatch(Conflict):
+    """Rows have other columns or types than the table they were to be added to."""
+
+    code = "table_mismatch"
+
+
 class TableUnavailable(Unavailable):
     """A table could not be read or written."""
 
@@ -257,3 +269,155 @@ class UnknownRole(BadInput):
     """No role of that name."""
 
     code = "unknown_role"
+
+
+# --- pipelines: project file, runs ---
+
+
+class ProjectError(BadInput):
+    """The project file can't be used; `problems` lists every fault with file, line, key, expected and nearest key."""
+
+    code = "bad_project"
+
+    def __init__(self, message: str, problems: list[dict[str, Any]]) -> None:
+        super().__init__(message, problems=problems)
+        self.problems = problems
+
+
+class FilesExist(Conflict):
+    """A file that would be written is there already."""
+
+    code = "files_exist"
+
+
+class RunNotFound(NotFound):
+    """No such run."""
+
+    code = "run_not_found"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"there is no run {run_id!r}; `flyball runs` lists them", run_id=run_id)
+
+
+class UserCodeFailed(BadInput):
+    """The user's training entry or a step can't be loaded, raised, or returned what can't be used."""
+
+    code = "user_code_failed"
+
+
+class RunTimedOut(BadInput):
+    """A part of a run took longer than the project file allows, and was ended."""
+
+    code = "run_timed_out"
+
+
+class RunOutOfMemory(BadInput):
+    """A part of a run needed more memory than it was given, and was ended."""
+
+    code = "run_out_of_memory"
+
+
+class StepCrashed(Unavailable):
+    """A child process of a run ended without a result."""
+
+    code = "step_crashed"
+
+
+# --- the loop: monitoring, delivery, retraining ---
+
+
+class SignalNotFound(NotFound):
+    """No signal has this id."""
+
+    code = "signal_not_found"
+
+    def __init__(self, signal_id: str) -> None:
+        super().__init__(f"there is no signal {signal_id}; `flyball signals` lists them", signal_id=signal_id)
+
+
+class IncidentNotFound(NotFound):
+    """No incident has this id."""
+
+    code = "incident_not_found"
+
+    def __init__(self, incident_id: str) -> None:
+        super().__init__(
+            f"there is no incident {incident_id}; `flyball incidents` lists them", incident_id=incident_id
+        )
+
+
+class RolloutNotFound(NotFound):
+    """No rollout has this id, or the model has none that runs."""
+
+    code = "rollout_not_found"
+
+
+class RolloutRunning(Conflict):
+    """A candidate of the model is being rolled out already."""
+
+    code = "rollout_running"
+
+
+class RetrainingNotFound(NotFound):
+    """No retraining has this id."""
+
+    code = "retraining_not_found"
+
+    def __init__(self, retraining_id: str) -> None:
+        super().__init__(f"there is no retraining {retraining_id}", retraining_id=retraining_id)
+
+
+# --- data: sources, contracts, snapshots, the prediction log ---
+
+
+class SpoolFull(Unavailable):
+    """The disk or the spool's limit has no room for another record; nothing of it was written."""
+
+    code = "spool_full"
+
+
+class NotASegment(Corrupt):
+    """Bytes that should be a segment of the prediction log and are not, or are of a newer format."""
+
+    code = "not_a_segment"
+
+
+class SourceUnreadable(BadInput):
+    """The data a project names are missing or can't be read."""
+
+    code = "source_unreadable"
+
+
+class UnknownColumn(BadInput):
+    """A column is named that the data do not have; the message suggests the nearest one."""
+
+    code = "unknown_column"
+
+
+class UnusableTarget(BadInput):
+    """The target holds values its task can't be trained on."""
+
+    code = "unusable_target"
+
+
+class EmptySplit(BadInput):
+    """A part of the split would hold no rows."""
+
+    code = "empty_split"
+
+
+class SnapshotNotFound(NotFound):
+    """No snapshot has this digest."""
+
+    code = "snapshot_not_found"
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(
+            f"there is no snapshot {digest}; `flyball lineage` shows which snapshots exist", digest=digest
+        )
+
+
+class CorruptSnapshot(Corrupt):
+    """A snapshot's content is not what its digest says."""
+
+    code = "corrupt_snapshot"
