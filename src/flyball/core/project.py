@@ -19,7 +19,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of all sections: immutable, keyword-only, unknown keys refused."""
 
 
-class ModelSection(Section):
+class ModelSection(Section, frozen=True, kw_only=True):
     """[model]: what is predicted, about whom, by whom."""
 
     name: str
@@ -32,7 +32,7 @@ class ModelSection(Section):
     description: str | None = None
 
 
-class JoinSection(Section):
+class JoinSection(Section, frozen=True, kw_only=True):
     """[[data.join]]: a backward as-of join on time."""
 
     source: str
@@ -41,7 +41,7 @@ class JoinSection(Section):
     query: str | None = None
 
 
-class SplitSection(Section):
+class SplitSection(Section, frozen=True, kw_only=True):
     """[data.split]: how rows are divided; the default is by time where [model].time is set, else random."""
 
     by: Literal["time", "random", "group"] | None = None
@@ -53,7 +53,7 @@ class SplitSection(Section):
     folds: int | None = None
 
 
-class DataSection(Section):
+class DataSection(Section, frozen=True, kw_only=True):
     """[data]: where rows come from and which columns are features."""
 
     source: str
@@ -66,14 +66,14 @@ class DataSection(Section):
     split: SplitSection = msgspec.field(default_factory=SplitSection)
 
 
-class ContractSection(Section):
+class ContractSection(Section, frozen=True, kw_only=True):
     """[contract]: rules per feature, and what serving does with a row that breaks them."""
 
     on_violation: Literal["flag", "reject"] = "flag"
     features: dict[str, FeatureRule] = {}
 
 
-class StepSection(Section):
+class StepSection(Section, frozen=True, kw_only=True):
     """[[steps]]: a plain function before training, wired by parameter names."""
 
     name: str
@@ -81,8 +81,11 @@ class StepSection(Section):
     at: Literal["train", "both"] = "train"
 
 
-class TrainSection(Section):
-    """[train]: the training entry `module:function`, what it receives, its seed and its time limit."""
+class TrainSection(Section, frozen=True, kw_only=True):
+    """[train]: the training entry `module:function`, what it receives, its seed and its limits.
+
+    `refit`: once metrics and gates are settled on held-out rows, train again on all rows and package that model.
+    """
 
     entry: str
     frames: Literal["polars", "pandas", "numpy"] = "polars"
@@ -90,23 +93,25 @@ class TrainSection(Section):
     seed: int = 7
     timeout: str = "1h"
     threads: int = 1
+    memory_mb: int | None = None
+    refit: bool = False
 
 
-class CostSection(Section):
+class CostSection(Section, frozen=True, kw_only=True):
     """[decision].cost: what each kind of error costs, in one unit."""
 
     false_positive: float
     false_negative: float
 
 
-class DecisionSection(Section):
+class DecisionSection(Section, frozen=True, kw_only=True):
     """[decision]: how a probability becomes a class."""
 
     threshold: float | None = None
     cost: CostSection | None = None
 
 
-class TuneSection(Section):
+class TuneSection(Section, frozen=True, kw_only=True):
     """[tune]: search instead of fixed params."""
 
     trials: int = 20
@@ -115,7 +120,7 @@ class TuneSection(Section):
     space: dict[str, str] = {}
 
 
-class GateSection(Section):
+class GateSection(Section, frozen=True, kw_only=True):
     """[[gates]]: a rule over evidence that a version must pass."""
 
     metric: str
@@ -139,7 +144,7 @@ class ModelTestSection(msgspec.Struct, frozen=True, kw_only=True):
     max_change: float | None = None
 
 
-class GuardSection(Section):
+class GuardSection(Section, frozen=True, kw_only=True):
     """[[rollout.guards]]: a harm that ends a rollout; `max_increase` is the margin in the metric's unit."""
 
     metric: str
@@ -148,7 +153,7 @@ class GuardSection(Section):
     required: bool = True
 
 
-class RolloutSection(Section):
+class RolloutSection(Section, frozen=True, kw_only=True):
     """[rollout]: how a candidate becomes champion.
 
     `min_outcome_days` and `max_outcome_days` count days of model time whose outcomes are known (shadow).
@@ -167,7 +172,7 @@ class RolloutSection(Section):
     guards: list[GuardSection] = []
 
 
-class SloSection(Section):
+class SloSection(Section, frozen=True, kw_only=True):
     """[[monitor.slo]]: a service objective; breaking it is a fact outside the alarm budget."""
 
     metric: str
@@ -175,7 +180,7 @@ class SloSection(Section):
     min: float | None = None
 
 
-class MonitorSection(Section):
+class MonitorSection(Section, frozen=True, kw_only=True):
     """[monitor]: window, alarm budget, least rows."""
 
     window: str = "1d"
@@ -184,7 +189,7 @@ class MonitorSection(Section):
     slo: list[SloSection] = []
 
 
-class EnvironmentSection(Section):
+class EnvironmentSection(Section, frozen=True, kw_only=True):
     """[environments.NAME]: where else a version is deployed, with its own rollout, gates and approvals."""
 
     url: str | None = None
@@ -193,7 +198,7 @@ class EnvironmentSection(Section):
     gates: list[GateSection] | None = None
 
 
-class LogSection(Section):
+class LogSection(Section, frozen=True, kw_only=True):
     """[log]: of predictions; `drop` and `hash` act before the first byte is written."""
 
     durability: Literal["process", "disk", "none"] = "process"
@@ -204,7 +209,7 @@ class LogSection(Section):
     when_full: Literal["answer", "refuse"] = "answer"
 
 
-class RetrainSection(Section):
+class RetrainSection(Section, frozen=True, kw_only=True):
     """[retrain]: which signals retrain, on which rows, how often at most."""
 
     on: list[str] = []
@@ -216,7 +221,7 @@ class RetrainSection(Section):
     approvals: int = 0
 
 
-class ServeSection(Section):
+class ServeSection(Section, frozen=True, kw_only=True):
     """[serve]: limits and size of the model server."""
 
     workers: int = 1
@@ -226,20 +231,20 @@ class ServeSection(Section):
     memory_mb: int = 2048
 
 
-class AlertSection(Section):
+class AlertSection(Section, frozen=True, kw_only=True):
     """[alerts]: where notices go (acted on in a later release)."""
 
     routes: list[str] = []
     quiet_hours: str | None = None
 
 
-class PolicySection(Section):
+class PolicySection(Section, frozen=True, kw_only=True):
     """[policy]: what a champion needs (acted on in a later release)."""
 
     requires: list[str] = []
 
 
-class Project(Section):
+class Project(Section, frozen=True, kw_only=True):
     """The whole project file. Fields not given have the defaults above."""
 
     model: ModelSection

@@ -1,0 +1,54 @@
+"""Settings that are read and checked but that nothing acts on in this release; `flyball check` names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from flyball.pipelines.project_file import ProjectFile
+
+_REASONS: dict[str, str] = {
+    "tune": "no search is made yet; [train].params hold",
+    "environments": "read and applied by name only; deploying to another address is not built yet",
+    "alerts": "nothing is sent yet; look at the console, the event stream or `flyball incidents`",
+    "policy": "gates and rollout decide alone for now",
+    "tests": "model tests are not run yet",
+    "data.split.folds": "one split is made; walk-forward folds are not",
+    "rollout.approvals": "approvals are recorded but do not hold a rollout yet",
+    "retrain.approvals": "approvals are recorded but do not hold a retraining yet",
+    "retrain.schedule": "retraining starts from signals only for now",
+    "log.keep": "nothing is deleted from the log yet",
+}
+
+
+class NotActedOn(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of the file that changes nothing yet, its line, and why."""
+
+    key: str
+    line: int
+    because: str
+
+
+def not_acted_on(file: ProjectFile) -> list[NotActedOn]:
+    """What the file (or a flag) sets that nothing acts on yet; empty when all of it takes effect."""
+    return [
+        NotActedOn(key=key, line=file.lines.get(key, 1), because=because) for key, because in _unused(file)
+    ]
+
+
+def _unused(file: ProjectFile) -> Iterator[tuple[str, str]]:
+    for key, because in _REASONS.items():
+        if key in file.origins:
+            yield key, because
+    project = file.project
+    if project.train.entry == "auto":
+        yield "train.entry", "no model is chosen automatically yet; name a module:function"
+    for number, gate in enumerate(project.gates):
+        if gate.over is not None or gate.metric == "disagreement":
+            yield f"gates[{number}]", "production requests are not replayed for a gate yet"
+    for number, trigger in enumerate(project.retrain.on):
+        if trigger == "schedule" or trigger.startswith("outcomes "):
+            yield f"retrain.on[{number}]", "retraining starts from signals only for now"
+    if project.model.task == "multiclass" and project.decision.threshold is not None:
+        yield "decision.threshold", "the likeliest class is answered for more than two classes"
