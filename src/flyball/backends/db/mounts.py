@@ -6,7 +6,7 @@ from pathlib import Path
 
 # Kinds whose locks or memory maps SQLite's WAL can't rely on.
 _NETWORK = frozenset(
-    [
+    (
         "nfs",
         "nfs4",
         "cifs",
@@ -30,7 +30,7 @@ _NETWORK = frozenset(
         "fuse.gcsfuse",
         "fuse.rclone",
         "fuse.davfs",
-    ]
+    )
 )
 
 
