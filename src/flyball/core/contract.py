@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -61,7 +62,11 @@ def check_row(contract: Contract, values: Mapping[str, Any], row: int = 0) -> li
         if kind is not None:
             broken.append(
                 Violation(
-                    row=row, feature=name, problem=kind, got=repr(value)[:80], expected=describe_rule(rule)
+                    row=row,
+                    feature=name,
+                    problem=kind,
+                    got=describe_value(value),
+                    expected=describe_rule(rule),
                 )
             )
     return broken
@@ -80,6 +85,13 @@ def describe_rule(rule: FeatureRule) -> str:
     elif rule.max is not None:
         words += f" of at most {rule.max:g}"
     return words + (" or null" if rule.nullable else "")
+
+
+def describe_value(value: Any) -> str:
+    """A value as error messages show it: its literal, at most 80 characters."""
+    if isinstance(value, int) and value.bit_length() > 10_000:
+        return "an integer of thousands of digits"  # repr refuses those
+    return repr(value)[:80]
 
 
 def _problem(rule: FeatureRule, value: Any) -> Literal["type", "range", "value", "not_finite"] | None:
@@ -107,8 +119,6 @@ def _problem(rule: FeatureRule, value: Any) -> Literal["type", "range", "value",
 
 
 def _is_moment(text: str) -> bool:
-    from datetime import datetime
-
     try:
         datetime.fromisoformat(text)
     except ValueError:

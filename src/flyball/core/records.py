@@ -59,3 +59,18 @@ class OutcomeRecord(msgspec.Struct, kw_only=True, omit_defaults=True, tag="o", t
 
 
 LogRecord = PredictionRecord | OutcomeRecord
+
+
+def label_text(value: Any) -> str:
+    """The one written form of a class, so that `1`, `1.0` and `"1"` name the same class in logs and metrics.
+
+    >>> label_text(True), label_text(2.0), label_text("yes")
+    ('true', '2', 'yes')
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

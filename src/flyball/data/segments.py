@@ -1,0 +1,160 @@
+"""Segments of the prediction log, format 1: a magic line, a header frame, frames of records.
+
+A frame is `[u32 length][u32 crc32 of the payload][payload]`, little-endian; the header's payload is JSON, the
+others' is a MessagePack list of records. A frame is handed to the operating system in one write, so what a killed
+writer leaves behind is whole frames and at most one torn one at the end.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from datetime import datetime
+
+import msgspec
+
+from flyball.core.errors import NotASegment
+from flyball.core.records import LogRecord, PredictionRecord
+
+MAGIC = b"FLYSEG1\n"
+SEGMENT_FORMAT = 1
+FRAME_HEAD = struct.Struct("<II")
+FRAME_LIMIT_BYTES = 256 * 2**20
+FOLDER = "segments"
+
+_records_decoder = msgspec.msgpack.Decoder(list[LogRecord])
+_encoder = msgspec.msgpack.Encoder()
+
+
+class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """Who wrote a segment: the worker, its running number there, and when it was begun (wall time)."""
+
+    format: int = SEGMENT_FORMAT
+    worker: str
+    sequence: int
+    created_at: datetime
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """What a segment holds.
+
+    `records` in the order of writing. `torn_bytes`: length of the unfinished tail (0 after an orderly end).
+    `damaged_frames`: frames in the middle whose checksum fails; they are left out and what follows is read.
+    """
+
+    header: SegmentHeader
+    records: list[LogRecord]
+    torn_bytes: int = 0
+    damaged_frames: int = 0
+
+
+def frame(payload: bytes) -> bytes:
+    """A payload with its length and checksum before it."""
+    return FRAME_HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def segment_start(header: SegmentHeader) -> bytes:
+    """The first bytes of a segment: magic and header frame."""
+    return MAGIC + frame(msgspec.json.encode(header))
+
+
+def encode_records(records: list[LogRecord]) -> bytes:
+    """The payload of a frame. Integers that MessagePack can't hold are written as text instead."""
+    try:
+        return _encoder.encode(records)
+    except OverflowError:
+        return _encoder.encode([_with_writable_input(record) for record in records])
+
+
+def read_segment(data: bytes) -> Segment:
+    """Header and records of a segment. Raises NotASegment for anything else, and for a newer format.
+
+    A tail that is no whole frame is left out and counted in `torn_bytes`: the writer was killed before it had
+    acknowledged those records.
+    """
+    if not data.startswith(MAGIC):
+        raise NotASegment("these bytes are no segment of the prediction log: the first line is not FLYSEG1")
+    head = _payload_at(data, len(MAGIC))
+    if head is None:
+        raise NotASegment(
+            "this segment's header is torn or damaged; a segment without header holds no records"
+        )
+    header = _read_header(head[0])
+    records: list[LogRecord] = []
+    damaged, position = 0, head[1]
+    pending_damage = 0
+    good_end = position
+    while position < len(data):
+        found = _payload_at(data, position)
+        batch = None if found is None else _decode(found[0])
+        if batch is not None and found is not None:
+            records.extend(batch)
+            damaged += pending_damage
+            pending_damage = 0
+            position = good_end = found[1]
+            continue
+        after = _declared_end(data, position)
+        if after is None:
+            break
+        pending_damage += 1
+        position = after
+    if position == len(data):
+        # Every length was plausible up to the last byte: whole frames, damaged ones among them.
+        damaged += pending_damage
+        good_end = position
+    return Segment(header=header, records=records, torn_bytes=len(data) - good_end, damaged_frames=damaged)
+
+
+def _read_header(payload: bytes) -> SegmentHeader:
+    try:
+        header = msgspec.json.decode(payload, type=SegmentHeader)
+    except msgspec.DecodeError as error:
+        raise NotASegment(f"this segment's header can't be read: {error}") from error
+    if header.format > SEGMENT_FORMAT:
+        raise NotASegment(
+            f"this segment has format {header.format}, newer than this program knows ({SEGMENT_FORMAT}); "
+            "update Flyball here",
+            format=header.format,
+        )
+    return header
+
+
+def _payload_at(data: bytes, position: int) -> tuple[bytes, int] | None:
+    """Payload and end of the frame that starts here, None when it is torn or its checksum fails."""
+    end = _declared_end(data, position)
+    if end is None:
+        return None
+    _, checksum = FRAME_HEAD.unpack_from(data, position)
+    payload = data[position + FRAME_HEAD.size : end]
+    return (payload, end) if zlib.crc32(payload) == checksum else None
+
+
+def _declared_end(data: bytes, position: int) -> int | None:
+    if position + FRAME_HEAD.size > len(data):
+        return None
+    length, _ = FRAME_HEAD.unpack_from(data, position)
+    end: int = position + FRAME_HEAD.size + length
+    return end if 0 < length <= FRAME_LIMIT_BYTES and end <= len(data) else None
+
+
+def _decode(payload: bytes) -> list[LogRecord] | None:
+    try:
+        return _records_decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _with_writable_input(record: LogRecord) -> LogRecord:
+    if isinstance(record, PredictionRecord):
+        return msgspec.structs.replace(record, input=_writable(record.input), output=_writable(record.output))
+    return msgspec.structs.replace(record, value=_writable(record.value))
+
+
+def _writable(value: object) -> object:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value) if value.bit_length() < 10_000 else "an integer of thousands of digits"
+    if isinstance(value, dict):
+        return {key: _writable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_writable(item) for item in value]
+    return value
