@@ -1,0 +1,160 @@
+"""Replays rows in the order of their event times: predictions through HTTP, outcomes after their delay.
+
+History passes faster than it happened, so before going on the replay asks the control plane how far the loop has come
+(`GET /api/v1/models/{model}/progress`) and does not run ahead of the next decision. Live traffic needs none of this.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+CONNECTIONS = 4
+WAIT_SECONDS = 180.0
+OUTCOMES_PER_REQUEST = 200
+
+
+@dataclass(frozen=True)
+class Row:
+    """One request to be: when it happens, its features, and the truth that comes later."""
+
+    at: datetime
+    features: dict[str, Any]
+    outcome: float
+
+
+@dataclass
+class Tally:
+    """What was sent and what came back. `answers` maps the index of a row to (prediction, id, version)."""
+
+    sent: int = 0
+    answered: int = 0
+    errors: list[str] = field(default_factory=list)
+    answers: dict[int, tuple[float, str, int]] = field(default_factory=dict)
+    outcomes: int = 0
+
+
+class Http:
+    """Kept-alive JSON calls to one server, one connection a thread; one retry after a dropped connection."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port
+        self._local = threading.local()
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and decoded body. Raises OSError when the server does not answer twice."""
+        data = None if body is None else json.dumps(body)
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        for attempt in (0, 1):
+            connection = self._connection(fresh=bool(attempt))
+            try:
+                connection.request(method, path, data, headers)
+                answer = connection.getresponse()
+                content = answer.read()
+            except (OSError, http.client.HTTPException):
+                if attempt:
+                    raise
+                continue
+            return answer.status, json.loads(content) if content else None
+        raise AssertionError("unreachable")
+
+    def _connection(self, *, fresh: bool) -> http.client.HTTPConnection:
+        if fresh or not hasattr(self._local, "connection"):
+            self._local.connection = http.client.HTTPConnection(self._host, self._port, timeout=60)
+        return self._local.connection
+
+
+class Replay:
+    """Sends `rows` (in time order) to one model; `run` returns the tally."""
+
+    def __init__(
+        self, model: str, rows: list[Row], outcome_delay: timedelta, *, serve_url: str, control_url: str, first: int = 0
+    ) -> None:
+        self.model = model
+        self.tally = Tally()
+        self.at: datetime | None = None
+        self._rows = rows
+        self._serve = Http(serve_url)
+        self._control = Http(control_url)
+        self._events = sorted(
+            [(row.at, 1, index) for index, row in enumerate(rows)]
+            + [(row.at + outcome_delay, 0, index) for index, row in enumerate(rows)]
+        )
+        self._first = first
+        self._base: tuple[int, int] | None = None
+
+    def run(self, until: datetime | None = None, on_batch: Callable[[Replay], None] | None = None) -> Tally:
+        """Send everything up to `until` (all, without); waits for the loop before each decision it may take."""
+        events = [event for event in self._events if until is None or event[0] <= until]
+        self._events = self._events[len(events) :]
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            position = 0
+            while position < len(events):
+                limit = self.wait_for_the_loop()
+                end = position + 1
+                while end < len(events) and (limit is None or events[end][0] <= limit) and end - position < 2000:
+                    end += 1
+                self._send(events[position:end], pool)
+                self.at = events[end - 1][0]
+                position = end
+                if on_batch is not None:
+                    on_batch(self)
+        self.wait_for_the_loop()
+        return self.tally
+
+    def wait_for_the_loop(self) -> datetime | None:
+        """Wait until the loop has read what was sent and finished what it decided; its next moment of decision."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            status, progress = self._control.call("GET", f"/api/v1/models/{self.model}/progress")
+            if status == 200:
+                if self._base is None:
+                    self._base = (progress["predictions"], progress["outcomes"])
+                seen = (progress["predictions"] - self._base[0], progress["outcomes"] - self._base[1])
+                if seen[0] >= self.tally.answered and seen[1] >= self.tally.outcomes and not progress["busy"]:
+                    following = progress["next_decision_at"]
+                    return datetime.fromisoformat(following) if following else None
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the loop did not come up with the replay of {self.model}: {progress}")
+            time.sleep(0.02)
+
+    def _send(self, events: Iterable[tuple[datetime, int, int]], pool: ThreadPoolExecutor) -> None:
+        """Predictions of a batch first, then outcomes: an outcome of the batch may belong to one of its rows."""
+        events = list(events)
+        list(pool.map(self._predict, [index for _, kind, index in events if kind == 1]))
+        due = [self._outcome(at, index) for at, kind, index in events if kind == 0 and index in self.tally.answers]
+        for start in range(0, len(due), OUTCOMES_PER_REQUEST):
+            part = due[start : start + OUTCOMES_PER_REQUEST]
+            status, answer = self._serve.call("POST", f"/v1/models/{self.model}/outcomes", {"outcomes": part})
+            if status == 200:
+                self.tally.outcomes += len(part)
+            else:
+                self.tally.errors.append(f"outcomes: {status} {answer}")
+
+    def _predict(self, index: int) -> None:
+        row = self._rows[index]
+        body = {"rows": [row.features], "at": row.at.isoformat()}
+        self.tally.sent += 1
+        status, answer = self._serve.call("POST", f"/v1/models/{self.model}/predict", body)
+        if status == 200:
+            prediction, identity = answer["predictions"][0], answer["prediction_ids"][0]
+            self.tally.answers[index] = (prediction, identity, answer["version"])
+            self.tally.answered += 1
+        else:
+            self.tally.errors.append(f"row {index}: {status} {answer}")
+
+    def _outcome(self, at: datetime, index: int) -> dict[str, Any]:
+        return {
+            "prediction_id": self.tally.answers[index][1],
+            "value": self._rows[index].outcome,
+            "at": at.isoformat(),
+        }

@@ -1,0 +1,48 @@
+"""What the control plane's process runs beside its web server: heartbeat, workflow engine, controller."""
+
+from __future__ import annotations
+
+import threading
+
+from flyball.backends.db.heartbeats import Heartbeat, new_executor_id
+from flyball.backends.db.lease import open_lease
+from flyball.backends.workflows.engine import WorkflowEngine
+from flyball.operations.controller import Controller
+from flyball.operations.opening import Backends
+from flyball.pipelines.workflow import Workshop, register_run
+from flyball.retraining.workflow import register_retrain
+
+
+def open_workshop(backends: Backends, kind: str) -> tuple[Heartbeat, WorkflowEngine, Workshop]:
+    """A workflow engine with every workflow of this release registered, its heartbeat and its workshop; not launched."""
+    executor_id = new_executor_id(kind)
+    heartbeat = Heartbeat(backends.database, executor_id, kind=kind, clock=backends.clock)
+    engine = WorkflowEngine(backends.database.workflow_engine(), executor_id)
+    workshop = Workshop(backends.database, backends.blobs, backends.settings, backends.clock, executor_id)
+    register_run(engine, workshop)
+    register_retrain(engine, workshop)
+    return heartbeat, engine, workshop
+
+
+class ControlPlane:
+    """Engine and controller of one process; the controller stands by while another holds the home's lease."""
+
+    def __init__(self, backends: Backends) -> None:
+        self._heartbeat, self.engine, self.workshop = open_workshop(backends, "control")
+        lease = open_lease(backends.database, backends.settings.home, "controller")
+        self.controller = Controller(backends, self.engine, lease)
+        self._thread = threading.Thread(target=self.controller.run, name="controller", daemon=True)
+
+    def start(self) -> None:
+        """Beat, launch the engine, turn the loop."""
+        self._heartbeat.start()
+        self.engine.launch()
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the present pass, the engine and the heartbeat, in this order."""
+        self.controller.stop()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+        self.engine.shutdown()
+        self._heartbeat.stop()

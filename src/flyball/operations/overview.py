@@ -1,0 +1,269 @@
+"""How models stand, read across the rooms: summaries, series for charts, and `why` in a paragraph."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from flyball.core.clock import isoformat
+from flyball.operations.opening import Backends
+
+DRIFT_FEATURES = 30
+
+
+class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A model in one line: who answers for it, who may, and whether anything is wrong. `model_time` is its clock."""
+
+    name: str
+    task: str
+    owner: str | None
+    description: str | None
+    created_at: datetime
+    champion: int | None
+    candidate: int | None
+    version_count: int
+    open_incidents: int
+    model_time: datetime | None
+    revision: int
+
+
+class VersionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A version in one line, with the names that point at it."""
+
+    model: str
+    number: int
+    state: str
+    aliases: list[str]
+    created_at: datetime
+    digest: str
+    why: str
+    metrics: dict[str, Any]
+
+
+def list_models(backends: Backends) -> list[ModelSummary]:
+    """Every model, by name."""
+    from flyball.registry.models import list_models as list_registered
+
+    with backends.database.read() as conn:
+        return [_summary(backends, conn, model) for model in list_registered(conn)]
+
+
+def get_model_summary(backends: Backends, name: str) -> ModelSummary:
+    """One model's summary. Raises ModelNotFound."""
+    from flyball.registry.models import get_model
+
+    with backends.database.read() as conn:
+        return _summary(backends, conn, get_model(conn, name))
+
+
+def list_versions(backends: Backends, model: str, limit: int) -> list[VersionSummary]:
+    """The newest versions of a model, newest first. Raises ModelNotFound."""
+    from flyball.registry.aliases import list_aliases
+    from flyball.registry.models import get_model
+    from flyball.registry.versions import list_versions as list_numbered
+
+    with backends.database.read() as conn:
+        get_model(conn, model)
+        names: dict[int, list[str]] = {}
+        for alias in list_aliases(conn, model):
+            names.setdefault(alias.number, []).append(alias.name)
+        return [
+            VersionSummary(
+                model=model,
+                number=version.number,
+                state=version.state,
+                aliases=names.get(version.number, []),
+                created_at=version.created_at,
+                digest=version.digest,
+                why=version.why,
+                metrics=version.metrics,
+            )
+            for version in list_numbered(conn, model, limit=limit)
+        ]
+
+
+def metric_series(backends: Backends, model: str) -> dict[str, Any]:
+    """The loss of each judged window beside its reference, and the events to mark on it, all on model time."""
+    from flyball.monitoring.windows import list_windows
+
+    with backends.database.read() as conn:
+        windows = list_windows(conn, model, limit=1000)
+        events = _events(conn, model)
+    return {
+        "metric": next((w.metric for w in reversed(windows) if w.metric), None),
+        "windows": [window_line(window) for window in windows],
+        "events": sorted(events, key=lambda event: event["at"]),
+    }
+
+
+def window_line(window: Any) -> dict[str, Any]:
+    """A judged window in one flat line."""
+    return {
+        "start": isoformat(window.start),
+        "end": isoformat(window.end),
+        "rows": window.row_count,
+        "labelled": window.labelled_count,
+        "version": window.version,
+        "loss": window.loss,
+        "reference": window.reference_loss,
+        "state": window.state,
+        "healthy": window.healthy,
+        "held": window.held,
+        "drift_top": _top(window.statistics),
+    }
+
+
+def drift_series(backends: Backends, model: str) -> dict[str, Any]:
+    """Each feature's drift score per window, the features that ever drifted most first (at most 30)."""
+    from flyball.monitoring.windows import list_windows
+
+    with backends.database.read() as conn:
+        windows = list_windows(conn, model, limit=200)
+    scores: dict[str, list[float | None]] = {}
+    for index, window in enumerate(windows):
+        for name, score in column_scores(window.statistics).items():
+            scores.setdefault(name, [None] * len(windows))[index] = score
+    ranked = sorted(scores, key=lambda name: -max((s for s in scores[name] if s is not None), default=0.0))
+    return {
+        "windows": [isoformat(window.start) for window in windows],
+        "features": [{"name": name, "scores": scores[name]} for name in ranked[:DRIFT_FEATURES]],
+    }
+
+
+def column_scores(statistics: dict[str, Any]) -> dict[str, float]:
+    """The drift score of each column in a window's statistics."""
+    columns = statistics.get("columns") or {}
+    return {
+        name: float(drift["score"])
+        for name, drift in columns.items()
+        if isinstance(drift, dict) and drift.get("score") is not None
+    }
+
+
+def why(backends: Backends, model: str) -> dict[str, Any]:
+    """How a model stands and why, in a paragraph, with the facts it is made of. Raises ModelNotFound."""
+    from flyball.delivery.rollouts import list_rollouts
+    from flyball.monitoring.incidents import list_incidents
+    from flyball.monitoring.windows import list_windows
+    from flyball.registry.aliases import list_history
+    from flyball.retraining.retrainings import list_retrainings
+
+    summary = get_model_summary(backends, model)
+    with backends.database.read() as conn:
+        moves = [move for move in list_history(conn, model) if move.name == "champion"]
+        windows = list_windows(conn, model, limit=1)
+        incidents = list_incidents(conn, model, limit=1)
+        rollouts = list_rollouts(conn, model, limit=1)
+        retrainings = list_retrainings(conn, model, limit=1)
+    sentences = [_champion_sentence(summary, moves)]
+    sentences += [_window_sentence(window) for window in windows]
+    sentences += [_incident_sentence(incident) for incident in incidents]
+    sentences += [
+        f"The last rollout, of version {rollout.candidate}, is {rollout.state}"
+        + (f": {rollout.because}." if rollout.because else ".")
+        for rollout in rollouts
+    ]
+    sentences += [
+        f"The last retraining: {r.because}" + (f"; {r.result}." if r.result else ".") for r in retrainings
+    ]
+    facts = {
+        "champion": summary.champion,
+        "candidate": summary.candidate,
+        "open_incidents": summary.open_incidents,
+        "rollout": rollouts[0].id if rollouts else None,
+        "incident": incidents[0].id if incidents else None,
+        "retraining": retrainings[0].id if retrainings else None,
+    }
+    return {"model": model, "text": " ".join(sentences), "facts": facts}
+
+
+def _summary(backends: Backends, conn: Any, model: Any) -> ModelSummary:
+    from flyball.data.model_time import find_clock
+    from flyball.monitoring.incidents import list_incidents
+    from flyball.registry.routes import current
+    from flyball.registry.versions import list_versions as list_numbered
+
+    deployment = current(conn, model.name)
+    clock = find_clock(conn, model.name)
+    newest = list_numbered(conn, model.name, limit=1)
+    return ModelSummary(
+        name=model.name,
+        task=model.task,
+        owner=model.owner,
+        description=model.description,
+        created_at=model.created_at,
+        champion=deployment.champion if deployment else None,
+        candidate=deployment.candidate if deployment else None,
+        version_count=newest[0].number if newest else 0,
+        open_incidents=len(list_incidents(conn, model.name, state="open")),
+        model_time=clock.now(backends.clock.now()) if clock else None,
+        revision=deployment.revision if deployment else 0,
+    )
+
+
+def _events(conn: Any, model: str) -> list[dict[str, Any]]:
+    from flyball.delivery.rollouts import list_rollouts
+    from flyball.monitoring.incidents import list_incidents
+    from flyball.monitoring.signals import list_signals
+    from flyball.retraining.retrainings import list_retrainings
+
+    events: list[dict[str, Any]] = []
+
+    def mark(at: datetime | None, kind: str, text: str, link: str) -> None:
+        if at is not None:
+            events.append({"at": isoformat(at), "kind": kind, "text": text, "link": link})
+
+    for signal in list_signals(conn, model, limit=500):
+        mark(
+            signal.at,
+            "signal",
+            signal.sentence,
+            f"/incidents/{signal.incident_id}" if signal.incident_id else "",
+        )
+    for incident in list_incidents(conn, model, limit=200):
+        mark(incident.resolved_at, "resolved", incident.title, f"/incidents/{incident.id}")
+    for retraining in list_retrainings(conn, model, limit=200):
+        link = f"/models/{model}/versions/{retraining.version}" if retraining.version else ""
+        mark(retraining.decided_at, "retraining", retraining.because, link)
+    for rollout in list_rollouts(conn, model, limit=200):
+        link = f"/models/{model}/versions/{rollout.candidate}"
+        mark(rollout.started_model_at, "rollout", f"version {rollout.candidate}: {rollout.strategy}", link)
+        if rollout.ended_model_at is not None:
+            text = f"version {rollout.candidate} {rollout.state}: {rollout.because or ''}"
+            mark(rollout.ended_model_at, rollout.state, text, link)
+    return events
+
+
+def _champion_sentence(summary: ModelSummary, moves: list[Any]) -> str:
+    if summary.champion is None:
+        if summary.version_count == 0:
+            return f"{summary.name} has no version yet; `flyball run` trains one."
+        return f"{summary.name} has {summary.version_count} versions and none in service; `flyball deploy {summary.name}`."
+    if not moves:
+        return f"Version {summary.champion} of {summary.name} is champion."
+    last = max(moves, key=lambda move: move.at)
+    reason = f": {last.why}" if last.why else ""
+    return f"Version {summary.champion} of {summary.name} is champion since {isoformat(last.model_time or last.at)[:16]}{reason}."
+
+
+def _window_sentence(window: Any) -> str:
+    span = f"{isoformat(window.start)[:10]} to {isoformat(window.end)[:10]}"
+    if window.loss is None:
+        return f"The last window ({span}) has {window.row_count} rows; its outcomes are not due yet."
+    reference = (
+        f", training promised {window.reference_loss:.4g}" if window.reference_loss is not None else ""
+    )
+    return f"In the last window ({span}) its {window.metric} was {window.loss:.4g}{reference}."
+
+
+def _incident_sentence(incident: Any) -> str:
+    if incident.state == "open":
+        return f"An incident is open since {isoformat(incident.opened_at)[:10]}: {incident.title}."
+    return f"The last incident ({incident.title}) was resolved on {isoformat(incident.resolved_at)[:10]}."
+
+
+def _top(statistics: dict[str, Any]) -> list[tuple[str, float]]:
+    scores = column_scores(statistics)
+    return sorted(scores.items(), key=lambda item: -item[1])[:3]

@@ -1,0 +1,146 @@
+"""Status and doctor: what runs, where state lives, and what is broken with the way to mend it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from flyball.core.clock import isoformat
+from flyball.operations.opening import Backends
+from flyball.operations.overview import list_models
+from flyball.operations.supervise import ask_socket
+
+LOW_SPACE_MB = 500
+
+
+def status(backends: Backends) -> dict[str, Any]:
+    """Places, processes and models of this home."""
+    from flyball.backends.db.heartbeats import list_executors
+    from flyball.operations.controller import worker_states
+
+    settings = backends.settings
+    with backends.database.read() as conn:
+        executors = [executor for executor in list_executors(conn) if executor.stopped_at is None]
+    server = ask_socket(settings.home / "serve.sock", {"command": "status"})
+    return {
+        "places": {
+            "home": str(settings.home),
+            "database": repr(backends.database.url),
+            "objects": settings.objects_url,
+            "executor": settings.executor_url,
+        },
+        "processes": {
+            "control plane": ", ".join(f"process {e.pid}" for e in executors if e.kind == "control")
+            or "not running",
+            "model server": f"process {server['pid']}, port {server['port']}" if server else "not running",
+            "workers": str(len(worker_states(backends))),
+        },
+        "models": [
+            {
+                "model": model.name,
+                "champion": model.champion,
+                "candidate": model.candidate,
+                "revision": model.revision,
+                "model_time": isoformat(model.model_time)[:19] if model.model_time else None,
+                "state": f"{model.open_incidents} open incidents" if model.open_incidents else "calm",
+            }
+            for model in list_models(backends)
+        ],
+    }
+
+
+def doctor(backends: Backends) -> list[dict[str, str]]:
+    """Every check with its state (`right` or `wrong`) and what to do. An empty repair means nothing to do."""
+    checks: list[tuple[str, Callable[[Backends], list[str]]]] = [
+        ("database is sound", lambda b: b.database.problems()),
+        ("audit chain holds", _audit_problems),
+        ("every version's files are there and unchanged", _bundle_problems),
+        ("every wanted route is published", _route_problems),
+        ("no run is abandoned", _run_problems),
+        ("log segments can be read", _segment_problems),
+        ("room on the disk", _space_problems),
+    ]
+    findings = []
+    for name, check in checks:
+        problems = check(backends)
+        state = "wrong" if problems else "right"
+        findings.append({"check": name, "state": state, "repair": "; ".join(problems[:5])})
+    return findings
+
+
+def _audit_problems(backends: Backends) -> list[str]:
+    from flyball.governance.verify import verify
+
+    with backends.database.read() as conn:
+        result = verify(conn)
+    return (
+        []
+        if result.ok
+        else [f"entry {result.bad_number}: {result.problem}; compare with an exported trail or a backup"]
+    )
+
+
+def _bundle_problems(backends: Backends) -> list[str]:
+    from flyball.core.errors import FlyballError
+    from flyball.registry.bundle import read_manifest
+    from flyball.registry.models import list_models as list_registered
+    from flyball.registry.versions import list_versions
+
+    problems = []
+    with backends.database.read() as conn:
+        versions = [
+            v for model in list_registered(conn) for v in list_versions(conn, model.name, limit=10_000)
+        ]
+    for version in versions:
+        name = f"{version.model}@{version.number}"
+        try:
+            manifest = read_manifest(version.digest, backends.blobs)
+            for file in manifest.files:
+                backends.blobs.get_object(file.digest)
+        except FlyballError as error:
+            problems.append(f"{name}: {error.message}")
+    return problems
+
+
+def _route_problems(backends: Backends) -> list[str]:
+    from flyball.registry.routes import list_deployed
+
+    with backends.database.read() as conn:
+        waiting = [d for d in list_deployed(conn) if d.published_at is None]
+    return [f"{d.model} revision {d.revision} waits for a controller: start `flyball up`" for d in waiting]
+
+
+def _run_problems(backends: Backends) -> list[str]:
+    from flyball.backends.db.heartbeats import dead_executors
+    from flyball.pipelines.runs import list_runs
+
+    with backends.database.read() as conn:
+        dead = set(dead_executors(conn, backends.clock.now()))
+        unfinished = [run for run in list_runs(conn, limit=1000) if run.state in ("running", "queued")]
+    return [
+        f"run {run.id} of {run.model} was left by a process that died: `flyball run` or `flyball up` goes on with it"
+        for run in unfinished
+        if run.executor_id in dead
+    ]
+
+
+def _segment_problems(backends: Backends) -> list[str]:
+    from flyball.core.errors import FlyballError
+    from flyball.data.segments import read_segment
+
+    problems = []
+    for key in backends.blobs.list("segments", limit=1000):
+        data = backends.blobs.find(key)
+        if data is None:
+            continue
+        try:
+            read_segment(data)
+        except FlyballError as error:
+            problems.append(f"{key}: {error.message}")
+    return problems
+
+
+def _space_problems(backends: Backends) -> list[str]:
+    free_mb = shutil.disk_usage(backends.settings.home).free // (1 << 20)
+    return [] if free_mb > LOW_SPACE_MB else [f"{free_mb} MB left beside {backends.settings.home}; make room"]
