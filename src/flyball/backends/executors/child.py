@@ -1,0 +1,49 @@
+"""The first lines of a child process: it dies with its parent, keeps its memory limit, then runs the module.
+
+    python -P -m flyball.backends.executors.child PARENT_PID MEMORY_MB MODULE PAYLOAD RESULT
+
+In the child and not between fork and exec, because the parent has threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import runpy
+import signal
+import sys
+
+OUT_OF_MEMORY = 86  # an exit code that nothing else uses
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent's thread ends, however that ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+
+
+def limit_memory(megabytes: int) -> None:
+    """At most this much private memory. Not address space: threaded libraries reserve far more than they use."""
+    resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, megabytes << 20))
+
+
+def main(arguments: list[str]) -> None:
+    """Run the module as `python -m` would, with the payload's and the result's path as its arguments."""
+    parent, megabytes, module, payload, result = arguments
+    die_with(int(parent))
+    if int(megabytes):
+        limit_memory(int(megabytes))
+    sys.argv = [module, payload, result]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except MemoryError:
+        os.write(2, b"MemoryError: the memory limit of this process was reached\n")
+        os._exit(OUT_OF_MEMORY)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
