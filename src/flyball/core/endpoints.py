@@ -23,6 +23,8 @@ ANYONE = "anyone"
 NOT_AUDITED = "none"
 """The audit event of a request that changes nothing the audit trail keeps; has to be written out on a POST."""
 MEBIBYTE = 1024 * 1024
+FORM_BYTES = 64 * 1024
+"""The longest form of the console: a reason or a note."""
 
 _PATH = re.compile(r"^(/|(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+|/\{[a-z_]+\})+)$")
 _NAME = re.compile(r"^[a-z]+(\.[a-z_]+)+$")
@@ -91,7 +93,66 @@ MODEL_ENDPOINTS: tuple[Endpoint, ...] = (
     _model("metrics", "GET", "/metrics", ANYONE),
 )
 
-CONTROL_ENDPOINTS: tuple[Endpoint, ...] = ()
+_API = "/api/v1"
+_MODEL = f"{_API}/models/{{model}}"
+
+# What the console shows is read with the same permission as the resource behind it.
+CONTROL_ENDPOINTS: tuple[Endpoint, ...] = (
+    _control("schema", "GET", "/api/schema", ANYONE),
+    _control("health", "GET", f"{_API}/health", ANYONE),
+    _control("status", "GET", f"{_API}/status", "read"),
+    _control("events", "GET", f"{_API}/events", "read"),
+    _control("models", "GET", f"{_API}/models", "read"),
+    _control("model", "GET", _MODEL, "read"),
+    _control("versions", "GET", f"{_MODEL}/versions", "read"),
+    _control("version", "GET", f"{_MODEL}/versions/{{ref}}", "read"),
+    _control("history", "GET", f"{_MODEL}/history", "read"),
+    _control("aliases", "GET", f"{_MODEL}/aliases", "read"),
+    _control("progress", "GET", f"{_MODEL}/progress", "read"),
+    _control("series", "GET", f"{_MODEL}/series", "read"),
+    _control("drift", "GET", f"{_MODEL}/drift", "read"),
+    _control("checks", "GET", f"{_MODEL}/checks", "read"),
+    _control("why", "GET", f"{_MODEL}/why", "read"),
+    _control("model_predictions", "GET", f"{_MODEL}/predictions", "read"),
+    _control("deploy", "POST", f"{_MODEL}/deploy", "deploy", "deployment.changed"),
+    _control("decide", "POST", f"{_MODEL}/rollout/{{decision}}", "deploy", "rollout.decided"),
+    _control("rollback", "POST", f"{_MODEL}/rollback", "deploy", "deployment.rolled_back"),
+    _control("retrain", "POST", f"{_MODEL}/retrain", "retrain", "retraining.wanted"),
+    _control("runs", "GET", f"{_API}/runs", "read"),
+    _control("run", "GET", f"{_API}/runs/{{run_id}}", "read"),
+    _control("run_log", "GET", f"{_API}/runs/{{run_id}}/log", "read"),
+    _control("deployments", "GET", f"{_API}/deployments", "read"),
+    _control("rollouts", "GET", f"{_API}/rollouts", "read"),
+    _control("retrainings", "GET", f"{_API}/retrainings", "read"),
+    _control("signals", "GET", f"{_API}/signals", "read"),
+    _control("incidents", "GET", f"{_API}/incidents", "read"),
+    _control("incident", "GET", f"{_API}/incidents/{{incident_id}}", "read"),
+    _control("note", "POST", f"{_API}/incidents/{{incident_id}}/notes", "note", "incident.noted"),
+    _control("prediction", "GET", f"{_API}/predictions/{{prediction_id}}", "read"),
+    _control("audit", "GET", f"{_API}/audit", "audit"),
+    _control("audit_verify", "GET", f"{_API}/audit/verify", "audit"),
+    _control("page.overview", "GET", "/", "read"),
+    _control("page.model", "GET", "/models/{model}", "read"),
+    _control("page.version", "GET", "/models/{model}/versions/{ref}", "read"),
+    _control("page.predictions", "GET", "/models/{model}/predictions", "read"),
+    _control("page.prediction", "GET", "/predictions/{prediction_id}", "read"),
+    _control("page.incidents", "GET", "/incidents", "read"),
+    _control("page.incident", "GET", "/incidents/{incident_id}", "read"),
+    _control("page.runs", "GET", "/runs", "read"),
+    _control("page.run", "GET", "/runs/{run_id}", "read"),
+    _control("page.run_log", "GET", "/runs/{run_id}/log.txt", "read"),
+    _control("page.audit", "GET", "/audit", "audit"),
+    _control("page.deploy", "POST", "/models/{model}/deploy", "deploy", "deployment.changed", FORM_BYTES),
+    _control(
+        "page.decide", "POST", "/models/{model}/rollout/{decision}", "deploy", "rollout.decided", FORM_BYTES
+    ),
+    _control(
+        "page.rollback", "POST", "/models/{model}/rollback", "deploy", "deployment.rolled_back", FORM_BYTES
+    ),
+    _control("page.retrain", "POST", "/models/{model}/retrain", "retrain", "retraining.wanted", FORM_BYTES),
+    _control("page.note", "POST", "/incidents/{incident_id}/notes", "note", "incident.noted", FORM_BYTES),
+    _control("static", "GET", "/static/{file}", ANYONE),
+)
 
 ENDPOINTS: tuple[Endpoint, ...] = MODEL_ENDPOINTS + CONTROL_ENDPOINTS
 
