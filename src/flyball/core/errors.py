@@ -265,6 +265,12 @@ class NotAPerson(Refused):
     code = "not_a_person"
 
 
+class EventNotFound(NotFound):
+    """No event has this id."""
+
+    code = "event_not_found"
+
+
 class UnknownRole(BadInput):
     """No role of that name."""
 
@@ -317,8 +323,8 @@ class RunOutOfMemory(BadInput):
     code = "run_out_of_memory"
 
 
-class StepCrashed(Unavailable):
-    """A child process of a run ended without a result."""
+class StepCrashed(FlyballError):
+    """A child process of a run ended without a result (exit code 3)."""
 
     code = "step_crashed"
 
