@@ -1,0 +1,166 @@
+"""Columns that are broken as a fact: values no healthy window comes near, whatever the season. Outside the
+budget.
+
+A training range alone is no rule: the months after a training on January to June all lie outside it. So the
+range is that of the training rows and of every healthy window since (the envelope), and what counts is a
+distance beyond it that a season does not jump in one window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from flyball.judge.drift.profile import ColumnCounts, Levels, NumericBins, Summary, bucket_value
+from flyball.judge.drift.units import UnitChange, name_unit_change
+
+BrokenKind = Literal["unit", "range", "missing", "category", "constant"]
+
+# A natural week leaves the envelope by little and seldom; a wrong unit leaves it by far in many rows.
+LEAST_BROKEN_SHARE = 0.05
+LEAST_BROKEN_ROWS = 5
+ENVELOPE_SLACK = 0.5  # of the envelope's width, on both sides
+MISSING_JUMP = 0.20  # share of rows, above the largest share of any healthy window
+CONSTANT_SHARE = 0.95
+LEAST_VARIED_BINS = 8
+
+
+class BrokenColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """A column whose values can't be right. share: of the window's rows. low, high: the range known as
+    healthy.
+    """
+
+    feature: str
+    kind: BrokenKind
+    share: float
+    sentence: str
+    low: float | None = None
+    high: float | None = None
+    change: UnitChange | None = None
+
+
+def find_broken(
+    bins: Mapping[str, NumericBins | Levels], healthy: Sequence[Summary], current: Summary
+) -> list[BrokenColumn]:
+    """The columns of a window that are broken, most affected rows first; empty in a healthy window.
+
+    bins: `Reference.features`. healthy: the reference's own summary first, then every window since without an
+    open data incident, oldest first, all versions of the model (`ColumnCounts` of another reference will do:
+    only ranges, shares and magnitudes are read). Windows below LEAST_BROKEN_ROWS rows break nothing.
+    """
+    broken = []
+    for name, kind in bins.items():
+        past = [summary.features[name] for summary in healthy if name in summary.features]
+        if name not in current.features or not past:
+            continue
+        counts = current.features[name]
+        found = _missing(name, past, counts)
+        if found is None and isinstance(kind, NumericBins):
+            found = _outside(name, past, counts) or _constant(name, past, counts)
+        elif found is None:
+            found = _new_levels(name, past, counts)
+        if found is not None:
+            broken.append(found)
+    return sorted(broken, key=lambda column: (-column.share, column.feature))
+
+
+def _outside(name: str, past: Sequence[ColumnCounts], counts: ColumnCounts) -> BrokenColumn | None:
+    lows = [c.low for c in past if c.low is not None]
+    highs = [c.high for c in past if c.high is not None]
+    if not lows or not counts.present:
+        return None
+    low, high = min(lows), max(highs)
+    slack = ENVELOPE_SLACK * (high - low) if high > low else max(abs(high), 1.0)
+    values, rows = _spread_out(counts)
+    outside = (values < low - slack) | (values > high + slack)
+    share = float(rows[outside].sum() / rows.sum())
+    if share < LEAST_BROKEN_SHARE or rows[outside].sum() < LEAST_BROKEN_ROWS:
+        return None
+    change = name_unit_change(_quantiles(_recent(past)), _quantiles(counts))
+    where = f"{share:.0%} of `{name}` lies far outside {low:g} to {high:g}, all it ever was in healthy data"
+    seen = f"(now {counts.low:g} to {counts.high:g})"
+    sentence = f"{where} {seen}" + (f"; it looks like {change.sentence}" if change else "")
+    return BrokenColumn(
+        feature=name,
+        kind="unit" if change else "range",
+        share=share,
+        sentence=sentence,
+        low=low,
+        high=high,
+        change=change,
+    )
+
+
+def _missing(name: str, past: Sequence[ColumnCounts], counts: ColumnCounts) -> BrokenColumn | None:
+    usual = max(_share(c.missing, c) for c in past)
+    share = _share(counts.missing, counts)
+    if share < usual + MISSING_JUMP or counts.missing < LEAST_BROKEN_ROWS:
+        return None
+    sentence = f"{share:.0%} of `{name}` is missing, at most {usual:.0%} ever was"
+    return BrokenColumn(feature=name, kind="missing", share=share, sentence=sentence)
+
+
+def _constant(name: str, past: Sequence[ColumnCounts], counts: ColumnCounts) -> BrokenColumn | None:
+    """A column stuck at one value although every healthy window had many: a default that was filled in."""
+    windows = past[1:]  # the first is the whole reference
+    if not windows or counts.present < LEAST_BROKEN_ROWS:
+        return None
+    if min(sum(1 for rows in c.magnitudes.values() if rows) for c in windows) < LEAST_VARIED_BINS:
+        return None
+    share = max(counts.magnitudes.values(), default=0) / counts.present
+    if share < CONSTANT_SHARE:
+        return None
+    bucket = max(counts.magnitudes, key=lambda key: counts.magnitudes[key])
+    value = counts.low if counts.low == counts.high and counts.low is not None else bucket_value(bucket)
+    sentence = f"`{name}` is {value:.3g} in {share:.0%} of rows; it varied in every healthy window"
+    return BrokenColumn(feature=name, kind="constant", share=share, sentence=sentence)
+
+
+def _new_levels(name: str, past: Sequence[ColumnCounts], counts: ColumnCounts) -> BrokenColumn | None:
+    if not counts.present or counts.unseen < LEAST_BROKEN_ROWS:
+        return None
+    known = {level for c in past for level in c.unseen_levels}
+    new = {level: rows for level, rows in counts.unseen_levels.items() if level not in known}
+    share = sum(new.values()) / counts.present
+    if share < LEAST_BROKEN_SHARE:
+        return None
+    named = ", ".join(repr(level) for level in sorted(new, key=lambda level: -new[level])[:3])
+    sentence = f"{share:.0%} of `{name}` has values never seen before: {named}"
+    return BrokenColumn(feature=name, kind="category", share=share, sentence=sentence)
+
+
+def _share(part: int, counts: ColumnCounts) -> float:
+    rows = counts.present + counts.missing
+    return part / rows if rows else 0.0
+
+
+def _recent(past: Sequence[ColumnCounts], windows: int = 4) -> ColumnCounts:
+    """The magnitudes of the last windows together: the season the broken window would have been in."""
+    merged: dict[int, int] = {}
+    for counts in past[-windows:] if len(past) > windows else past:
+        for bucket, rows in counts.magnitudes.items():
+            merged[bucket] = merged.get(bucket, 0) + rows
+    return ColumnCounts(counts=[], magnitudes=merged)
+
+
+def _spread_out(counts: ColumnCounts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bucket values in rising order and their rows; the ends are exact."""
+    buckets = sorted(counts.magnitudes)
+    values = np.array([bucket_value(bucket) for bucket in buckets])
+    if counts.low is not None and counts.high is not None:
+        values = values.clip(counts.low, counts.high)
+    return values, np.array([counts.magnitudes[bucket] for bucket in buckets], dtype=np.float64)
+
+
+def _quantiles(counts: ColumnCounts) -> NDArray[np.float64]:
+    """The deciles 10 % to 90 % from the buckets; empty without rows."""
+    values, rows = _spread_out(counts)
+    if not rows.size:
+        return values
+    reached = np.cumsum(rows) / rows.sum()
+    places = np.searchsorted(reached, np.arange(0.1, 0.95, 0.1))
+    return values[np.minimum(places, len(values) - 1)]

@@ -1,0 +1,77 @@
+"""Metrics of two classes: ranking, probabilities, decisions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Values = NDArray[np.float64]
+# Probabilities are kept this far from 0 and 1, so that one certain and wrong answer costs 34.5 and not
+# infinity.
+SMALLEST_PROBABILITY = 1e-15
+
+
+def binary_metrics(truth: Values, said: Values, scores: Values | None) -> dict[str, float | None]:
+    """All metrics of a binary model, 0.0 to 1.0 except log_loss; None where undefined.
+
+    truth, said: 1.0 for the positive class. scores: its probability, None when the model gives none. Ranking
+    metrics need both classes, rates their own class.
+    """
+    hits = float((truth * said).sum())
+    positives, called = float(truth.sum()), float(said.sum())
+    negatives = truth.size - positives
+    recall = _ratio(hits, positives)
+    false_alarms = _ratio(called - hits, negatives)
+    found: dict[str, float | None] = {
+        "accuracy": float((truth == said).mean()),
+        "precision": _ratio(hits, called),
+        "true_positive_rate": recall,
+        "false_positive_rate": false_alarms,
+        "f1": _ratio(2 * hits, positives + called),
+        "balanced_accuracy": None
+        if recall is None or false_alarms is None
+        else (recall + 1.0 - false_alarms) / 2,
+    }
+    if scores is not None:
+        found["roc_auc"] = roc_auc(truth, scores)
+        found["average_precision"] = average_precision(truth, scores)
+        found["log_loss"] = float(log_losses(truth, scores).mean())
+        found["brier"] = float(((scores - truth) ** 2).mean())
+    return found
+
+
+def roc_auc(truth: Values, scores: Values) -> float | None:
+    """Probability that a positive row is scored above a negative one, ties counting half; None with one
+    class.
+
+    Source: Mann, Whitney (1947); Hanley, McNeil (1982), Radiology 143(1).
+    """
+    positives = float(truth.sum())
+    negatives = truth.size - positives
+    if positives == 0 or negatives == 0:
+        return None
+    ranks = float(rankdata(scores)[truth == 1.0].sum())
+    return (ranks - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def average_precision(truth: Values, scores: Values) -> float | None:
+    """Mean precision at each rise of recall, without interpolation; rows of equal score enter together."""
+    if truth.sum() == 0:
+        return None
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.diff(scores[order], append=np.inf))
+    hits = np.cumsum(truth[order])[ends]
+    precision = hits / (ends + 1)
+    return float((np.diff(hits, prepend=0.0) * precision).sum() / truth.sum())
+
+
+def log_losses(truth: Values, scores: Values) -> Values:
+    """Negative log-likelihood per row, natural logarithm, 0 to 34.5."""
+    kept = np.clip(scores, SMALLEST_PROBABILITY, 1.0 - SMALLEST_PROBABILITY)
+    losses: Values = -(truth * np.log(kept) + (1.0 - truth) * np.log1p(-kept))
+    return losses
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
