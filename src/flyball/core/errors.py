@@ -271,6 +271,12 @@ class EventNotFound(NotFound):
     code = "event_not_found"
 
 
+class KeyInUse(Conflict):
+    """An Idempotency-Key that belongs to another request, or to one that has no answer yet."""
+
+    code = "key_in_use"
+
+
 class UnknownRole(BadInput):
     """No role of that name."""
 

@@ -1,0 +1,69 @@
+"""A child process of a run: `python -m flyball.pipelines.child payload.json result.json`.
+
+The payload names its kind; each kind imports only what it needs. The result is `{"value": …}` or `{"error": …}`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flyball.backends.executors.child import OUT_OF_MEMORY
+from flyball.backends.workflows.outcome import recorded
+
+
+def main(arguments: list[str]) -> None:
+    """Do what the payload asks and write the result next to it, whole or not at all."""
+    payload_path, result_path = map(Path, arguments)
+    payload = msgspec.json.decode(payload_path.read_bytes())
+    try:
+        result = recorded(payload["kind"], _work, payload)
+    except _OutOfMemory:
+        os.write(2, b"MemoryError: the memory limit of this process was reached\n")
+        os._exit(OUT_OF_MEMORY)
+    sys.stdout.flush()
+    partial = result_path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.encode(result))
+    partial.replace(result_path)
+    # Threads that user code left behind must not keep the process; nothing is left to be written.
+    os._exit(0)
+
+
+class _OutOfMemory(BaseException):
+    """Memory ran out: told by exit code, since an answer would need memory."""
+
+
+def _work(payload: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return _dispatch(payload)
+    except MemoryError:
+        raise _OutOfMemory from None
+
+
+def _dispatch(payload: dict[str, Any]) -> dict[str, Any]:
+    kind = payload["kind"]
+    if kind == "prepare":
+        from flyball.pipelines.preparing import prepare
+
+        return prepare(payload)
+    if kind == "train":
+        from flyball.pipelines.training import train
+
+        return train(payload)
+    if kind == "evaluate":
+        from flyball.pipelines.evaluating import evaluate
+
+        return evaluate(payload)
+    if kind == "check":
+        from flyball.pipelines.user_code import check_entries
+
+        return check_entries(payload)
+    raise ValueError(f"unknown kind of child {kind!r}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
