@@ -21,7 +21,7 @@ from flyball.core.clock import isoformat
 from flyball.core.digests import canonical_json, digest_bytes, digest_json
 from flyball.core.ids import new_id
 from flyball.core.values import Actor
-from flyball.governance import events
+from flyball.governance import events, request_keys
 
 FORMAT = 1
 GENESIS = digest_bytes(b"flyball audit trail, format 1")
@@ -128,6 +128,7 @@ def record(conn: Connection, change: Change, now: datetime) -> Entry:
         event = {name: values[name] for name in shared}
         event |= {"format": events.FORMAT, "id": new_id("evt"), "kind": _clean(change.event)}
         conn.execute(insert(events.events).values(event))
+    request_keys.claim_key(conn, number, now)
     return entry
 
 
