@@ -433,3 +433,74 @@ class CorruptSnapshot(Corrupt):
     """A snapshot's content is not what its digest says."""
 
     code = "corrupt_snapshot"
+
+
+# --- registry: bundles, formats, versions, routes ---
+
+
+class BadBundle(BadInput):
+    """A bundle's manifest or files are not as the format asks."""
+
+    code = "bad_bundle"
+
+
+class CorruptBundle(Corrupt):
+    """A bundle's file or answers are not what they were when it was packed."""
+
+    code = "corrupt_bundle"
+
+
+class NewerFormat(Conflict):
+    """A document was written by a newer Flyball."""
+
+    code = "newer_format"
+
+
+class UnsupportedModel(BadInput):
+    """What `train` returned is of a kind that can't be packaged."""
+
+    code = "unsupported_model"
+
+
+class UnsafeModel(Refused):
+    """A model file holds what is not loaded: code, unknown types, or indexes that lead outside the model."""
+
+    code = "unsafe_model"
+
+
+class NeedsModelProcess(Conflict):
+    """This model runs code of its own, or needs data frames: it is loaded in a model process only."""
+
+    code = "needs_model_process"
+
+
+class BadAnswer(FlyballError):
+    """A model answered with the wrong number of rows, a value that is not finite, or an unknown class."""
+
+    code = "bad_answer"
+
+
+class VersionRefused(Refused):
+    """A version that failed its gates can't be put into service."""
+
+    code = "version_refused"
+
+    def __init__(self, model: str, number: int) -> None:
+        super().__init__(
+            f"{model}@{number} failed its gates and can't be put into service; `flyball show {model}@{number}` "
+            "says which",
+            model=model,
+            number=number,
+        )
+
+
+class AmbiguousReference(BadInput):
+    """A digest prefix that fits several versions."""
+
+    code = "ambiguous_reference"
+
+
+class RouteConflict(Conflict):
+    """Another route table is published under this revision already."""
+
+    code = "route_conflict"
