@@ -78,7 +78,7 @@ class AnalysisProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 - a fixed argument list, no shell
+            return subprocess.Popen(
                 [sys.executable, "-m", "flyball.operations.analyst"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -97,7 +97,7 @@ class AnalysisProcess:
 
 
 def _exchange(child: subprocess.Popen[bytes], line: bytes, timeout_seconds: float) -> dict[str, Any]:
-    assert child.stdin is not None and child.stdout is not None  # noqa: S101 - both are pipes, see _start
+    assert child.stdin is not None and child.stdout is not None
     child.stdin.write(line)
     deadline = time.monotonic() + timeout_seconds
     data = b""

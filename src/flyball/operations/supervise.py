@@ -225,7 +225,7 @@ def _spawn(arguments: list[str], log: Path, *, own_session: bool) -> subprocess.
             os._exit(1)
 
     with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - a fixed argument list, no shell
+        return subprocess.Popen(
             [sys.executable, "-m", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -1,0 +1,149 @@
+"""From a prediction to its version, run, snapshot and approval; from a version to all it came from."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from flyball.core.clock import isoformat
+from flyball.core.errors import NotFound
+from flyball.operations.opening import Backends
+
+RECENT_DAYS = 3
+
+
+class PredictionNotFound(NotFound):
+    """No prediction of that id is in the log (yet)."""
+
+    code = "prediction_not_found"
+
+    def __init__(self, prediction_id: str) -> None:
+        super().__init__(
+            f"no prediction {prediction_id} is in the log; a new one appears there within seconds of its answer",
+            prediction_id=prediction_id,
+        )
+
+
+def trace_prediction(backends: Backends, prediction_id: str) -> dict[str, Any]:
+    """One prediction with input, answer, outcome, a shadow's answer, and its lineage. Raises PredictionNotFound."""
+    from flyball.data.predictions import find_prediction
+    from flyball.registry.models import list_models
+    from flyball.registry.versions import find_version
+
+    with backends.database.read() as conn:
+        models = [model.name for model in list_models(conn)]
+    for model in models:
+        found = find_prediction(backends.tables_url, model, prediction_id)
+        if found is None:
+            continue
+        answer: dict[str, Any] = msgspec.to_builtins(found)
+        with backends.database.read() as conn:
+            number = answer.get("answered") or answer.get("asked")
+            version = find_version(conn, model, number) if number else None
+        answer["lineage"] = trace_version(backends, version) if version is not None else []
+        return answer
+    raise PredictionNotFound(prediction_id)
+
+
+def recent_predictions(backends: Backends, model: str, limit: int) -> list[dict[str, Any]]:
+    """The newest predictions of a model within the last days of model time, newest first."""
+    from flyball.data.model_time import get_clock
+    from flyball.data.predictions import read_predictions
+
+    with backends.database.read() as conn:
+        clock = get_clock(conn, model)
+    if clock is None:
+        return []
+    end = clock.highest_event_at + timedelta(seconds=1)
+    frame = read_predictions(
+        backends.tables_url,
+        model,
+        end - timedelta(days=RECENT_DAYS),
+        end,
+        roles=("champion", "candidate"),
+        features=[],
+    )
+    columns = ("id", "at", "role", "asked", "answered", "prediction", "error", "latency_us", "entity")
+    newest = frame.sort("at", descending=True).head(limit).select(columns).to_dicts()
+    plain: list[dict[str, Any]] = msgspec.to_builtins(newest)
+    return plain
+
+
+def trace_version(backends: Backends, version: Any) -> list[dict[str, Any]]:
+    """What a version came from, nearest first: run, data, code, environment, signal, approvals, rollout."""
+    from flyball.delivery.rollouts import list_rollouts
+    from flyball.governance.approvals import list_approvals
+    from flyball.retraining.retrainings import find_by_version
+
+    model, number = version.model, version.number
+    with backends.database.read() as conn:
+        retraining = find_by_version(conn, model, number)
+        rollouts = [r for r in list_rollouts(conn, model, limit=1000) if r.candidate == number]
+        approvals = list_approvals(conn, f"version:{model}@{number}")
+    steps: list[dict[str, Any]] = []
+
+    def add(what: str, name: Any, link: str | None = None) -> None:
+        if name:
+            steps.append({"what": what, "name": str(name), "link": link})
+
+    add("version", f"{model}@{number}", f"/models/{model}/versions/{number}")
+    add("bundle", version.digest)
+    add("run", version.run_id, f"/runs/{version.run_id}")
+    add("data", version.snapshot)
+    add("code", version.source_tree)
+    add("environment", version.environment)
+    if retraining is not None:
+        add("retrained because", retraining.because)
+        add("incident", retraining.incident_id, f"/incidents/{retraining.incident_id}")
+    for rollout in rollouts:
+        add("rollout", f"{rollout.strategy}, {rollout.state}: {rollout.because or rollout.why}")
+    for approval in approvals:
+        add("approval", f"{approval.decision} by {approval.actor}: {approval.why}")
+    return steps
+
+
+def describe_version(backends: Backends, version: Any) -> dict[str, Any]:
+    """A version with aliases, evidence, gates, lineage, rollouts and the retraining it came of."""
+    from flyball.delivery.rollouts import list_rollouts
+    from flyball.registry.aliases import list_aliases
+    from flyball.registry.evidence import list_evidence
+    from flyball.retraining.retrainings import find_by_version
+
+    model, number = version.model, version.number
+    with backends.database.read() as conn:
+        evidence = list_evidence(conn, model, number)
+        aliases = [alias.name for alias in list_aliases(conn, model) if alias.number == number]
+        rollouts = [r for r in list_rollouts(conn, model, limit=1000) if r.candidate == number]
+        retraining = find_by_version(conn, model, number)
+    return {
+        "version": version,
+        "aliases": aliases,
+        "evidence": [
+            {
+                "id": item.id,
+                "kind": item.kind,
+                "at": isoformat(item.at),
+                "actor": item.actor,
+                "summary": summarise(item.kind, item.facts),
+                "facts": item.facts,
+            }
+            for item in evidence
+        ],
+        "gates": [item.facts for item in evidence if item.kind == "gate"],
+        "lineage": trace_version(backends, version),
+        "rollouts": rollouts,
+        "retraining": retraining,
+    }
+
+
+def summarise(kind: str, facts: dict[str, Any]) -> str:
+    """Evidence in one line: its reason where it has one, else its first facts."""
+    for name in ("because", "sentence", "summary", "why"):
+        if facts.get(name):
+            prefix = f"{facts['metric']}: " if facts.get("metric") else ""
+            return f"{prefix}{facts.get('outcome', '')} {facts[name]}".strip()
+    pairs = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in facts.items()
+             if isinstance(value, str | int | float)]  # fmt: skip
+    return ", ".join(pairs[:6]) or kind
