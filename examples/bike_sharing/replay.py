@@ -77,7 +77,14 @@ class Replay:
     """Sends `rows` (in time order) to one model; `run` returns the tally."""
 
     def __init__(
-        self, model: str, rows: list[Row], outcome_delay: timedelta, *, serve_url: str, control_url: str, first: int = 0
+        self,
+        model: str,
+        rows: list[Row],
+        outcome_delay: timedelta,
+        *,
+        serve_url: str,
+        control_url: str,
+        first: int = 0,
     ) -> None:
         self.model = model
         self.tally = Tally()
@@ -101,7 +108,9 @@ class Replay:
             while position < len(events):
                 limit = self.wait_for_the_loop()
                 end = position + 1
-                while end < len(events) and (limit is None or events[end][0] <= limit) and end - position < 2000:
+                while (
+                    end < len(events) and (limit is None or events[end][0] <= limit) and end - position < 2000
+                ):
                     end += 1
                 self._send(events[position:end], pool)
                 self.at = events[end - 1][0]
@@ -130,8 +139,19 @@ class Replay:
     def _send(self, events: Iterable[tuple[datetime, int, int]], pool: ThreadPoolExecutor) -> None:
         """Predictions of a batch first, then outcomes: an outcome of the batch may belong to one of its rows."""
         events = list(events)
-        list(pool.map(self._predict, [index for _, kind, index in events if kind == 1]))
-        due = [self._outcome(at, index) for at, kind, index in events if kind == 0 and index in self.tally.answers]
+        asked = [index for _, kind, index in events if kind == 1]
+        self.tally.sent += len(asked)
+        for index, answer, error in pool.map(self._predict, asked):
+            if answer is None:
+                self.tally.errors.append(error)
+            else:
+                self.tally.answers[index] = answer
+                self.tally.answered += 1
+        due = [
+            self._outcome(at, index)
+            for at, kind, index in events
+            if kind == 0 and index in self.tally.answers
+        ]
         for start in range(0, len(due), OUTCOMES_PER_REQUEST):
             part = due[start : start + OUTCOMES_PER_REQUEST]
             status, answer = self._serve.call("POST", f"/v1/models/{self.model}/outcomes", {"outcomes": part})
@@ -140,17 +160,16 @@ class Replay:
             else:
                 self.tally.errors.append(f"outcomes: {status} {answer}")
 
-    def _predict(self, index: int) -> None:
+    def _predict(self, index: int) -> tuple[int, tuple[float, str, int] | None, str]:
         row = self._rows[index]
         body = {"rows": [row.features], "at": row.at.isoformat()}
-        self.tally.sent += 1
-        status, answer = self._serve.call("POST", f"/v1/models/{self.model}/predict", body)
-        if status == 200:
-            prediction, identity = answer["predictions"][0], answer["prediction_ids"][0]
-            self.tally.answers[index] = (prediction, identity, answer["version"])
-            self.tally.answered += 1
-        else:
-            self.tally.errors.append(f"row {index}: {status} {answer}")
+        try:
+            status, answer = self._serve.call("POST", f"/v1/models/{self.model}/predict", body)
+        except (OSError, http.client.HTTPException) as error:
+            return index, None, f"row {index}: {error!r}"
+        if status != 200:
+            return index, None, f"row {index}: {status} {answer}"
+        return index, (answer["predictions"][0], answer["prediction_ids"][0], answer["version"]), ""
 
     def _outcome(self, at: datetime, index: int) -> dict[str, Any]:
         return {

@@ -118,13 +118,13 @@ class Flyball:
         *,
         sets: Sequence[str] = (),
         why: str = "",
-        actor: str | None = None,
+        actor: Actor | None = None,
         on_line: Callable[[str], None] | None = None,
     ) -> Any:
         """Run the pipeline of a project folder to its end. Takes up abandoned runs of the home first."""
         from flyball.operations.running import run_project
 
-        return run_project(self.backends, folder, sets=sets, why=why, actor=_actor(actor), on_line=on_line)
+        return run_project(self.backends, folder, sets=sets, why=why, actor=_person(actor), on_line=on_line)
 
     def list_runs(self, model: str | None = None, limit: int = 20) -> list[Any]:
         """Runs, newest first."""
@@ -151,12 +151,12 @@ class Flyball:
     # Delivery
 
     def deploy(
-        self, ref: str, *, why: str = "", strategy: str | None = None, actor: str | None = None
+        self, ref: str, *, why: str = "", strategy: str | None = None, actor: Actor | None = None
     ) -> Any:
         """Start a rollout of a version; the newest registered one when the reference names none."""
         from flyball.operations.deploying import deploy
 
-        return deploy(self.backends, parse_ref(ref), why=why, strategy=strategy, actor=_actor(actor))
+        return deploy(self.backends, parse_ref(ref), why=why, strategy=strategy, actor=_person(actor))
 
     def follow_rollout(self, started: Any, on_line: Callable[[str], None]) -> Any:
         """Wait for the end of a rollout; needs a controller (`flyball up`) at work."""
@@ -176,7 +176,7 @@ class Flyball:
         with self.backends.database.read() as conn:
             return list(list_rollouts(conn, model, limit=limit))
 
-    def decide_rollout(self, model: str, decision: str, *, why: str, actor: str | None = None) -> Any:
+    def decide_rollout(self, model: str, decision: str, *, why: str, actor: Actor | None = None) -> Any:
         """Pause, resume, promote or abort the running rollout by a person's decision."""
         from flyball.delivery import control
 
@@ -193,11 +193,11 @@ class Flyball:
         now = self.backends.clock.now()
         with self.backends.database.write() as conn:
             moment = self._model_time(conn, model)
-            decided = verbs[decision](conn, model, actor=_actor(actor), why=why, now=now, model_time=moment)
+            decided = verbs[decision](conn, model, actor=_person(actor), why=why, now=now, model_time=moment)
         self._publish()
         return decided
 
-    def rollback(self, model: str, *, to: str | None, why: str, actor: str | None = None) -> dict[str, Any]:
+    def rollback(self, model: str, *, to: str | None, why: str, actor: Actor | None = None) -> dict[str, Any]:
         """Put the previous champion (or version `to`) back into service at once."""
         from flyball.delivery.rollback import rollback
 
@@ -205,7 +205,7 @@ class Flyball:
         now = self.backends.clock.now()
         with self.backends.database.write() as conn:
             moment = self._model_time(conn, model)
-            done = rollback(conn, model, to=number, actor=_actor(actor), why=why, now=now, model_time=moment)
+            done = rollback(conn, model, to=number, actor=_person(actor), why=why, now=now, model_time=moment)
         self._publish()
         return {
             "model": model,
@@ -280,15 +280,20 @@ class Flyball:
                 "signals": list_signals(conn, incident_id=incident_id, limit=200),
             }
 
-    def add_note(self, incident_id: str, text: str, *, actor: str | None = None) -> None:
+    def add_note(self, incident_id: str, text: str, *, actor: Actor | None = None) -> None:
         """Add a person's note to an incident's timeline."""
         from flyball.monitoring.incidents import add_note
 
         with self.backends.database.write() as conn:
-            add_note(conn, incident_id, text, actor=_actor(actor), now=self.backends.clock.now())
+            add_note(conn, incident_id, text, actor=_person(actor), now=self.backends.clock.now())
 
     def retrain(
-        self, model: str, *, why: str, actor: str | None = None, on_line: Callable[[str], None] | None = None
+        self,
+        model: str,
+        *,
+        why: str,
+        actor: Actor | None = None,
+        on_line: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
         """Ask for a retraining on the rows known by now; the controller carries it out."""
         from flyball.retraining.manual import retrain_now
@@ -296,7 +301,7 @@ class Flyball:
         now = self.backends.clock.now()
         with self.backends.database.write() as conn:
             moment = self._model_time(conn, model) or now
-            asked = retrain_now(conn, model, actor=_actor(actor), why=why, now=now, model_time=moment)
+            asked = retrain_now(conn, model, actor=_person(actor), why=why, now=now, model_time=moment)
         if on_line is not None:
             on_line("asked; a running `flyball up` trains, gates and rolls out the candidate")
         return {"retraining": asked.id, "state": asked.state, "because": asked.because}
@@ -511,10 +516,11 @@ def load(ref: str) -> Any:
         return load_predictor(app.backends, app._resolve(ref))
 
 
-def _actor(name: str | None) -> Actor:
+def _person(actor: Actor | None) -> Actor:
+    """Who acts: the person who runs this process, unless a server names somebody it has recognised."""
     from flyball.governance.actors import local_actor
 
-    return local_actor() if name is None else local_actor(name)
+    return local_actor() if actor is None else actor
 
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import actor_name, facts, json_option, progress, show, table
+from flyball.cli.output import facts, json_option, progress, show, table
 
 
 @click.command()
@@ -33,7 +33,7 @@ def deploy(ref: str, why: str, strategy: str | None, wait: bool, as_json: bool) 
     from flyball.app import open_app
 
     with open_app() as app:
-        started = app.deploy(ref, why=why, strategy=strategy, actor=actor_name())
+        started = app.deploy(ref, why=why, strategy=strategy)
         if wait:
             started = app.follow_rollout(started, progress)
         show(started, as_json, _render_rollout)
@@ -87,7 +87,7 @@ def _decision(name: str, text: str) -> None:
         from flyball.app import open_app
 
         with open_app() as app:
-            show(app.decide_rollout(model, name, why=why, actor=actor_name()), as_json, _render_rollout)
+            show(app.decide_rollout(model, name, why=why), as_json, _render_rollout)
 
 
 _decision("pause", "Keep the present step of MODEL's rollout until resumed.")
@@ -104,11 +104,11 @@ _decision("abort", "End the rollout of MODEL; the champion stays.")
 @click.option("--why", required=True, help="Recorded with the rollback.")
 @json_option
 def rollback(model: str, to: str | None, why: str, as_json: bool) -> None:
-    """Put MODEL's previous champion back in service, at once. Example: flyball rollback credit-default --why "complaints" """
+    """Put MODEL's previous champion back in service, at once. Example: flyball rollback churn --why complaints"""
     from flyball.app import open_app
 
     with open_app() as app:
-        result = app.rollback(model, to=to, why=why, actor=actor_name())
+        result = app.rollback(model, to=to, why=why)
         show(
             result,
             as_json,

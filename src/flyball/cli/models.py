@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import facts, json_option, show as show_result, table
+from flyball.cli.output import facts, json_option, table
+from flyball.cli.output import show as show_result
 
 
 @click.command()

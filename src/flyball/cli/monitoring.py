@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import actor_name, facts, json_option, progress, show, table
+from flyball.cli.output import facts, json_option, progress, show, table
 
 
 @click.command()
@@ -68,10 +68,7 @@ def incidents(context: click.Context, model: str | None, limit: int, as_json: bo
             as_json,
             lambda items: table(
                 ("incident", "model", "state", "opened", "resolved", "title"),
-                [
-                    (i.id, i.model, i.state, i.opened_model_time, i.resolved_model_time, i.title)
-                    for i in items
-                ],
+                [(i.id, i.model, i.state, i.opened_at, i.resolved_at, i.title) for i in items],
             ),
         )
 
@@ -114,7 +111,7 @@ def retrain(model: str, why: str, as_json: bool) -> None:
 
     with open_app() as app:
         show(
-            app.retrain(model, why=why, actor=actor_name(), on_line=progress),
+            app.retrain(model, why=why, on_line=progress),
             as_json,
             lambda r: facts(r.items()),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -79,10 +78,3 @@ def _cell(value: Any) -> str:
 def progress(line: str) -> None:
     """A line of progress, on standard error, so that standard output stays the result."""
     click.echo(line, err=True)
-
-
-def actor_name() -> str:
-    """The name under which this person's changes are recorded."""
-    import getpass
-
-    return os.environ.get("FLYBALL_ACTOR") or getpass.getuser()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import actor_name, facts, json_option, progress, show, table
+from flyball.cli.output import facts, json_option, progress, show, table
 
 
 @click.command()
@@ -29,7 +29,7 @@ def run(folder: Path, sets: tuple[str, ...], why: str, as_json: bool) -> None:
     from flyball.app import open_app
 
     with open_app(folder) as app:
-        result = app.run(folder, sets=sets, why=why, actor=actor_name(), on_line=progress)
+        result = app.run(folder, sets=sets, why=why, on_line=progress)
         show(result, as_json, _render_run)
     sys.exit(0 if result.state == "registered" else 1 if result.state == "refused" else 3)
 

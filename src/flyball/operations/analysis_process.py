@@ -66,6 +66,18 @@ class AnalysisProcess:
             raise AnalysisFailed(answer.get("code", "internal"), answer.get("message", "the analysis failed"))
         return answer["value"]
 
+    def _ask_twice(self, line: bytes, timeout_seconds: float) -> dict[str, Any]:
+        try:
+            return _exchange(self._running(), line, timeout_seconds)
+        except (BrokenPipeError, EOFError):
+            # It may have ended, idle, between our look and our question.
+            self._end()
+        try:
+            return _exchange(self._running(), line, timeout_seconds)
+        except (BrokenPipeError, EOFError) as error:
+            self._end()
+            raise Unavailable("the analysis process died at its work; logs/analysis.log says why") from error
+
     def close(self) -> None:
         """End the child, if it runs."""
         with self._lock:

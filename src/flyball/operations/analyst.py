@@ -6,11 +6,10 @@ when there is work and it ends by itself when there is none. One JSON line in, o
 
 from __future__ import annotations
 
+import logging
 import os
 import select
-import sys
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +19,9 @@ from flyball.core.settings import read_settings
 from flyball.operations.opening import Backends, open_backends
 from flyball.operations.turn import take_turn
 
+if TYPE_CHECKING:
+    from flyball.data.fold_memory import FoldMemory
+
 IDLE_SECONDS = 20.0
 
 
@@ -28,7 +30,10 @@ def main() -> None:
     # Standard output carries answers only: whatever a library prints goes to the log.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
+    from flyball.data.fold_memory import FoldMemory
+
     backends = open_backends(read_settings())
+    memory = FoldMemory(backends.tables_url)
     buffer = b""
     try:
         while True:
@@ -39,38 +44,36 @@ def main() -> None:
             buffer += piece
             while b"\n" in buffer:
                 line, buffer = buffer.split(b"\n", 1)
-                answers.write(msgspec.json.encode(_answer(backends, line)) + b"\n")
+                answers.write(msgspec.json.encode(_answer(backends, memory, line)) + b"\n")
     finally:
         backends.close()
 
 
-def _answer(backends: Backends, line: bytes) -> dict[str, Any]:
+def _answer(backends: Backends, memory: FoldMemory, line: bytes) -> dict[str, Any]:
     try:
         request = msgspec.json.decode(line)
-        return {"ok": True, "value": _do(backends, request)}
+        return {"ok": True, "value": _do(backends, memory, request)}
     except FlyballError as error:
         return {"ok": False, "code": error.code, "message": error.message}
     except Exception as error:
-        # The edge of this process: told to the controller, which logs and counts it.
-        import traceback
-
-        traceback.print_exc()
+        # The edge of this process: told to the controller, which counts it.
+        logging.getLogger(__name__).exception("%s failed", line[:80])
         return {"ok": False, "code": "internal", "message": f"{type(error).__name__}: {error}"}
 
 
-def _do(backends: Backends, request: dict[str, Any]) -> Any:
+def _do(backends: Backends, memory: FoldMemory, request: dict[str, Any]) -> Any:
     if request["command"] == "turn":
-        return take_turn(backends, _moment(request.get("wall")) or backends.clock.now())
+        return take_turn(backends, parse_moment(request["wall"]), memory)
     if request["command"] == "prediction":
         from flyball.operations.tracing import trace_prediction
 
         return msgspec.to_builtins(trace_prediction(backends, request["id"]))
+    if request["command"] == "recent":
+        from flyball.operations.tracing import recent_predictions
+
+        return recent_predictions(backends, request["model"], request["limit"])
     raise ValueError(f"unknown command {request['command']!r}")
 
 
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else parse_moment(text)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,8 +14,8 @@ from flyball.retraining.workflow import register_retrain
 
 
 def open_workshop(backends: Backends, kind: str) -> tuple[Heartbeat, WorkflowEngine, Workshop]:
-    """A workflow engine with every workflow of this release registered, its heartbeat and its workshop; not launched."""
-    executor_id = new_executor_id(kind)
+    """Heartbeat, engine with every workflow of this release registered, and workshop; nothing is launched yet."""
+    executor_id = new_executor_id()
     heartbeat = Heartbeat(backends.database, executor_id, kind=kind, clock=backends.clock)
     engine = WorkflowEngine(backends.database.workflow_engine(), executor_id)
     workshop = Workshop(backends.database, backends.blobs, backends.settings, backends.clock, executor_id)

@@ -69,12 +69,10 @@ class Controller:
 
     def progress(self, model: str) -> dict[str, Any]:
         """How far the loop has come with a model: for clients that replay history, and for people who wait."""
-        from flyball.data.log_counts import get_counts
         from flyball.data.model_time import find_clock
         from flyball.registry.routes import current
 
         with self._backends.database.read() as conn:
-            counts = get_counts(conn, model)
             clock = find_clock(conn, model)
             deployment = current(conn, model)
             busy = self._is_busy(conn, model)
@@ -84,9 +82,10 @@ class Controller:
         return {
             "model": model,
             "model_time": isoformat(clock.now(self._backends.clock.now())) if clock else None,
-            "predictions": counts.predictions,
-            "outcomes": counts.outcomes,
-            "pending_outcomes": counts.pending,
+            # From the same turn as the moments below: whoever waits for both must not see one without the other.
+            "predictions": standing.get("predictions", 0),
+            "outcomes": standing.get("outcomes", 0),
+            "pending_outcomes": standing.get("pending_outcomes", 0),
             "decided_through": standing.get("decided_through"),
             "next_decision_at": standing.get("next_decision_at"),
             "busy": busy or (adopted is not None and adopted < revision),
@@ -185,7 +184,7 @@ class Controller:
         except FlyballError as error:
             self.failures[what] += 1
             _log.error("%s failed: %s (%s)", what, error.message, error.code)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the loop's edge, see below
             # The loop's edge: a pass that fails is logged, counted, and tried again; serving does not depend on it.
             self.failures[what] += 1
             _log.exception("%s failed", what)

@@ -240,12 +240,14 @@ def _champion_sentence(summary: ModelSummary, moves: list[Any]) -> str:
     if summary.champion is None:
         if summary.version_count == 0:
             return f"{summary.name} has no version yet; `flyball run` trains one."
-        return f"{summary.name} has {summary.version_count} versions and none in service; `flyball deploy {summary.name}`."
+        count = summary.version_count
+        return f"{summary.name} has {count} versions and none in service; `flyball deploy {summary.name}` starts one."
     if not moves:
         return f"Version {summary.champion} of {summary.name} is champion."
     last = max(moves, key=lambda move: move.at)
     reason = f": {last.why}" if last.why else ""
-    return f"Version {summary.champion} of {summary.name} is champion since {isoformat(last.model_time or last.at)[:16]}{reason}."
+    since = isoformat(last.model_time or last.at)[:16]
+    return f"Version {summary.champion} of {summary.name} is champion since {since}{reason}."
 
 
 def _window_sentence(window: Any) -> str:

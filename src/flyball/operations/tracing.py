@@ -49,11 +49,11 @@ def trace_prediction(backends: Backends, prediction_id: str) -> dict[str, Any]:
 
 def recent_predictions(backends: Backends, model: str, limit: int) -> list[dict[str, Any]]:
     """The newest predictions of a model within the last days of model time, newest first."""
-    from flyball.data.model_time import get_clock
+    from flyball.data.model_time import find_clock
     from flyball.data.predictions import read_predictions
 
     with backends.database.read() as conn:
-        clock = get_clock(conn, model)
+        clock = find_clock(conn, model)
     if clock is None:
         return []
     end = clock.highest_event_at + timedelta(seconds=1)
@@ -81,7 +81,7 @@ def trace_version(backends: Backends, version: Any) -> list[dict[str, Any]]:
     with backends.database.read() as conn:
         retraining = find_by_version(conn, model, number)
         rollouts = [r for r in list_rollouts(conn, model, limit=1000) if r.candidate == number]
-        approvals = list_approvals(conn, f"version:{model}@{number}")
+        approvals = list_approvals(conn, version.digest)
     steps: list[dict[str, Any]] = []
 
     def add(what: str, name: Any, link: str | None = None) -> None:
@@ -100,7 +100,7 @@ def trace_version(backends: Backends, version: Any) -> list[dict[str, Any]]:
     for rollout in rollouts:
         add("rollout", f"{rollout.strategy}, {rollout.state}: {rollout.because or rollout.why}")
     for approval in approvals:
-        add("approval", f"{approval.decision} by {approval.actor}: {approval.why}")
+        add("approval", f"{approval.answer} by {approval.actor_name}: {approval.why}")
     return steps
 
 

@@ -7,11 +7,17 @@ a little past the moment at which its outcomes are due, so that segments still o
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from flyball.core.clock import isoformat
+from flyball.core.contract import Contract
 from flyball.core.durations import parse_duration
 from flyball.operations.opening import Backends
+
+if TYPE_CHECKING:
+    from flyball.data.fold_memory import FoldMemory
 
 SETTLE_LIMIT = timedelta(minutes=5)
 SETTLE_SHARE = 20
@@ -26,26 +32,31 @@ def settle_time(window: timedelta) -> timedelta:
     return min(SETTLE_LIMIT, window / SETTLE_SHARE)
 
 
-def take_turn(backends: Backends, wall: datetime) -> dict[str, Any]:
+def take_turn(backends: Backends, wall: datetime, memory: FoldMemory | None = None) -> dict[str, Any]:
     """Fold what has arrived and decide what is due; per model its clock and the next moment something is due.
 
-    Runs under the controller's lease. Repeating a turn decides nothing twice.
+    Runs under the controller's lease. Repeating a turn decides nothing twice. memory: what a process that folds again
+    and again remembers of the log's keys.
     """
     from flyball.data.ingest import LogSchema, fold
     from flyball.data.model_time import find_clock
     from flyball.delivery.look import look_all
     from flyball.monitoring.watch import analyse_due
     from flyball.registry.routes import list_deployed, project_of
+    from flyball.registry.versions import get_version
 
     database, blobs, tables_url = backends.database, backends.blobs, backends.tables_url
+    schemas, projects = {}, {}
     with database.read() as conn:
-        deployed = list_deployed(conn)
-    projects = {deployment.model: project_of(deployment) for deployment in deployed}
-    schemas = {
-        deployment.model: LogSchema(task=projects[deployment.model].model.task, contract=deployment.contract)
-        for deployment in deployed
-    }
-    report = fold(database, blobs, tables_url, schemas, wall)
+        for deployment in list_deployed(conn):
+            project = projects[deployment.model] = project_of(deployment)
+            contract = msgspec.convert(
+                get_version(conn, deployment.model, deployment.champion).contract, Contract
+            )
+            schemas[deployment.model] = LogSchema(
+                task=project.model.task, contract=contract, hashed=tuple(project.log.hash)
+            )
+    report = fold(database, blobs, tables_url, schemas, wall, memory=memory)
     settled: dict[str, datetime] = {}
     signals = 0
     for model, project in projects.items():
@@ -65,16 +76,21 @@ def take_turn(backends: Backends, wall: datetime) -> dict[str, Any]:
 
 
 def _standing(backends: Backends, model: str, settled: datetime, project: Any) -> dict[str, Any]:
+    from flyball.data.log_counts import get_counts
     from flyball.delivery import due as delivery_due
-    from flyball.delivery.rollouts import find_running
+    from flyball.delivery.rollouts import find_unfinished
     from flyball.monitoring import due as monitoring_due
 
     with backends.database.read() as conn:
         moments = [monitoring_due.next_due(conn, model), delivery_due.next_due(conn, model)]
-        rolling = find_running(conn, model) is not None
+        rolling = find_unfinished(conn, model) is not None
+        counts = get_counts(conn, model)
     settle = settle_time(parse_duration(project.monitor.window))
     known = [moment for moment in moments if moment is not None]
     return {
+        "predictions": counts.predictions,
+        "outcomes": counts.outcomes,
+        "pending_outcomes": counts.pending,
         "decided_through": isoformat(settled),
         "next_decision_at": isoformat(min(known) + settle) if known else None,
         "rolling": rolling,
