@@ -1,0 +1,107 @@
+"""Back to the previous champion, at once: a change of routing, in one transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection
+
+from flyball.core.clock import isoformat
+from flyball.core.errors import BadInput, Conflict, NoChampion
+from flyball.core.values import Actor
+from flyball.delivery import rollouts, transitions
+from flyball.delivery.transitions import Moment, put_in_service
+from flyball.governance.journal import Change, record
+from flyball.monitoring.incidents import add_entry, find_open_incident
+from flyball.registry.evidence import add_evidence
+from flyball.registry.routes import current
+from flyball.registry.versions import get_version
+
+
+class Rollback(msgspec.Struct, frozen=True, kw_only=True):
+    """Which version went out, which came back, and the deployment revision that does it."""
+
+    model: str
+    from_number: int
+    to_number: int
+    revision: int
+
+
+def rollback(
+    conn: Connection,
+    model: str,
+    *,
+    to: int | None,
+    actor: Actor,
+    why: str,
+    now: datetime,
+    model_time: datetime | None,
+) -> Rollback:
+    """Put the previous champion (or version `to`) back into service; a rollout under way ends with it.
+
+    Raises NoChampion, VersionNotFound, BadInput without a reason, Conflict when there is nothing to go back to.
+    """
+    if not why.strip():
+        raise BadInput("say why: the reason is kept with the rollback")
+    deployment = current(conn, model)
+    if deployment is None or deployment.champion is None:
+        raise NoChampion(model)
+    target = to if to is not None else deployment.previous
+    if target is None:
+        raise Conflict(
+            f"{model}@{deployment.champion} is the first champion of {model}: there is nothing to go back to",
+            model=model,
+        )
+    if target == deployment.champion:
+        raise Conflict(f"{model}@{target} is the champion already", model=model, version=target)
+    version = get_version(conn, model, target)
+    moment = Moment(now=now, model_time=model_time or now)
+    running = rollouts.find_unfinished(conn, model)
+    because = f"rolled back by {actor.name}: {why}" if actor.kind == "person" else f"rolled back: {why}"
+    if running is not None:
+        transitions.abort(
+            conn, running, because, running.evidence, actor=actor, moment=moment, state="rolled_back"
+        )
+    revision = put_in_service(
+        conn,
+        model,
+        target,
+        project=version.project,
+        previous=deployment.champion,
+        rollout_id=None,
+        actor=actor,
+        why=because,
+        moment=moment,
+    )
+    done = Rollback(model=model, from_number=deployment.champion, to_number=target, revision=revision)
+    _tell(conn, done, because, actor, moment)
+    return done
+
+
+def _tell(conn: Connection, done: Rollback, because: str, actor: Actor, moment: Moment) -> None:
+    facts = {**msgspec.structs.asdict(done), "because": because, "model_time": isoformat(moment.model_time)}
+    add_evidence(
+        conn,
+        done.model,
+        done.from_number,
+        "rollback",
+        {"verdict": "rolled back", **facts},
+        actor=actor,
+        now=moment.now,
+    )
+    change = Change(
+        actor=actor,
+        action="deployment.rolled_back",
+        subject=f"version:{done.model}@{done.to_number}",
+        why=because,
+        facts=facts,
+        event="deployment.rolled_back",
+    )
+    record(conn, change, moment.now)
+    incident = find_open_incident(conn, done.model)
+    if incident is not None:
+        text = f"version {done.to_number} is back in service for version {done.from_number}: {because}"
+        add_entry(
+            conn, incident.id, "action", text, model_time=moment.model_time, now=moment.now, actor=actor
+        )

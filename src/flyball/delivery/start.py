@@ -1,0 +1,211 @@
+"""Putting a version on its way: at once when there is nothing to compare with, else as a rollout."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection
+
+from flyball.core.clock import isoformat
+from flyball.core.errors import Conflict, Refused, RolloutRunning
+from flyball.core.ids import derived_id, new_id
+from flyball.core.project import Project
+from flyball.core.values import Actor
+from flyball.delivery import rollouts
+from flyball.delivery.approvals import approvals_left
+from flyball.delivery.rollouts import Rollout
+from flyball.delivery.transitions import Moment, begin, promote, put_in_service
+from flyball.governance.journal import Change, record
+from flyball.registry.evidence import add_evidence
+from flyball.registry.routes import current
+from flyball.registry.versions import ModelVersion, get_version
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """What a deployment led to. Without a rollout (`first`), the version is in service from `revision` on.
+
+    `waiting_for`: approvals that are still missing before the rollout begins.
+    """
+
+    model: str
+    version: int
+    rollout_id: str | None
+    state: str
+    revision: int | None
+    first: bool
+    waiting_for: int
+    because: str
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a candidate came of, where it came of a retraining; `approvals` are those its policy asks for."""
+
+    incident_id: str | None = None
+    signal_id: str | None = None
+    retraining_id: str | None = None
+    approvals: int = 0
+
+
+def deploy(
+    conn: Connection,
+    model: str,
+    number: int,
+    *,
+    actor: Actor,
+    why: str,
+    now: datetime,
+    model_time: datetime | None,
+    project: Project | None = None,
+    origin: Origin | None = None,
+) -> Started:
+    """Start the rollout of a version, or put a model's first version into service at once.
+
+    project: the settings that come into force with it; the version's own by default. Raises VersionNotFound,
+    Refused for a version that failed its gates, RolloutRunning, Conflict if it is the champion already.
+    """
+    version = get_version(conn, model, number)
+    if version.state != "registered":
+        raise Refused(
+            f"{model}@{number} failed its gates and can't be deployed; `flyball show {model}@{number}` says which",
+            model=model,
+            version=number,
+        )
+    project = project or msgspec.convert(version.project, Project)
+    moment = Moment(now=now, model_time=model_time or now)
+    deployment = current(conn, model)
+    if deployment is None or deployment.champion is None:
+        return _first(conn, version, project, actor, moment)
+    if deployment.champion == number:
+        raise Conflict(f"{model}@{number} is the champion already", model=model, version=number)
+    running = rollouts.find_unfinished(conn, model)
+    if running is not None:
+        raise RolloutRunning(
+            f"version {running.candidate} of {model} is being rolled out ({running.state}); wait for its end, or "
+            f"`flyball rollout abort {model}`",
+            model=model,
+            rollout_id=running.id,
+        )
+    rollout = _new_rollout(version, deployment.champion, project, origin or Origin(), actor, why, moment)
+    rollouts.save_new(conn, rollout)
+    return launch(conn, rollout, actor=actor, moment=moment)
+
+
+def launch(conn: Connection, rollout: Rollout, *, actor: Actor, moment: Moment) -> Started:
+    """Begin a waiting rollout if it has the approvals it needs; say how many are missing otherwise."""
+    left = approvals_left(conn, rollout)
+    if left > 0:
+        return _started(rollout, left, f"waits for {left} approval(s) by people other than the author")
+    if rollout.strategy == "immediate":
+        because = "strategy immediate: no comparison was asked for"
+        done = promote(conn, rollout, because, {}, actor=actor, moment=moment)
+        return _started(done, 0, because)
+    begun = begin(conn, rollout, actor=actor, moment=moment)
+    return _started(begun, 0, f"{begun.strategy} beside version {begun.champion}")
+
+
+def _first(
+    conn: Connection, version: ModelVersion, project: Project, actor: Actor, moment: Moment
+) -> Started:
+    because = "first deployment: there is no champion to compare with, so it went into service at once"
+    revision = put_in_service(
+        conn,
+        version.model,
+        version.number,
+        project=msgspec.to_builtins(project),
+        previous=None,
+        rollout_id=None,
+        actor=actor,
+        why=because,
+        moment=moment,
+    )
+    facts = {
+        "model": version.model,
+        "version": version.number,
+        "revision": revision,
+        "model_time": isoformat(moment.model_time),
+        "because": because,
+    }
+    add_evidence(
+        conn,
+        version.model,
+        version.number,
+        "rollout",
+        {"verdict": "first", **facts},
+        actor=actor,
+        now=moment.now,
+    )
+    subject = f"version:{version.model}@{version.number}"
+    change = Change(
+        actor=actor,
+        action="deployment.first",
+        subject=subject,
+        why=because,
+        facts=facts,
+        event="deployment.first",
+    )
+    record(conn, change, moment.now)
+    return Started(
+        model=version.model,
+        version=version.number,
+        rollout_id=None,
+        state="promoted",
+        revision=revision,
+        first=True,
+        waiting_for=0,
+        because=because,
+    )
+
+
+def _new_rollout(
+    version: ModelVersion,
+    champion: int,
+    project: Project,
+    origin: Origin,
+    actor: Actor,
+    why: str,
+    moment: Moment,
+) -> Rollout:
+    rollout_id = (
+        derived_id("rol", origin.retraining_id) if origin.retraining_id is not None else new_id("rol")
+    )
+    return Rollout(
+        id=rollout_id,
+        model=version.model,
+        champion=champion,
+        candidate=version.number,
+        digest=version.digest,
+        strategy=project.rollout.strategy,
+        state="waiting",
+        step=0,
+        salt=rollout_id,
+        approvals=max(project.rollout.approvals, origin.approvals),
+        started_at=moment.now,
+        started_model_at=moment.model_time,
+        step_started_at=moment.now,
+        looked_until=None,
+        ended_at=None,
+        ended_model_at=None,
+        settings=project.rollout,
+        project=msgspec.to_builtins(project),
+        steps=[],
+        evidence={},
+        incident_id=origin.incident_id,
+        signal_id=origin.signal_id,
+        why=why,
+        because=None,
+        actor=actor.name,
+    )
+
+
+def _started(rollout: Rollout, waiting_for: int, because: str) -> Started:
+    return Started(
+        model=rollout.model,
+        version=rollout.candidate,
+        rollout_id=rollout.id,
+        state=rollout.state,
+        revision=rollout.steps[-1].revision if rollout.steps else None,
+        first=False,
+        waiting_for=waiting_for,
+        because=because,
+    )
