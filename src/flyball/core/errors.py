@@ -494,12 +494,6 @@ class VersionRefused(Refused):
         )
 
 
-class AmbiguousReference(BadInput):
-    """A digest prefix that fits several versions."""
-
-    code = "ambiguous_reference"
-
-
 class RouteConflict(Conflict):
     """Another route table is published under this revision already."""
 
