@@ -311,6 +311,12 @@ class RunNotFound(NotFound):
         super().__init__(f"there is no run {run_id!r}; `flyball runs` lists them", run_id=run_id)
 
 
+class ContractBroken(BadInput):
+    """Rows break the contract that the project file sets."""
+
+    code = "contract_broken"
+
+
 class UserCodeFailed(BadInput):
     """The user's training entry or a step can't be loaded, raised, or returned what can't be used."""
 

@@ -30,7 +30,7 @@ alias_history = Table(
     Column("to_number", Integer),
     Column("at", UtcDateTime, nullable=False),
     Column("model_time", UtcDateTime),
-    Column("actor", String(80), nullable=False),
+    Column("actor", String(255), nullable=False),
     Column("why", Text, nullable=False),
     Index("ix_alias_history_model_name", "model", "name"),
 )

@@ -19,9 +19,9 @@ evidence = Table(
     Column("id", String(40), primary_key=True),
     Column("model", String(63), nullable=False),
     Column("number", Integer, nullable=False),
-    Column("kind", String(32), nullable=False),
+    Column("kind", String(64), nullable=False),
     Column("at", UtcDateTime, nullable=False),
-    Column("actor", String(80), nullable=False),
+    Column("actor", String(255), nullable=False),
     Column("facts", Json, nullable=False),
     Index("ix_evidence_model_number", "model", "number"),
 )

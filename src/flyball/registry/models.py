@@ -18,7 +18,7 @@ models = Table(
     metadata,
     Column("name", String(63), primary_key=True),
     Column("task", String(16), nullable=False),
-    Column("owner", String(200)),
+    Column("owner", Text),
     Column("description", Text),
     Column("created_at", UtcDateTime, nullable=False),
 )
@@ -36,10 +36,16 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 def get_model(conn: Connection, name: str) -> Model:
     """One model. Raises ModelNotFound."""
-    row = conn.execute(select(models).where(models.c.name == name)).one_or_none()
-    if row is None:
+    found = find_model(conn, name)
+    if found is None:
         raise ModelNotFound(name)
-    return Model(**row._mapping)
+    return found
+
+
+def find_model(conn: Connection, name: str) -> Model | None:
+    """One model, or None."""
+    row = conn.execute(select(models).where(models.c.name == name)).one_or_none()
+    return None if row is None else Model(**row._mapping)
 
 
 def list_models(conn: Connection, limit: int = 10_000) -> list[Model]:
@@ -54,9 +60,9 @@ def ensure_model(conn: Connection, section: ModelSection, *, actor: Actor, now: 
 
     Raises Conflict when a model of that name has another task.
     """
-    row = conn.execute(select(models).where(models.c.name == section.name)).one_or_none()
+    known = find_model(conn, section.name)
     values = {"owner": section.owner, "description": section.description}
-    if row is None:
+    if known is None:
         conn.execute(insert(models).values(name=section.name, task=section.task, created_at=now, **values))
         change = Change(
             actor=actor,
@@ -67,12 +73,12 @@ def ensure_model(conn: Connection, section: ModelSection, *, actor: Actor, now: 
             event="model.created",
         )
         record(conn, change, now)
-    elif row.task != section.task:
+    elif known.task != section.task:
         raise Conflict(
-            f"{section.name} is a {row.task} model, the project says {section.task}; give the new model another name",
+            f"{section.name} is a {known.task} model, the project says {section.task}; give the new model another name",
             model=section.name,
         )
-    elif (row.owner, row.description) != (section.owner, section.description):
+    elif (known.owner, known.description) != (section.owner, section.description):
         conn.execute(update(models).where(models.c.name == section.name).values(**values))
         change = Change(
             actor=actor,

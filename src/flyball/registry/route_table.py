@@ -6,6 +6,7 @@ model server imports this.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +15,7 @@ import msgspec
 
 from flyball.core.contract import Contract
 from flyball.core.digests import canonical_json
-from flyball.core.errors import Conflict, Corrupt
+from flyball.core.errors import Corrupt, NewerFormat, ObjectExists, RouteConflict
 from flyball.core.project import LogSection, ServeSection, Task
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ ROUTE_FORMAT = 1
 Arm = Literal["champion", "candidate"]
 CandidateRole = Literal["canary", "shadow"]
 _SPACE = 2**64
+# No model is called that: names have no underscore. One marker a model spares readers a list of every revision.
+_INDEX = "routes/_index"
+_NEAR = 16
+
+
+class _Head(msgspec.Struct):
+    format: int
 
 
 class RoutedVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +80,8 @@ def choose(table: RouteTable, key: str) -> Arm:
         return "champion"
     if table.share >= 1.0:
         return "candidate"
-    point = int.from_bytes(blake2b(key.encode(), key=table.salt.encode()[:64], digest_size=8).digest(), "big")
+    data = key.encode("utf-8", "surrogatepass")  # JSON may carry half a surrogate pair
+    point = int.from_bytes(blake2b(data, key=table.salt.encode()[:64], digest_size=8).digest(), "big")
     return "candidate" if point < table.share * _SPACE else "champion"
 
 
@@ -82,43 +91,67 @@ def route_key(model: str, revision: int) -> str:
 
 
 def publish(blobs: BlobStore, table: RouteTable) -> None:
-    """Publish a revision, once. The same content again is fine; other content raises Conflict."""
-    from flyball.backends.blobs.store import ObjectExists
-
+    """Publish a revision, once. The same content again is fine; other content raises RouteConflict."""
+    with suppress(ObjectExists):
+        blobs.create(f"{_INDEX}/{table.model}", table.model.encode())
     key, data = route_key(table.model, table.revision), canonical_json(table)
     try:
         blobs.create(key, data)
     except ObjectExists as error:
         if blobs.get(key) != data:
-            raise Conflict(
-                f"revision {table.revision} of {table.model} is published with other content; two databases write "
-                "routes into one object store",
+            raise RouteConflict(
+                f"revision {table.revision} of {table.model} is published with other content: two databases write "
+                "routes into one object store, or the database was restored from an older backup than the objects",
                 model=table.model,
                 revision=table.revision,
             ) from error
 
 
 def read_table(data: bytes) -> RouteTable:
-    """A route table from its bytes. Raises Corrupt for anything else, or a format this release does not know."""
+    """A route table from its bytes. Raises Corrupt for anything else, NewerFormat for one of a later release."""
     try:
-        table = msgspec.json.decode(data, type=RouteTable)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        if (head := msgspec.json.decode(data, type=_Head)).format == ROUTE_FORMAT:
+            return msgspec.json.decode(data, type=RouteTable)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corrupt(f"not a route table: {error}") from error
-    if table.format != ROUTE_FORMAT:
-        raise Corrupt(
-            f"route table format {table.format}; this release reads format {ROUTE_FORMAT}: update Flyball"
-        )
-    return table
+    raise NewerFormat(
+        f"route table format {head.format}; this release reads format {ROUTE_FORMAT}: update Flyball",
+        format=head.format,
+    )
 
 
 def find_next(blobs: BlobStore, model: str, after: int) -> RouteTable | None:
-    """The newest published revision above `after`, or None. Cheap when there is none: one look for the next key."""
-    if after > 0 and not blobs.exists(route_key(model, after + 1)):
+    """The newest published revision above `after`, or None. Cheap when there is none: one look for the next key.
+
+    Raises Corrupt, NewerFormat; Corrupt also for a table that belongs elsewhere.
+    """
+    found = _near(blobs, model, after) if after > 0 else _listed(blobs, model, 0)
+    if found is None:
         return None
-    keys = blobs.list(f"routes/{model}", after=route_key(model, after))
-    return read_table(blobs.get(keys[-1])) if keys else None
+    key, data = found
+    table = read_table(data)
+    if route_key(table.model, table.revision) != key:
+        raise Corrupt(f"{key} holds revision {table.revision} of {table.model}; bring it back from a backup")
+    return table
 
 
 def list_routed_models(blobs: BlobStore) -> list[str]:
     """The models that have a published route, by name."""
-    return sorted({key.split("/")[1] for key in blobs.list("routes")})
+    return [key.rpartition("/")[2] for key in blobs.list(_INDEX)]
+
+
+def _near(blobs: BlobStore, model: str, after: int) -> tuple[str, bytes] | None:
+    """Revision by revision, since they are dense; by a list when far behind."""
+    found: tuple[str, bytes] | None = None
+    for revision in range(after + 1, after + 1 + _NEAR):
+        key = route_key(model, revision)
+        data = blobs.find(key)
+        if data is None:
+            return found
+        found = key, data
+    return _listed(blobs, model, after + _NEAR) or found
+
+
+def _listed(blobs: BlobStore, model: str, after: int) -> tuple[str, bytes] | None:
+    keys = blobs.list(f"routes/{model}", after=route_key(model, after))
+    return (keys[-1], blobs.get(keys[-1])) if keys else None

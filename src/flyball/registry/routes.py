@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from flyball.backends.db.metadata import Json, UtcDateTime, metadata
 from flyball.core.contract import Contract
+from flyball.core.errors import BadInput, RouteConflict, VersionRefused
 from flyball.core.project import DecisionSection, Project
 from flyball.governance.actors import Actor
 from flyball.governance.journal import Change, record
@@ -87,7 +88,11 @@ def want(
     why: str,
     now: datetime,
 ) -> int:
-    """Write the next revision with event and audit entry, in the caller's transaction; returns its number."""
+    """Write the next revision with event and audit entry, in the caller's transaction; returns its number.
+
+    Servers see it once it is published. Raises VersionNotFound, VersionRefused, BadInput.
+    """
+    _check(conn, model, (champion, candidate, previous), candidate_role, share)
     newest = conn.execute(
         select(func.max(deployments.c.revision)).where(deployments.c.model == model)
     ).scalar()
@@ -141,13 +146,23 @@ def list_deployed(conn: Connection) -> list[Deployment]:
     return [Deployment(**row._mapping) for row in conn.execute(query.order_by(deployments.c.model))]
 
 
+def list_revisions(conn: Connection, model: str, *, limit: int = 100) -> list[Deployment]:
+    """A model's wanted states, newest first."""
+    query = select(deployments).where(deployments.c.model == model)
+    rows = conn.execute(query.order_by(deployments.c.revision.desc()).limit(limit))
+    return [Deployment(**row._mapping) for row in rows]
+
+
 def project_of(deployment: Deployment) -> Project:
     """The settings in force, typed."""
     return msgspec.convert(deployment.project, Project)
 
 
 def build_table(conn: Connection, deployment: Deployment, published_at: datetime) -> RouteTable:
-    """The document a model server reads; a function of the row and of the versions it names."""
+    """The document a model server reads; a function of the row and of the versions it names.
+
+    A candidate is isolated whatever it is made of: one that crashes or hangs must cost nobody an answer.
+    """
     project = project_of(deployment)
     champion = get_version(conn, deployment.model, deployment.champion)
 
@@ -155,7 +170,8 @@ def build_table(conn: Connection, deployment: Deployment, published_at: datetime
         if number is None:
             return None
         version = get_version(conn, deployment.model, number)
-        return RoutedVersion(number=number, bundle=version.digest, isolated=version.isolated)
+        isolated = version.isolated or number == deployment.candidate
+        return RoutedVersion(number=number, bundle=version.digest, isolated=isolated)
 
     return RouteTable(
         format=ROUTE_FORMAT,
@@ -184,21 +200,52 @@ def build_table(conn: Connection, deployment: Deployment, published_at: datetime
 def publish_wanted(database: Database, blobs: BlobStore, now: datetime) -> list[tuple[str, int]]:
     """Publish every revision that is not yet, oldest first; model and revision of each.
 
-    Safe to repeat after a crash at any point: a route table is a function of its row, its moment that of the row.
+    Safe to repeat after a crash at any point: a route table is a function of its row, its moment that of the row. One
+    model's conflict does not hold up the others: it is raised when they are published.
     """
     with database.read() as conn:
         query = select(deployments).where(deployments.c.published_at.is_(None))
-        waiting = [Deployment(**row._mapping) for row in conn.execute(query.order_by(deployments.c.revision))]
+        waiting = [
+            Deployment(**row._mapping)
+            for row in conn.execute(query.order_by(deployments.c.model, deployments.c.revision))
+        ]
         tables = [build_table(conn, deployment, deployment.created_at) for deployment in waiting]
+    published: list[tuple[str, int]] = []
+    conflicts: dict[str, RouteConflict] = {}
     for table in tables:
-        publish(blobs, table)
+        if table.model in conflicts:
+            continue
+        try:
+            publish(blobs, table)
+        except RouteConflict as error:
+            conflicts[table.model] = error
+            continue
         with database.write() as conn:
             conn.execute(
                 update(deployments)
                 .where(deployments.c.model == table.model, deployments.c.revision == table.revision)
                 .values(published_at=now)
             )
-    return [(table.model, table.revision) for table in tables]
+        published.append((table.model, table.revision))
+    for conflict in conflicts.values():
+        raise conflict
+    return published
+
+
+def _check(
+    conn: Connection,
+    model: str,
+    numbers: tuple[int, int | None, int | None],
+    candidate_role: str | None,
+    share: float,
+) -> None:
+    if (numbers[1] is None) != (candidate_role is None) or candidate_role not in (None, "canary", "shadow"):
+        raise BadInput(f"a candidate is a canary or a shadow, and nothing else is; got {candidate_role!r}")
+    if not 0.0 <= share <= 1.0:
+        raise BadInput(f"the candidate's share is {share}; it must be from 0 to 1")
+    for number in sorted({number for number in numbers if number is not None}):
+        if get_version(conn, model, number).state != "registered":
+            raise VersionRefused(model, number)
 
 
 def _threshold(decision: DecisionSection) -> float | None:
@@ -206,6 +253,7 @@ def _threshold(decision: DecisionSection) -> float | None:
 
     Source: Elkan (2001), The foundations of cost-sensitive learning, IJCAI: p* = c_fp / (c_fp + c_fn).
     """
-    if decision.cost is not None:
-        return decision.cost.false_positive / (decision.cost.false_positive + decision.cost.false_negative)
-    return decision.threshold
+    if decision.cost is None or decision.threshold is not None:
+        return decision.threshold
+    total = decision.cost.false_positive + decision.cost.false_negative
+    return decision.cost.false_positive / total if total > 0 else None

@@ -22,7 +22,8 @@ from sqlalchemy import (
 
 from flyball.backends.db.metadata import Json, UtcDateTime, metadata
 from flyball.core.contract import Contract
-from flyball.core.errors import InvalidReference, VersionNotFound
+from flyball.core.digests import is_digest
+from flyball.core.errors import BadInput, Conflict, InvalidReference, NoChampion, VersionNotFound
 from flyball.core.project import Project
 from flyball.core.refs import ModelRef
 from flyball.governance.actors import Actor
@@ -51,7 +52,7 @@ versions = Table(
     Column("metrics", Json, nullable=False),
     Column("lineage", Json, nullable=False),
     Column("why", Text, nullable=False),
-    Column("author", String(80), nullable=False),
+    Column("author", String(255), nullable=False),
     UniqueConstraint("run_id"),
 )
 
@@ -103,11 +104,20 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
 def register_version(conn: Connection, new: NewVersion, *, actor: Actor, now: datetime) -> ModelVersion:
     """The version, numbered, with its event and audit entry, in the caller's write transaction.
 
-    A run registers once: the same run again gets the version it already has. Raises Conflict for another task.
+    A run registers once: the same run again gets the version it already has. Raises Conflict for another task, and for
+    a run that comes back with other content.
     """
+    if not is_digest(new.digest):
+        raise BadInput(f"{new.digest[:80]!r} is no digest of a bundle", digest=new.digest[:80])
     if new.run_id is not None:
         known = find_by_run(conn, new.run_id)
         if known is not None:
+            if (known.model, known.digest, known.state) != (new.project.model.name, new.digest, new.state):
+                raise Conflict(
+                    f"run {new.run_id} has registered {known.model}@{known.number} ({known.digest}) and can't register "
+                    f"{new.digest} as well",
+                    run_id=new.run_id,
+                )
             return known
     model = ensure_model(conn, new.project.model, actor=actor, now=now).name
     # Writers are serialised (db.write), so the highest number stays the highest until this commits: numbers are dense.
@@ -182,7 +192,7 @@ def list_versions(
 def resolve(conn: Connection, ref: ModelRef) -> ModelVersion:
     """The version a reference points at; a bare model means its champion, else its newest registered version.
 
-    Raises ModelNotFound, VersionNotFound, InvalidReference when a digest prefix fits several versions.
+    Raises ModelNotFound, VersionNotFound, NoChampion, InvalidReference when a digest prefix fits several versions.
     """
     model = get_model(conn, ref.model).name
     if ref.number is not None:
@@ -192,6 +202,8 @@ def resolve(conn: Connection, ref: ModelRef) -> ModelVersion:
     alias = find_alias(conn, model, ref.alias or "champion")
     if alias is not None:
         return get_version(conn, model, alias.number)
+    if ref.alias == "champion":
+        raise NoChampion(model)
     if ref.alias is not None:
         raise VersionNotFound(model, ref.alias)
     query = select(versions).where(versions.c.model == model, versions.c.state == "registered")
