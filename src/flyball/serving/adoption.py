@@ -1,0 +1,222 @@
+"""New routes: seen by polling, loaded beside what is served, and put in its place in one step."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flyball.backends.blobs.store import BlobStore
+from flyball.core.errors import FlyballError
+from flyball.core.records import PredictionRecord
+from flyball.registry.route_table import RouteTable, find_next, list_routed_models
+from flyball.serving import routes_seen
+from flyball.serving.faults import ModelFault
+from flyball.serving.isolation import ProcessAnswers
+from flyball.serving.journal import Journal
+from flyball.serving.metrics import WorkerMetrics
+from flyball.serving.served import Served, Version, decide
+from flyball.serving.shadow import ShadowQueue
+from flyball.serving.shelf import Shelf
+from flyball.serving.status import StatusBoard
+
+MODELS_SECONDS = 1.0
+LONGEST_POLL_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 30.0
+
+log = logging.getLogger("flyball.worker")
+
+
+class Adoption:
+    """Keeps `models` (name to what is served) up to date with the published routes.
+
+    A revision is served once everything it needs is loaded; until then the one before it is. A newer revision does
+    not wait for an older one that is still loading. What can't be loaded is tried again and reported.
+    """
+
+    def __init__(
+        self,
+        models: dict[str, Served],
+        *,
+        wanted: list[str] | None,
+        poll_seconds: float,
+        routes_folder: Path,
+        shelf: Shelf,
+        journal: Journal,
+        metrics: WorkerMetrics,
+        hash_key: bytes,
+        board: StatusBoard,
+        slot: int,
+        blobs: Callable[[], BlobStore],
+    ) -> None:
+        self._models = models
+        self._wanted = wanted
+        self._poll_seconds = poll_seconds
+        self._folder = routes_folder
+        self._shelf = shelf
+        self._journal = journal
+        self._metrics = metrics
+        self._hash_key = hash_key
+        self._board = board
+        self._slot = slot
+        self._blobs = blobs
+        self._routed: list[str] = list(wanted or [])
+        self._seen: dict[str, int] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._asides: set[asyncio.Task[None]] = set()
+        self._listed_at = float("-inf")
+
+    async def start(self) -> None:
+        """Adopt what was served last and what is published now; come back when each model was tried once."""
+        for table in await asyncio.to_thread(routes_seen.recall, self._folder):
+            if self._wanted is None or table.model in self._wanted:
+                self._begin(table)
+        try:
+            await self._poll()
+        except (FlyballError, OSError) as error:
+            self._board.problems["object store"] = str(error)
+            log.warning("starting with the last known routes: %s", error)
+        await asyncio.gather(*(self._first_try(model) for model in list(self._tasks)))
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        failures = 0
+        while True:
+            pause = self._poll_seconds
+            if failures:
+                pause = min(pause * 2**failures, LONGEST_POLL_SECONDS) * (0.5 + random.random() / 2)
+            await asyncio.sleep(pause)
+            try:
+                await self._poll()
+            except (FlyballError, OSError) as error:
+                failures += 1
+                self._board.problems["object store"] = str(error)
+                if failures == 1:
+                    log.warning("routes can't be read, serving the last known: %s", error)
+                    self._board.change()
+            else:
+                if failures:
+                    self._board.problems.pop("object store", None)
+                    self._board.change()
+                failures = 0
+
+    async def close(self) -> None:
+        """Stop loading, let shadows finish, end every process."""
+        for task in (*self._tasks.values(), *self._asides):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), *self._asides, return_exceptions=True)
+        shadows = [served.shadow for served in self._models.values() if served.shadow is not None]
+        await asyncio.gather(*(shadow.close(10.0) for shadow in shadows))
+        await self._shelf.close()
+
+    async def _poll(self) -> None:
+        for table in await asyncio.to_thread(self._look):
+            self._begin(table)
+
+    def _look(self) -> list[RouteTable]:
+        """Newer tables than those seen. Runs in a thread."""
+        blobs = self._blobs()
+        if self._wanted is None and time.monotonic() - self._listed_at > MODELS_SECONDS:
+            self._routed = list_routed_models(blobs)
+            self._listed_at = time.monotonic()
+        found = [find_next(blobs, model, self._seen.get(model, 0)) for model in self._routed]
+        return [table for table in found if table is not None]
+
+    def _begin(self, table: RouteTable) -> None:
+        if table.revision <= self._seen.get(table.model, 0):
+            return
+        self._seen[table.model] = table.revision
+        older = self._tasks.get(table.model)
+        if older is not None:
+            older.cancel()
+        self._tasks[table.model] = asyncio.create_task(self._adopt(table), name=f"adopt {table.model}")
+
+    async def _first_try(self, model: str) -> None:
+        """Wait until a model is served or has a problem."""
+        while not self._tasks[model].done() and model not in self._board.problems:
+            await asyncio.sleep(0.02)
+
+    async def _adopt(self, table: RouteTable) -> None:
+        pause = RETRY_SECONDS
+        while True:
+            try:
+                served = await self._load(table)
+                break
+            except (FlyballError, OSError, ModelFault) as error:
+                self._board.problems[table.model] = f"revision {table.revision} can't be served: {error}"
+                self._board.change()
+                log.error("%s", self._board.problems[table.model])
+                if table.model not in self._models:
+                    self._models[table.model] = self._make(table, None, None)  # answers 503, takes outcomes
+            await asyncio.sleep(pause * (0.75 + random.random() / 2))
+            pause = min(pause * 2, LONGEST_RETRY_SECONDS)
+        self._swap(table, served)
+
+    def _swap(self, table: RouteTable, served: Served) -> None:
+        """The one step: requests read before it are answered by the old revision, those after it by the new."""
+        before = self._models.get(table.model)
+        self._models[table.model] = served
+        self._board.problems.pop(table.model, None)
+        revision = self._metrics.value("flyball_route_revision", model=table.model, worker=str(self._slot))
+        revision.set(table.revision)
+        self._board.change()
+        log.info("%s: revision %d is served", table.model, table.revision)
+        aside = asyncio.create_task(self._after_swap(table, served, before))
+        self._asides.add(aside)
+        aside.add_done_callback(self._asides.discard)
+
+    async def _after_swap(self, table: RouteTable, served: Served, before: Served | None) -> None:
+        """What no request waits for: remember the routes, warm up the previous version, put old ones away."""
+        await asyncio.to_thread(routes_seen.remember, self._folder, table)
+        if table.previous is not None:
+            try:
+                served.previous = await self._shelf.champion(table, table.previous)
+            except (FlyballError, OSError, ModelFault) as error:
+                log.warning("%s@%d is not warm: %s", table.model, table.previous.number, error)
+        if before is not None and before.shadow is not None and before.shadow is not served.shadow:
+            await before.shadow.close(10.0)
+        await self._shelf.keep_only(version for one in self._models.values() for version in one.versions())
+
+    async def _load(self, table: RouteTable) -> Served:
+        champion = await self._shelf.champion(table, table.champion) if table.champion is not None else None
+        candidate = (
+            await self._shelf.candidate(table, table.candidate) if table.candidate is not None else None
+        )
+        return self._make(table, champion, candidate)
+
+    def _make(self, table: RouteTable, champion: Version | None, candidate: Version | None) -> Served:
+        served = Served(
+            table,
+            champion=champion,
+            candidate=candidate,
+            shadow=None,
+            hash_key=self._hash_key,
+            metrics=self._metrics,
+        )
+        if candidate is not None and table.candidate_role == "shadow":
+            served.shadow = self._shadow(served, candidate)
+        return served
+
+    def _shadow(self, served: Served, candidate: Version) -> ShadowQueue:
+        """The queue of this candidate: the same one as before when only the revision changed."""
+        assert candidate.process is not None
+        before = self._models.get(served.model)
+        if before is not None and before.shadow is not None and before.shadow.process is candidate.process:
+            return before.shadow
+
+        def finish(records: list[PredictionRecord], answers: ProcessAnswers | None) -> None:
+            if answers is not None:
+                decided = decide(served.table, candidate.facts, answers.predictions, answers.scores)
+                for index, record in enumerate(records):
+                    record.answered = candidate.number
+                    record.output = decided[index]
+                    record.scores = answers.scores[index] if answers.scores is not None else None
+            self._journal.write_or_drop(served.policy, [*records])
+            served.count("shadow", candidate.number, len(records), records[0].latency_us / 1e6)
+
+        dropped = self._metrics.value("flyball_shadow_dropped_total", model=served.model)
+        return ShadowQueue(candidate.process, finish, dropped)

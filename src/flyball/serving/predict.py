@@ -1,0 +1,346 @@
+"""`POST /v1/models/{model}/predict`: decode, check, route, answer, log; what arrives together is answered together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from flyball.core.errors import FlyballError, ModelNotFound
+from flyball.core.ids import derived_id, new_id
+from flyball.core.records import PredictionRecord
+from flyball.registry.route_table import choose
+from flyball.serving.answers import find_wrong
+from flyball.serving.asgi import Request, Response
+from flyball.serving.faults import ModelFault
+from flyball.serving.isolation import NotReady, Poisoned, ProcessAnswers
+from flyball.serving.jobs import Job, Part, respond
+from flyball.serving.journal import Journal
+from flyball.serving.protocol import (
+    FieldError,
+    PredictBody,
+    Rejected,
+    check_ids,
+    decode_predict,
+    invalid,
+    list_rows,
+    rejected_rows,
+)
+from flyball.serving.reading import list_entities, list_moments
+from flyball.serving.rows import flag
+from flyball.serving.served import Served, Version, shadow_of
+
+IN_FLIGHT_LIMIT = 1024
+IN_FLIGHT_BYTES = 256 * 1024 * 1024
+LONG_MICROSECONDS = 5000
+_TRACE = re.compile(rb"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+
+log = logging.getLogger("flyball.worker")
+
+
+class Predictions:
+    """The endpoint. `models` is looked up anew for each request, so a swap holds from the next one on."""
+
+    def __init__(
+        self, models: Mapping[str, Served], journal: Journal, candidate_deadline_seconds: float
+    ) -> None:
+        self._models = models
+        self._journal = journal
+        self._candidate_deadline = candidate_deadline_seconds
+        self._turn: list[Job] = []
+        self._in_flight = 0
+        self._in_flight_bytes = 0
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request. Raises Rejected."""
+        served = self._models.get(request.parameters["model"])
+        if served is None:
+            raise Rejected(404, "model_not_found", ModelNotFound(request.parameters["model"][:80]).message)
+        if self._in_flight >= IN_FLIGHT_LIMIT or self._in_flight_bytes >= IN_FLIGHT_BYTES:
+            raise Rejected(429, "overloaded", "too many requests at once; try again", retry_after_seconds=1)
+        size = 0
+        self._in_flight += 1
+        try:
+            data = await request.body(served.body_limit_bytes)
+            size = len(data)
+            self._in_flight_bytes += size
+            job = self._read(served, request, decode_predict(data))
+            self._route(job)
+            if self._is_quick(job):
+                await self._join_turn(job)
+            else:
+                await self._answer(job)
+            assert job.response is not None
+            return job.response
+        finally:
+            self._in_flight -= 1
+            self._in_flight_bytes -= size
+
+    # --- reading ---
+
+    def _read(self, served: Served, request: Request, body: PredictBody) -> Job:
+        if body.explain:
+            raise invalid("explain", "unknown", "true", "false: this release gives no explanations")
+        rows: list[dict[str, Any]] = list_rows(body, served.table.serve.max_rows)
+        if served.champion is None:
+            raise _not_ready(served.model, "has no version in service")
+        job = Job(served, rows)
+        self._check(job)
+        count = len(rows)
+        if body.ids is None:
+            job.ids = [new_id("prd") for _ in rows]
+        else:
+            job.ids = [derived_id("prd", served.model, text) for text in check_ids(body.ids, count)]
+        job.entities = list_entities(served, request, body, rows)
+        job.moments = list_moments(served, body, rows, job.received_at, job.flags)
+        job.request_id = request.request_id
+        trace = request.headers.get(b"traceparent")
+        if trace is not None and _TRACE.match(trace):
+            job.trace = trace.decode("ascii")
+        return job
+
+    def _check(self, job: Job) -> None:
+        """Flag what breaks the contract, or reject it where the project says so."""
+        served = job.served
+        check = served.checker.check
+        rejects = served.table.on_violation == "reject"
+        errors: list[FieldError] = []
+        for index, row in enumerate(job.rows):
+            broken = check(row, index)
+            job.flags.append([flag(violation) for violation in broken])
+            for violation in broken:
+                served.count_violation(violation.problem)
+                if rejects and violation.problem != "unknown":
+                    errors.append(
+                        FieldError(
+                            index, violation.feature, violation.problem, violation.got, violation.expected
+                        )
+                    )
+        if errors:
+            self._log_rejected(job, {error.row for error in errors if error.row is not None})
+            raise rejected_rows(errors)
+
+    def _log_rejected(self, job: Job, rows: set[int]) -> None:
+        assert job.served.champion is not None
+        part = Part("champion", job.served.champion.number, sorted(rows))
+        part.error = "rejected"
+        job.parts = [part]
+        job.entities = [None] * len(job.rows)
+        job.moments = [job.received_at] * len(job.rows)
+        self._journal.write_or_drop(job.served.policy, [*job.failures("rejected")])
+
+    # --- routing ---
+
+    def _route(self, job: Job) -> None:
+        """Say which version is asked about which rows."""
+        served = job.served
+        assert served.champion is not None
+        if not served.routes_canary:
+            job.parts = [Part("champion", served.champion.number, list(range(len(job.rows))))]
+            return
+        assert served.candidate is not None
+        otherwise = job.request_id or job.ids[0]
+        arms: dict[str, list[int]] = {}
+        for index, entity in enumerate(job.entities):
+            arms.setdefault(choose(served.table, entity or otherwise), []).append(index)
+        job.parts = [
+            Part("candidate", served.candidate.number, indices)
+            if arm == "candidate"
+            else Part("champion", served.champion.number, indices)
+            for arm, indices in arms.items()
+        ]
+
+    def _is_quick(self, job: Job) -> bool:
+        champion = job.served.champion
+        return (
+            len(job.parts) == 1
+            and job.parts[0].role == "champion"
+            and champion is not None
+            and champion.local is not None
+            and len(job.rows) * champion.local.row_us < LONG_MICROSECONDS
+        )
+
+    # --- answering ---
+
+    async def _join_turn(self, job: Job) -> None:
+        job.future = asyncio.get_running_loop().create_future()
+        if not self._turn:
+            asyncio.get_running_loop().call_soon(self._answer_turn)
+        self._turn.append(job)
+        await job.future
+
+    def _answer_turn(self) -> None:
+        """Answer all that arrived in this turn of the event loop: one prediction call per version, one write."""
+        jobs, self._turn = self._turn, []
+        try:
+            by_version: dict[int, list[Job]] = {}
+            for job in jobs:
+                by_version.setdefault(id(job.served.champion), []).append(job)
+            answered = [job for group in by_version.values() for job in _predict_together(group)]
+            self._finish(answered)
+        except Exception as error:
+            log.exception("a turn failed")
+            for job in jobs:
+                if job.future is not None and not job.future.done():
+                    job.future.set_exception(error)
+            return
+        for job in jobs:
+            if job.response is None and job.future is not None and not job.future.done():
+                reason = job.parts[0].error or "no answer"
+                self._journal.write_or_drop(job.served.policy, [*job.failures(reason)])
+                job.future.set_exception(Rejected(500, "prediction_failed", f"the model failed: {reason}"))
+
+    async def _answer(self, job: Job) -> None:
+        """Answer a request that needs a process, or long enough to block others."""
+        try:
+            async with asyncio.timeout(job.served.deadline_seconds):
+                for part in job.parts:
+                    await self._answer_part(job, part)
+        except TimeoutError as error:
+            reason = f"not answered within {job.served.deadline_seconds:g} s"
+            self._journal.write_or_drop(job.served.policy, [*job.failures(reason)])
+            raise Rejected(503, "too_slow", f"{job.served.model} {reason}", retry_after_seconds=1) from error
+        except Rejected as refusal:
+            self._journal.write_or_drop(job.served.policy, [*job.failures(refusal.message)])
+            raise
+        job.future = asyncio.get_running_loop().create_future()
+        self._finish([job])
+        await job.future
+
+    async def _answer_part(self, job: Job, part: Part) -> None:
+        rows = [job.served.checker.features_of(job.rows[index]) for index in part.indices]
+        if part.role == "candidate" and await self._ask_candidate(job, part, rows):
+            return
+        champion = job.served.champion
+        assert champion is not None
+        if champion.local is not None:
+            await self._ask_local(champion, job, part, rows)
+        else:
+            await self._ask_champion_process(champion, job, part, rows)
+
+    async def _ask_candidate(self, job: Job, part: Part, rows: list[dict[str, Any]]) -> bool:
+        """Whether the candidate answered; when it did not, the part says why and the champion is next."""
+        candidate = job.served.candidate
+        assert candidate is not None and candidate.process is not None
+        seconds = min(self._candidate_deadline, job.served.deadline_seconds / 2)
+        try:
+            answers = await candidate.process.ask(rows, seconds)
+        except (ModelFault, NotReady, Poisoned) as error:
+            part.error = str(error)
+            return False
+        part.take(candidate, job.served, answers)
+        job.spare_us = candidate.process.hop_us
+        return True
+
+    async def _ask_local(self, champion: Version, job: Job, part: Part, rows: list[dict[str, Any]]) -> None:
+        assert champion.local is not None
+        try:
+            if len(rows) * champion.local.row_us < LONG_MICROSECONDS:
+                answers = champion.local.predict(rows)
+            else:
+                answers = await asyncio.to_thread(champion.local.predict, rows)
+        except Exception as error:
+            raise _failed(error) from error
+        wrong = find_wrong(answers.predictions, answers.scores, len(rows), champion.facts.classes)
+        if wrong is not None:
+            raise _failed(wrong)
+        part.take(champion, job.served, answers)
+
+    async def _ask_champion_process(
+        self, champion: Version, job: Job, part: Part, rows: list[dict[str, Any]]
+    ) -> None:
+        assert champion.process is not None
+        try:
+            answers = await champion.process.ask(rows, job.served.deadline_seconds)
+        except NotReady as error:
+            raise _not_ready(job.served.model, str(error)) from error
+        except Poisoned as error:
+            raise invalid("rows", "refused", str(error), "another input") from error
+        except ModelFault as fault:
+            if fault.kind in ("exception", "not_finite", "shape"):
+                raise _failed(fault) from fault
+            raise _not_ready(job.served.model, str(fault)) from fault
+        part.take(champion, job.served, answers)
+        job.spare_us = champion.process.hop_us
+
+    # --- logging and sending ---
+
+    def _finish(self, jobs: list[Job]) -> None:
+        """Log answered jobs in one write, then let their answers go (after the sync, where a model asks for it)."""
+        batches = [(job.served.policy, job.records()) for job in jobs]
+        try:
+            synced = self._journal.write([(policy, [*records]) for policy, records in batches])
+        except (FlyballError, OSError) as error:
+            synced = None
+            for job, (policy, records) in zip(jobs, batches, strict=True):
+                self._journal.drop(policy, len(records), error)
+                if policy.refuses and job.future is not None and not job.future.done():
+                    words = f"{job.served.model} answers only what it can log, and there is no room: {error}"
+                    job.future.set_exception(Rejected(503, "log_full", words, retry_after_seconds=5))
+        for job, (_, records) in zip(jobs, batches, strict=True):
+            if job.future is not None and job.future.done():
+                continue
+            job.response = respond(job)
+            if synced is not None and job.served.policy.durability == "disk":
+                synced.add_done_callback(lambda done, job=job: _release_synced(job, done))
+            elif job.future is not None:
+                job.future.set_result(None)
+            _note(job, records)
+
+
+def _predict_together(jobs: list[Job]) -> list[Job]:
+    """The jobs that were answered; the others' parts say why not. One bad request never fails its neighbours."""
+    champion = jobs[0].served.champion
+    assert champion is not None and champion.local is not None
+    rows = [row for job in jobs for row in job.rows]
+    try:
+        answers = champion.local.predict(rows)
+        wrong = find_wrong(answers.predictions, answers.scores, len(rows), champion.facts.classes)
+        if wrong is not None:
+            raise wrong
+    except Exception as error:  # noqa: BLE001 - a model's own error: reported to its client, and in the log
+        if len(jobs) > 1:
+            return [done for job in jobs for done in _predict_together([job])]
+        jobs[0].parts[0].error = str(error) if isinstance(error, ModelFault) else f"exception: {error}"[:500]
+        return []
+    start = 0
+    for job in jobs:
+        end = start + len(job.rows)
+        scores = answers.scores[start:end] if answers.scores is not None else None
+        job.parts[0].take(champion, job.served, ProcessAnswers(answers.predictions[start:end], scores))
+        start = end
+    return jobs
+
+
+def _note(job: Job, records: list[PredictionRecord]) -> None:
+    """Count the answer; have the shadow asked."""
+    seconds = (time.perf_counter_ns() - job.started_ns) / 1e9
+    for part in job.parts:
+        job.served.count(part.role, part.asked, len(part.indices), seconds)
+    shadow = job.served.shadow
+    if shadow is not None and job.served.candidate is not None:
+        number = job.served.candidate.number
+        shadow.offer([shadow_of(record, number) for record in records])
+
+
+def _release_synced(job: Job, done: asyncio.Future[None]) -> None:
+    """The sync is over: the answer goes, or says that nothing is sure to be on disk."""
+    if job.future is None or job.future.done():
+        return
+    error = done.exception()
+    if error is None:
+        job.future.set_result(None)
+    else:
+        words = f"the prediction could not be brought to disk: {error}"
+        job.future.set_exception(Rejected(503, "log_failed", words, retry_after_seconds=5))
+
+
+def _not_ready(model: str, because: str) -> Rejected:
+    return Rejected(503, "no_version_ready", f"{model} {because}; try again", retry_after_seconds=1)
+
+
+def _failed(error: Exception) -> Rejected:
+    return Rejected(500, "prediction_failed", f"the model failed: {error}"[:600])
