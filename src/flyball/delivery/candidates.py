@@ -20,6 +20,7 @@ from flyball.delivery.transitions import Moment
 from flyball.governance.consumers import deliver, next_events
 from flyball.governance.events import Event
 from flyball.monitoring.incidents import add_entry
+from flyball.registry.evidence import add_evidence
 
 CONSUMER = "delivery"
 KINDS = ("candidate.ready", "approval.given", "approval.refused")
@@ -69,6 +70,8 @@ def _start(conn: Connection, facts: dict[str, Any], now: datetime) -> None:
         )
     except (Conflict, Refused) as error:
         text = f"version {number} is not rolled out: {error.message}"
+        facts_told = {"verdict": "not rolled out", "because": error.message}
+        add_evidence(conn, model, number, "rollout", facts_told, actor=POLICY, now=now)
     else:
         if not started.waiting_for:
             return

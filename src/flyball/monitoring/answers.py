@@ -106,12 +106,21 @@ def scores_of(frame: pl.DataFrame, shape: AnswerShape) -> NDArray[np.float64] | 
 
 
 def watched_answers(frame: pl.DataFrame, shape: AnswerShape) -> list[Any] | NDArray[np.float64]:
-    """What is watched of the answers before outcomes: the number, the positive class's probability, or the class."""
+    """What is watched of the answers before outcomes: the number, the positive class's probability, or the class.
+
+    A binary model without probabilities is watched by 1.0 for the positive class and 0.0 for the other.
+    """
+    import numpy as np
+
     if shape.task == "regression":
         return frame["prediction"].cast(float).to_numpy()
-    scores = scores_of(frame, shape)
-    if shape.task == "binary" and scores is not None:
-        return scores
+    if shape.task == "binary":
+        scores = scores_of(frame, shape)
+        if scores is not None:
+            return scores
+        return np.array(
+            [label_text(value) == shape.positive for value in frame["prediction"].to_list()], dtype=float
+        )
     return [None if value is None else str(value) for value in frame["prediction"].to_list()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -101,22 +102,35 @@ def measure_window(frame: pl.DataFrame, version: int | None, standard: Standard 
     )
 
 
-def columns_of(frame: pl.DataFrame, features: list[str]) -> dict[str, Any]:
-    """The logged inputs by feature, as profiles count them; a feature that no request carried is left out."""
-    from flyball.data.profiles import profile_column
+def columns_of(frame: pl.DataFrame, kinds: Mapping[str, bool]) -> dict[str, Any]:
+    """The logged inputs as profiles count them: numbers as floats with NaN, everything else as text with None.
 
-    return {name: profile_column(frame[f"x.{name}"]) for name in features if f"x.{name}" in frame.columns}
+    kinds: feature to whether it is a number. A feature that no request carried is left out.
+    """
+    import polars as pl
+
+    columns: dict[str, Any] = {}
+    for name, is_number in kinds.items():
+        if f"x.{name}" not in frame.columns:
+            continue
+        column = frame.get_column(f"x.{name}")
+        if is_number:
+            columns[name] = column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+        else:
+            columns[name] = column.cast(pl.String).to_list()
+    return columns
 
 
 def _count(
     frame: pl.DataFrame, own: pl.DataFrame, standard: Standard
 ) -> tuple[Summary | None, Summary | None]:
-    from flyball.judge.drift.profile import summarise
+    from flyball.judge.drift.profile import NumericBins, summarise
 
     reference = standard.reference
     if reference is None or frame.height == 0:
         return None, None
-    inputs = columns_of(frame, list(reference.inputs.features))
+    kinds = {name: isinstance(bins, NumericBins) for name, bins in reference.inputs.features.items()}
+    inputs = columns_of(frame, kinds)
     if not inputs:  # nothing of the inputs is logged: nothing can be said of them
         return None, summarise(reference.predictions, {"prediction": watched_answers(own, standard.shape)})
     return summarise(reference.inputs, inputs), summarise(
@@ -142,8 +156,8 @@ def _residuals(labelled: pl.DataFrame, standard: Standard) -> tuple[ResidualSumm
     else:
         return None, None
     seconds = labelled["at"].dt.epoch("us").to_numpy() / 1e6
-    features = [name.removeprefix("x.") for name in labelled.columns if name.startswith("x.")]
-    found = summarise_residuals(outcomes, answers, seconds, columns_of(labelled, features))
+    kinds = {name: rule.type in ("int", "float") for name, rule in standard.contract.features.items()}
+    found = summarise_residuals(outcomes, answers, seconds, columns_of(labelled, kinds))
     reference = standard.reference
     if reference is None or reference.expected is None or shape.loss != "mae":
         return found, None

@@ -1,0 +1,72 @@
+"""A retraining that a person asks for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from flyball.core.errors import BadInput, Conflict, NoChampion, Refused
+from flyball.core.ids import derived_id, new_id
+from flyball.core.values import Actor
+from flyball.monitoring.incidents import find_open_incident, is_held
+from flyball.monitoring.plan import plan_of, window_start
+from flyball.monitoring.windows import find_last_window
+from flyball.registry.routes import current, project_of
+from flyball.retraining.retrainings import Retraining, get_retraining, is_training
+from flyball.retraining.triggers import begin
+
+
+def retrain_now(
+    conn: Connection, model: str, *, actor: Actor, why: str, now: datetime, model_time: datetime
+) -> Retraining:
+    """A wanted retraining on the rows known at a model time, without signal, cooldown or budget.
+
+    Raises NoChampion, BadInput without a reason, Refused while an incident of broken data is open, Conflict while
+    another retraining is under way.
+    """
+    deployment = current(conn, model)
+    if deployment is None:
+        raise NoChampion(model)
+    if not why.strip():
+        raise BadInput("say why: the reason is kept with the retraining")
+    if is_held(conn, model):
+        raise Refused(
+            f"an incident of broken data is open for {model}: nothing is trained until it is resolved; "
+            f"`flyball incidents {model}` shows it",
+            model=model,
+        )
+    if is_training(conn, model):
+        raise Conflict(f"a retraining of {model} is under way; wait for its end", model=model)
+    plan = plan_of(project_of(deployment))
+    last = find_last_window(conn, model)
+    incident = find_open_incident(conn, model, "change")
+    identity = new_id("rtn")
+    begin(
+        conn,
+        Retraining(
+            id=identity,
+            model=model,
+            signal_id=None,
+            incident_id=incident.id if incident is not None else None,
+            state="wanted",
+            decided_at=model_time,
+            rows_until=last.end if last is not None else window_start(model_time, plan.window),
+            champion=deployment.champion,
+            data_choice={},
+            root_snapshot=None,
+            snapshot=None,
+            run_id=None,
+            version=None,
+            rollout_id=derived_id("rol", identity),
+            because=f"asked for by {actor.name}: {why}",
+            result=None,
+            actor=actor.name,
+            created_at=now,
+            finished_at=None,
+        ),
+        approvals=project_of(deployment).retrain.approvals,
+        actor=actor,
+        now=now,
+    )
+    return get_retraining(conn, identity)
