@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +27,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 for _name in [name for name in os.environ if name.startswith("FLYBALL_")]:
     if _name != "FLYBALL_REQUIRE_BROWSER":
         del os.environ[_name]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Fixtures that many folders share. By path, because tests are no package.
+    for path in sorted((Path(__file__).parent / "plugins").glob("*.py")):
+        spec = importlib.util.spec_from_file_location(f"flyball_tests_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        config.pluginmanager.register(module, spec.name)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

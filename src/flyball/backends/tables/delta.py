@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 # deltalake gives up early by default: with ten writers commits were dropped (delta-rs issue 3736).
 _COMMIT_RETRIES = 50
 _opened: dict[str, DeltaTable] = {}
-_lock = Lock()
+_scanned: dict[str, DeltaTable] = {}
+_lock, _scan_lock = Lock(), Lock()
 
 
 def append(
@@ -63,8 +64,12 @@ def append(
         _refuse_committed(table, table_url, transactions or {})
         try:
             write_deltalake(table, frame, mode="append", commit_properties=commit)
-        except BaseException:
+        except BaseException as error:
             _opened.pop(table_url, None)
+            if "Cast error" in str(error):  # from the Arrow library, which raises bare Exceptions
+                raise TableMismatch(
+                    f"the rows do not fit the table at {table_url}: {error}", url=table_url
+                ) from error
             raise
         version = table.version()
         _sync_commit(table_url, version)
@@ -86,27 +91,31 @@ def _refuse_committed(table: DeltaTable, table_url: str, transactions: Mapping[s
 
 def committed_transaction(table_url: str, application_id: str) -> int | None:
     """The highest number that was committed under an application id; None if none, or if there is no table."""
-    if not table_exists(table_url):
+    try:
+        with _in_our_words(table_url):
+            found: int | None = _open(table_url).transaction_version(application_id)
+    except TableNotFound:
         return None
-    with _in_our_words(table_url):
-        found: int | None = _open(table_url).transaction_version(application_id)
     return found
 
 
 def table_exists(table_url: str) -> bool:
     """Whether there is a table at this URL."""
-    from deltalake import DeltaTable
-
-    with _in_our_words(table_url):
-        return DeltaTable.is_deltatable(_location(table_url), storage_options=_options(table_url))
+    # Not `DeltaTable.is_deltatable`: it holds the interpreter's lock while it waits for the store.
+    try:
+        with _in_our_words(table_url):
+            _open(table_url)
+    except TableNotFound:
+        return False
+    return True
 
 
 def scan(table_url: str) -> pl.LazyFrame:
     """The table's present rows, read when collected. Raises TableNotFound."""
     import polars as pl
 
-    with _in_our_words(table_url):
-        return pl.scan_delta(_open(table_url), credential_provider=None)
+    with _scan_lock, _in_our_words(table_url):
+        return pl.scan_delta(_open_for_scan(table_url), credential_provider=None)
 
 
 def compact(table_url: str) -> None:
@@ -143,8 +152,7 @@ def _open_for_append(table_url: str, frame: pl.DataFrame, partition_by: Sequence
 
     if table_url in _opened:
         known = _opened.pop(table_url)
-        # A table that was deleted meanwhile looks unchanged to deltalake, and would be written on in the void.
-        if urlsplit(table_url).scheme != "file" or _log_entry(table_url, known.version()).exists():
+        if not _was_deleted(table_url, known):
             known.update_incremental()
             _opened[table_url] = known
             return known
@@ -162,6 +170,22 @@ def _open_for_append(table_url: str, frame: pl.DataFrame, partition_by: Sequence
             storage_options=_options(table_url),
         )
     return _opened[table_url]
+
+
+def _open_for_scan(table_url: str) -> DeltaTable:
+    """The table as it is now, kept open between scans: 1 ms instead of 7 to 20, when it grew by a commit."""
+    known = _scanned.pop(table_url, None)
+    if known is None or _was_deleted(table_url, known):
+        known = _open(table_url)
+    else:
+        known.update_incremental()
+    _scanned[table_url] = known
+    return known
+
+
+def _was_deleted(table_url: str, known: DeltaTable) -> bool:
+    """A table that was deleted meanwhile looks unchanged to deltalake."""
+    return urlsplit(table_url).scheme == "file" and not _log_entry(table_url, known.version()).exists()
 
 
 def _schema(frame: pl.DataFrame) -> Any:
@@ -244,10 +268,6 @@ def _in_our_words(table_url: str) -> Iterator[None]:
         if "Concurrent transaction" in text:
             raise AlreadyCommitted(
                 f"another writer committed these rows to {table_url}", url=table_url
-            ) from error
-        if "Cast error" in text:
-            raise TableMismatch(
-                f"the rows do not fit the table at {table_url}: {text}", url=table_url
             ) from error
         if any(sign in text for sign in ("No space left", "os error 28", "os error 122", "os error 27")):
             raise StorageFull(f"{table_url} has no room left; nothing was changed", url=table_url) from error

@@ -39,6 +39,8 @@ from flyball.core.errors import (
 if TYPE_CHECKING:
     from dbos import WorkflowStatus as DbosStatus
 
+__all__ = ["WorkflowContext", "WorkflowEngine", "WorkflowError", "WorkflowResult", "WorkflowStatus"]
+
 Function = Callable[[WorkflowContext, dict[str, Any]], dict[str, Any] | None]
 State = Literal["pending", "succeeded", "failed", "cancelled"]
 

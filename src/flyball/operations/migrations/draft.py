@@ -65,7 +65,10 @@ def draft(name: str) -> Path:
             config.attributes["connection"] = conn
             command.revision(config, message=name, rev_id=number, autogenerate=True)
         database.close()
-    return SCRIPTS / "versions" / f"m{number}_{name}.py"
+    path = SCRIPTS / "versions" / f"m{number}_{name}.py"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if "# ###" not in line), encoding="utf-8")
+    return path
 
 
 if __name__ == "__main__":
