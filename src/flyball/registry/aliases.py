@@ -1,21 +1,36 @@
-"""Aliases: movable names for versions, with the history of every move."""
+"""Aliases: movable names for versions (`champion`, `candidate`, `previous`, or the user's own), and every move."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Column, Connection, Index, Integer, String, Table, Text, delete, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from flyball.backends.db.metadata import UtcDateTime, metadata
-from flyball.governance.actors import Actor
+from flyball.core.clock import isoformat
+from flyball.core.values import Actor
 from flyball.governance.journal import Change, record
 
 aliases = Table(
     "aliases",
     metadata,
-    Column("model", String(63), primary_key=True),
-    Column("name", String(63), primary_key=True),
+    Column("model", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
     Column("number", Integer, nullable=False),
     Column("moved_at", UtcDateTime, nullable=False),
 )
@@ -23,21 +38,21 @@ aliases = Table(
 alias_history = Table(
     "alias_history",
     metadata,
-    Column("model", String(63), primary_key=True),
-    Column("sequence", Integer, primary_key=True),
-    Column("name", String(63), nullable=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
     Column("from_number", Integer),
     Column("to_number", Integer),
     Column("at", UtcDateTime, nullable=False),
     Column("model_time", UtcDateTime),
     Column("actor", String(255), nullable=False),
     Column("why", Text, nullable=False),
-    Index("ix_alias_history_model_name", "model", "name"),
+    Index("ix_alias_history_model_seq", "model", "seq"),
 )
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):
-    """A name that points at a version of a model."""
+    """Where a name points now."""
 
     model: str
     name: str
@@ -46,13 +61,14 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AliasMove(msgspec.Struct, frozen=True, kw_only=True):
-    """One move: `from_number` is None when the name is new, `to_number` None when it was dropped.
+    """One move of a name. `from_number` is None for its first, `to_number` None where it was taken away.
 
-    `at` is wall time, `model_time` the model's clock (None before any traffic).
+    `seq` counts the moves of all models in the order of commits. `at` is wall time, `model_time` the model's clock
+    (None before any traffic).
     """
 
+    seq: int
     model: str
-    sequence: int
     name: str
     from_number: int | None
     to_number: int | None
@@ -60,18 +76,6 @@ class AliasMove(msgspec.Struct, frozen=True, kw_only=True):
     model_time: datetime | None
     actor: str
     why: str
-
-
-def find_alias(conn: Connection, model: str, name: str) -> Alias | None:
-    """Where a name points, or None."""
-    row = conn.execute(select(aliases).where(aliases.c.model == model, aliases.c.name == name)).one_or_none()
-    return None if row is None else Alias(**row._mapping)
-
-
-def list_aliases(conn: Connection, model: str) -> list[Alias]:
-    """The names of a model's versions."""
-    rows = conn.execute(select(aliases).where(aliases.c.model == model).order_by(aliases.c.name))
-    return [Alias(**row._mapping) for row in rows]
 
 
 def move_alias(
@@ -84,14 +88,20 @@ def move_alias(
     why: str,
     now: datetime,
     model_time: datetime | None = None,
-) -> None:
-    """Point a name at a version; a name that points there already is left alone."""
-    before = find_alias(conn, model, name)
-    if before is not None and before.number == number:
-        return
-    conn.execute(delete(aliases).where(aliases.c.model == model, aliases.c.name == name))
-    conn.execute(insert(aliases).values(model=model, name=name, number=number, moved_at=now))
-    _note(conn, model, name, before.number if before else None, number, actor, why, now, model_time)
+) -> AliasMove | None:
+    """Point a name at a version, in the caller's write transaction; None if it points there already.
+
+    That the version exists and may have the name is the caller's business.
+    """
+    known = find_alias(conn, model, name)
+    if known is not None and known.number == number:
+        return None
+    if known is None:
+        conn.execute(insert(aliases).values(model=model, name=name, number=number, moved_at=now))
+    else:
+        this = (aliases.c.model == model) & (aliases.c.name == name)
+        conn.execute(update(aliases).where(this).values(number=number, moved_at=now))
+    return _note(conn, model, name, known, number, actor=actor, why=why, now=now, model_time=model_time)
 
 
 def drop_alias(
@@ -103,32 +113,41 @@ def drop_alias(
     why: str,
     now: datetime,
     model_time: datetime | None = None,
-) -> None:
-    """Take a name away; absent is fine."""
-    before = find_alias(conn, model, name)
-    if before is None:
-        return
+) -> AliasMove | None:
+    """Take a name away; None if nothing has it."""
+    known = find_alias(conn, model, name)
+    if known is None:
+        return None
     conn.execute(delete(aliases).where(aliases.c.model == model, aliases.c.name == name))
-    _note(conn, model, name, before.number, None, actor, why, now, model_time)
+    return _note(conn, model, name, known, None, actor=actor, why=why, now=now, model_time=model_time)
 
 
-def list_history(conn: Connection, model: str, *, limit: int = 10_000) -> list[AliasMove]:
-    """Every move of a model's names, oldest first."""
-    query = (
-        select(alias_history)
-        .where(alias_history.c.model == model)
-        .order_by(alias_history.c.sequence)
-        .limit(limit)
-    )
-    return [AliasMove(**row._mapping) for row in conn.execute(query)]
+def find_alias(conn: Connection, model: str, name: str) -> Alias | None:
+    """Where a name points, or None."""
+    query = select(aliases).where(aliases.c.model == model, aliases.c.name == name)
+    row = conn.execute(query).one_or_none()
+    return None if row is None else Alias(**row._mapping)
 
 
-def find_champion_at(conn: Connection, model: str, at: datetime) -> int | None:
-    """The version that was champion at a wall moment, or None."""
+def list_aliases(conn: Connection, model: str) -> list[Alias]:
+    """All names of a model's versions, by name."""
+    query = select(aliases).where(aliases.c.model == model).order_by(aliases.c.name)
+    return [Alias(**row._mapping) for row in conn.execute(query)]
+
+
+def list_history(conn: Connection, model: str, limit: int | None = None) -> list[AliasMove]:
+    """Every move of a model's names, oldest first; with a limit, the newest of them."""
+    query = select(alias_history).where(alias_history.c.model == model)
+    rows = conn.execute(query.order_by(alias_history.c.seq.desc()).limit(limit))
+    return [AliasMove(**row._mapping) for row in rows][::-1]
+
+
+def champion_at(conn: Connection, model: str, moment: datetime) -> int | None:
+    """The version that was champion at a wall moment; None before the first."""
     query = select(alias_history.c.to_number).where(
-        alias_history.c.model == model, alias_history.c.name == "champion", alias_history.c.at <= at
+        alias_history.c.model == model, alias_history.c.name == "champion", alias_history.c.at <= moment
     )
-    number: int | None = conn.execute(query.order_by(alias_history.c.sequence.desc()).limit(1)).scalar()
+    number: int | None = conn.execute(query.order_by(alias_history.c.seq.desc()).limit(1)).scalar()
     return number
 
 
@@ -136,35 +155,41 @@ def _note(
     conn: Connection,
     model: str,
     name: str,
-    before: int | None,
-    after: int | None,
+    known: Alias | None,
+    to_number: int | None,
+    *,
     actor: Actor,
     why: str,
     now: datetime,
     model_time: datetime | None,
-) -> None:
-    newest = conn.execute(
-        select(func.max(alias_history.c.sequence)).where(alias_history.c.model == model)
-    ).scalar()
-    conn.execute(
-        insert(alias_history).values(
-            model=model,
-            sequence=1 + (newest or 0),
-            name=name,
-            from_number=before,
-            to_number=after,
-            at=now,
-            model_time=model_time,
-            actor=actor.name,
-            why=why,
-        )
+) -> AliasMove:
+    highest = conn.execute(select(func.max(alias_history.c.seq))).scalar()
+    move = AliasMove(
+        seq=(highest or 0) + 1,
+        model=model,
+        name=name,
+        from_number=known.number if known else None,
+        to_number=to_number,
+        at=now,
+        model_time=model_time,
+        actor=actor.name,
+        why=why,
     )
+    conn.execute(insert(alias_history).values(msgspec.structs.asdict(move)))
+    facts = {
+        "model": model,
+        "alias": name,
+        "from": move.from_number,
+        "to": to_number,
+        "model_time": isoformat(model_time) if model_time else None,
+    }
     change = Change(
         actor=actor,
-        action="alias.moved" if after is not None else "alias.dropped",
+        action="alias.moved",
         subject=f"alias:{model}@{name}",
         why=why,
-        facts={"model": model, "alias": name, "from": before, "to": after, "model_time": model_time},
+        facts=facts,
         event="alias.moved",
     )
     record(conn, change, now)
+    return move

@@ -49,15 +49,15 @@ class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
     `previous` is kept loaded, so that a rollback is a change of routing.
     """
 
-    format: int
+    format: int = ROUTE_FORMAT
     model: str
     revision: int
     published_at: datetime
     task: Task
     target: str
-    champion: RoutedVersion | None
-    contract: Contract
-    on_violation: Literal["flag", "reject"]
+    champion: RoutedVersion | None = None
+    contract: Contract = Contract()
+    on_violation: Literal["flag", "reject"] = "flag"
     entity: str | None = None
     time: str | None = None
     candidate: RoutedVersion | None = None

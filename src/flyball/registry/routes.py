@@ -12,6 +12,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    Row,
     String,
     Table,
     Text,
@@ -23,11 +24,12 @@ from sqlalchemy import (
 
 from flyball.backends.db.metadata import Json, UtcDateTime, metadata
 from flyball.core.contract import Contract
-from flyball.core.errors import BadInput, RouteConflict, VersionRefused
+from flyball.core.errors import BadInput, NotFound, RouteConflict, VersionRefused
 from flyball.core.project import DecisionSection, Project
-from flyball.governance.actors import Actor
+from flyball.core.values import Actor
 from flyball.governance.journal import Change, record
-from flyball.registry.route_table import ROUTE_FORMAT, CandidateRole, RoutedVersion, RouteTable, publish
+from flyball.registry.models import get_model
+from flyball.registry.route_table import CandidateRole, RoutedVersion, RouteTable, publish
 from flyball.registry.versions import get_version
 
 if TYPE_CHECKING:
@@ -37,17 +39,19 @@ if TYPE_CHECKING:
 deployments = Table(
     "deployments",
     metadata,
-    Column("model", String(63), primary_key=True),
-    Column("revision", Integer, primary_key=True),
-    Column("champion", Integer, nullable=False),
+    Column("model", String(64), primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("champion", Integer),
     Column("candidate", Integer),
     Column("candidate_role", String(16)),
-    Column("share", Float, nullable=False),
+    Column("share", Float(53), nullable=False),
     Column("previous", Integer),
-    Column("salt", String(64), nullable=False),
-    Column("rollout_id", String(40)),
+    Column("salt", String(255), nullable=False),
+    Column("rollout_id", String(64)),
     Column("project", Json, nullable=False),
+    Column("contract", Json, nullable=False),
     Column("why", Text, nullable=False),
+    Column("actor", String(255), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("published_at", UtcDateTime),
     Index("ix_deployments_published_at", "published_at"),
@@ -55,11 +59,15 @@ deployments = Table(
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """The wanted state of serving one model at one revision. `share` is 0 to 1; `project` the settings in force."""
+    """The wanted state of serving one model, from `revision` on. `published_at` is None until servers can see it.
+
+    contract: of the champion, which requests are held against. share: of keys (0 to 1), for a canary. project: the
+    settings in force.
+    """
 
     model: str
     revision: int
-    champion: int
+    champion: int | None
     candidate: int | None
     candidate_role: CandidateRole | None
     share: float
@@ -67,7 +75,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     salt: str
     rollout_id: str | None
     project: dict[str, Any]
+    contract: Contract
     why: str
+    actor: str
     created_at: datetime
     published_at: datetime | None
 
@@ -76,9 +86,9 @@ def want(
     conn: Connection,
     model: str,
     *,
-    champion: int,
+    champion: int | None,
     candidate: int | None = None,
-    candidate_role: CandidateRole | None = None,
+    candidate_role: str | None = None,
     share: float = 0.0,
     previous: int | None,
     salt: str,
@@ -88,34 +98,37 @@ def want(
     why: str,
     now: datetime,
 ) -> int:
-    """Write the next revision with event and audit entry, in the caller's transaction; returns its number.
+    """Write the next revision of a model's wanted state, in the caller's write transaction; its number.
 
-    Servers see it once it is published. Raises VersionNotFound, VersionRefused, BadInput.
+    With event and audit entry. Servers see it once it is published. Raises ModelNotFound, VersionNotFound,
+    VersionRefused, BadInput.
     """
+    get_model(conn, model)
     _check(conn, model, (champion, candidate, previous), candidate_role, share)
-    newest = conn.execute(
+    contract = Contract() if champion is None else get_version(conn, model, champion).contract
+    highest = conn.execute(
         select(func.max(deployments.c.revision)).where(deployments.c.model == model)
     ).scalar()
-    revision = 1 + (newest or 0)
-    values = {
+    revision: int = (highest or 0) + 1
+    wanted: dict[str, Any] = {
+        "model": model,
+        "revision": revision,
         "champion": champion,
         "candidate": candidate,
         "candidate_role": candidate_role,
         "share": share,
         "previous": previous,
+        "salt": salt,
         "rollout_id": rollout_id,
     }
-    conn.execute(
-        insert(deployments).values(
-            model=model, revision=revision, salt=salt, project=project, why=why, created_at=now, **values
-        )
-    )
+    settings = {"project": project, "contract": contract}
+    conn.execute(insert(deployments).values(**wanted, **settings, why=why, actor=actor.name, created_at=now))
     change = Change(
         actor=actor,
         action="deployment.changed",
         subject=f"deployment:{model}",
         why=why,
-        facts={"model": model, "revision": revision, **values},
+        facts={**wanted, "role": candidate_role},
         event="deployment.changed",
     )
     record(conn, change, now)
@@ -123,19 +136,22 @@ def want(
 
 
 def current(conn: Connection, model: str) -> Deployment | None:
-    """The newest wanted state of a model, or None where nothing was deployed."""
-    query = (
-        select(deployments)
-        .where(deployments.c.model == model)
-        .order_by(deployments.c.revision.desc())
-        .limit(1)
-    )
+    """The newest wanted state of a model, or None if it was never deployed."""
+    found = list_revisions(conn, model, limit=1)
+    return found[0] if found else None
+
+
+def get_deployment(conn: Connection, model: str, revision: int) -> Deployment:
+    """One revision of a model's wanted state. Raises NotFound."""
+    query = select(deployments).where(deployments.c.model == model, deployments.c.revision == revision)
     row = conn.execute(query).one_or_none()
-    return None if row is None else Deployment(**row._mapping)
+    if row is None:
+        raise NotFound(f"{model} has no deployment revision {revision}", model=model, revision=revision)
+    return _read(row)
 
 
 def list_deployed(conn: Connection) -> list[Deployment]:
-    """The newest wanted state of every model that has one, by name."""
+    """The newest wanted state of every model that was ever deployed, by name."""
     newest = select(deployments.c.model, func.max(deployments.c.revision).label("revision"))
     newest_by_model = newest.group_by(deployments.c.model).subquery()
     query = select(deployments).join(
@@ -143,28 +159,26 @@ def list_deployed(conn: Connection) -> list[Deployment]:
         (deployments.c.model == newest_by_model.c.model)
         & (deployments.c.revision == newest_by_model.c.revision),
     )
-    return [Deployment(**row._mapping) for row in conn.execute(query.order_by(deployments.c.model))]
+    return [_read(row) for row in conn.execute(query.order_by(deployments.c.model))]
 
 
-def list_revisions(conn: Connection, model: str, *, limit: int = 100) -> list[Deployment]:
+def list_revisions(conn: Connection, model: str, limit: int = 100) -> list[Deployment]:
     """A model's wanted states, newest first."""
     query = select(deployments).where(deployments.c.model == model)
-    rows = conn.execute(query.order_by(deployments.c.revision.desc()).limit(limit))
-    return [Deployment(**row._mapping) for row in rows]
+    return [_read(row) for row in conn.execute(query.order_by(deployments.c.revision.desc()).limit(limit))]
 
 
 def project_of(deployment: Deployment) -> Project:
-    """The settings in force, typed."""
+    """The settings in force with a deployment, typed."""
     return msgspec.convert(deployment.project, Project)
 
 
-def build_table(conn: Connection, deployment: Deployment, published_at: datetime) -> RouteTable:
+def build_table(conn: Connection, deployment: Deployment) -> RouteTable:
     """The document a model server reads; a function of the row and of the versions it names.
 
     A candidate is isolated whatever it is made of: one that crashes or hangs must cost nobody an answer.
     """
     project = project_of(deployment)
-    champion = get_version(conn, deployment.model, deployment.champion)
 
     def routed(number: int | None) -> RoutedVersion | None:
         if number is None:
@@ -174,10 +188,9 @@ def build_table(conn: Connection, deployment: Deployment, published_at: datetime
         return RoutedVersion(number=number, bundle=version.digest, isolated=isolated)
 
     return RouteTable(
-        format=ROUTE_FORMAT,
         model=deployment.model,
         revision=deployment.revision,
-        published_at=published_at,
+        published_at=deployment.created_at,
         task=project.model.task,
         target=project.model.target,
         entity=project.model.entity,
@@ -188,28 +201,37 @@ def build_table(conn: Connection, deployment: Deployment, published_at: datetime
         share=deployment.share,
         previous=routed(deployment.previous),
         salt=deployment.salt,
-        contract=msgspec.convert(champion.contract, Contract),
+        contract=deployment.contract,
         on_violation=project.contract.on_violation,
         positive=project.model.positive,
-        threshold=_threshold(project.decision),
+        threshold=threshold_of(project.decision),
         log=project.log,
         serve=project.serve,
     )
 
 
+def threshold_of(decision: DecisionSection) -> float | None:
+    """The probability from which on the positive class is decided, or None where the project sets none.
+
+    From costs, the break-even probability fp / (fp + fn). Source: Elkan (2001), The foundations of cost-sensitive
+    learning, IJCAI.
+    """
+    if decision.threshold is not None or decision.cost is None:
+        return decision.threshold
+    total = decision.cost.false_positive + decision.cost.false_negative
+    return decision.cost.false_positive / total if total > 0 else None
+
+
 def publish_wanted(database: Database, blobs: BlobStore, now: datetime) -> list[tuple[str, int]]:
-    """Publish every revision that is not yet, oldest first; model and revision of each.
+    """Publish every revision that servers can't see yet, oldest first; model and revision of each.
 
     Safe to repeat after a crash at any point: a route table is a function of its row, its moment that of the row. One
     model's conflict does not hold up the others: it is raised when they are published.
     """
     with database.read() as conn:
         query = select(deployments).where(deployments.c.published_at.is_(None))
-        waiting = [
-            Deployment(**row._mapping)
-            for row in conn.execute(query.order_by(deployments.c.model, deployments.c.revision))
-        ]
-        tables = [build_table(conn, deployment, deployment.created_at) for deployment in waiting]
+        rows = conn.execute(query.order_by(deployments.c.model, deployments.c.revision)).all()
+        tables = [build_table(conn, _read(row)) for row in rows]
     published: list[tuple[str, int]] = []
     conflicts: dict[str, RouteConflict] = {}
     for table in tables:
@@ -220,40 +242,40 @@ def publish_wanted(database: Database, blobs: BlobStore, now: datetime) -> list[
         except RouteConflict as error:
             conflicts[table.model] = error
             continue
-        with database.write() as conn:
-            conn.execute(
-                update(deployments)
-                .where(deployments.c.model == table.model, deployments.c.revision == table.revision)
-                .values(published_at=now)
-            )
         published.append((table.model, table.revision))
+        _mark_published(database, table, now)
     for conflict in conflicts.values():
         raise conflict
     return published
 
 
+def _mark_published(database: Database, table: RouteTable, now: datetime) -> None:
+    this = (deployments.c.model == table.model) & (deployments.c.revision == table.revision)
+    unseen = this & deployments.c.published_at.is_(None)
+    with database.write() as conn:
+        conn.execute(update(deployments).where(unseen).values(published_at=now))
+
+
 def _check(
     conn: Connection,
     model: str,
-    numbers: tuple[int, int | None, int | None],
+    numbers: tuple[int | None, int | None, int | None],
     candidate_role: str | None,
     share: float,
 ) -> None:
-    if (numbers[1] is None) != (candidate_role is None) or candidate_role not in (None, "canary", "shadow"):
+    champion, candidate, _previous = numbers
+    if (candidate is None) != (candidate_role is None) or candidate_role not in (None, "canary", "shadow"):
         raise BadInput(f"a candidate is a canary or a shadow, and nothing else is; got {candidate_role!r}")
     if not 0.0 <= share <= 1.0:
         raise BadInput(f"the candidate's share is {share}; it must be from 0 to 1")
+    if candidate is not None and champion is None:
+        raise BadInput(f"{model} has no champion to answer beside its candidate", model=model)
     for number in sorted({number for number in numbers if number is not None}):
         if get_version(conn, model, number).state != "registered":
             raise VersionRefused(model, number)
 
 
-def _threshold(decision: DecisionSection) -> float | None:
-    """The probability from which the positive class is answered; from costs, the break-even probability.
-
-    Source: Elkan (2001), The foundations of cost-sensitive learning, IJCAI: p* = c_fp / (c_fp + c_fn).
-    """
-    if decision.cost is None or decision.threshold is not None:
-        return decision.threshold
-    total = decision.cost.false_positive + decision.cost.false_negative
-    return decision.cost.false_positive / total if total > 0 else None
+def _read(row: Row[Any]) -> Deployment:
+    values = dict(row._mapping)
+    values["contract"] = msgspec.convert(values["contract"], Contract)
+    return Deployment(**values)
