@@ -10,9 +10,13 @@ from typing import Any
 WIDTH, HEIGHT, LEFT, BOTTOM = 920, 300, 46, 34
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #667; --line: #2563eb; --mark: #c2410c; --paper: #fff; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e7eaf0; --soft: #9aa3b2; --line: #7aa7ff; --mark: #fb923c; --paper: #14181f; } }
-body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid #8884; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e7eaf0; --soft: #9aa3b2; --line: #7aa7ff; --mark: #fb923c; --paper: #14181f; }
+}
+body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid #8884; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } svg { width: 100%; height: auto; }
 .soft { color: var(--soft); } .big { font-size: 1.25rem; } code { word-break: break-all; }
 @media (max-width: 40rem) { th, td { padding: .3rem .3rem; font-size: .9rem; } }
@@ -28,8 +32,8 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
 def _page(report: dict[str, Any]) -> str:
     low, high = report["gain_interval"]
     verdict = (
-        f"The frozen model was wrong by {report['frozen']:.1f} rentals an hour; with the loop it was {report['served']:.1f}: "
-        f"{report['gain']:.1f} better (95 % interval {low:.1f} to {high:.1f}), by {report['retrainings']} retrainings and "
+        f"The frozen model was wrong by {report['frozen']:.1f} rentals an hour; with the loop it was "
+        f"{report['served']:.1f}: {report['gain']:.1f} better (95 % interval {low:.1f} to {high:.1f}), by {report['retrainings']} retrainings and "
         f"{report['promotions']} promotions. {report['lost']} of {report['predictions']['sent']} predictions were lost."
     )
     fault = report["fault"]
@@ -49,7 +53,8 @@ def _page(report: dict[str, Any]) -> str:
         "<h2>One prediction, traced</h2>",
         _trace(report["trace"]),
     ]
-    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>Flyball demo</title><style>{STYLE}</style>"
+    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><style>{STYLE}</style>"
+    head += "<title>Flyball demo</title>"
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>"
 
 
@@ -67,7 +72,8 @@ def _table(report: dict[str, Any]) -> str:
         for name, error, bounds, count in rows
     )
     return (
-        "<table><tr><th></th><th class=n>mean absolute error</th><th class=n>95 % interval</th><th class=n>retrainings</th></tr>"
+        "<table><tr><th></th><th class=n>mean absolute error</th><th class=n>95 % interval</th>"
+        "<th class=n>retrainings</th></tr>"
         f"{cells}</table><p class=soft>Intervals: moving-block bootstrap, blocks of 7 days.</p>"
     )
 
@@ -94,19 +100,19 @@ def _chart(series: dict[str, Any]) -> str:
         if e["kind"] == "promoted"
     )
     step = max(1, len(windows) // 8)
-    labels = "".join(
-        f'<text x="{x(at):.1f}" y="{HEIGHT - 12}" font-size="11" fill="var(--soft)" text-anchor="middle">{at[:7]}</text>'
-        for at in starts[::step]
-    )
+    labels = "".join(_text(x(at), HEIGHT - 12, at[:7], "middle") for at in starts[::step])
     grid = "".join(
-        f'<text x="{LEFT - 6}" y="{y(top * s):.1f}" font-size="11" fill="var(--soft)" text-anchor="end">{top * s:.0f}</text>'
-        for s in (0.0, 0.25, 0.5, 0.75)
+        _text(LEFT - 6, y(top * share), f"{top * share:.0f}", "end") for share in (0.0, 0.25, 0.5, 0.75)
     )
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Mean absolute error of each week; promotions dashed">'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Mean absolute error of each week">'
         f'{grid}{labels}{marks}<polyline points="{line}" fill="none" stroke="var(--line)" stroke-width="2"/></svg>'
         "<p class=soft>Mean absolute error of each week's answers; dashed: a candidate was promoted.</p>"
     )
+
+
+def _text(x: float, y: float, content: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="11" fill="var(--soft)" text-anchor="{anchor}">{content}</text>'
 
 
 def _story(story: list[dict[str, Any]]) -> str:
