@@ -12,6 +12,8 @@ from flyball.core.errors import BadInput
 
 TRAINING_WINDOWS = ("expanding", "365d", "180d", "120d", "90d", "60d")
 LEAST_TRAINING_ROWS = 300
+# What a confirmed loss of 1.25 times the reference (`drift.performance`) promises to win back: 1 - 1 / 1.25.
+LEAST_GAIN_SHARE = 0.2
 
 
 class Fold(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,14 +87,20 @@ def training_start(name: str, train_until: float) -> float:
     return train_until - parse_duration(name.removeprefix("sliding ")).total_seconds()
 
 
-def choose(candidates: Sequence[FoldLosses], champion: FoldLosses, *, least_gain: float) -> Choice:
-    """The best training window, and whether its gain over the champion's own answers reaches `least_gain`.
+def choose(
+    candidates: Sequence[FoldLosses],
+    champion: FoldLosses,
+    *,
+    least_gain: float,
+    least_share: float = LEAST_GAIN_SHARE,
+) -> Choice:
+    """The best training window, and whether its gain over the champion's own answers is worth a retraining.
 
     Losses are means over the folds' rows; a window that could not be trained in some fold is left out, so
-    that all are compared on the same rows. least_gain: in the unit of the loss, usually the rollout's margin:
-    a smaller gain could not be told from noise afterwards, and would use up the budget of retrainings.
-    The gain is that of the best of several, so a little too good; the gate and the rollout judge the
-    candidate itself.
+    that all are compared on the same rows. least_gain: in the unit of the loss, usually the rollout's margin;
+    least_share: of the champion's loss. Both must be reached: a smaller gain could hardly be told from noise
+    afterwards, and would use up the budget of retrainings. The gain is that of the best of several, so a
+    little too good; the gate and the rollout judge the candidate itself.
     """
     judged = {c.name: _mean(c) for c in candidates if all(loss is not None for loss in c.losses) and c.losses}
     known = {name: loss for name, loss in judged.items() if loss is not None}
@@ -109,10 +117,11 @@ def choose(candidates: Sequence[FoldLosses], champion: FoldLosses, *, least_gain
             losses=known,
         )
     gain = champion_loss - known[best]
-    act = gain >= least_gain
+    needed = max(least_gain, least_share * champion_loss)
+    act = gain >= needed
     because = (
         f"trained on {_in_words(best)}, recent windows would have had a loss of {known[best]:.4g} instead of "
-        f"{champion_loss:.4g}: a gain of {gain:.3g}, {'at least' if act else 'less than'} {least_gain:g}"
+        f"{champion_loss:.4g}: a gain of {gain:.3g}, {'at least' if act else 'less than'} {needed:.3g}"
     )
     return Choice(
         act=act,

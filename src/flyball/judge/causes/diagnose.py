@@ -198,7 +198,8 @@ def _performance(findings: Findings) -> Diagnosis:
         )
     if residuals is not None and _has_direction(residuals):
         return _concept(findings, residuals, grown)
-    if explained is not None and findings.drift_watch is not None and not findings.drift_watch.alarm:
+    watched = findings.drift_watch
+    if explained is not None and watched is not None and watched.enough and not watched.alarm:
         return Diagnosis(
             cause="concept-drift",
             sentence=f"Concept drift {_since(findings)}: {grown}, although the inputs look as before.",

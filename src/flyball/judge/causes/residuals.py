@@ -138,11 +138,12 @@ def _by_feature(
 
 
 def _groups(column: Sequence[object] | Values) -> tuple[NDArray[np.int64], list[str]]:
-    """Rows sorted into at most 24 values or 8 ranges, with a name each."""
+    """Rows sorted into at most 24 whole numbers or levels, or 8 ranges, with a name each."""
     if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
         values = column.astype(np.float64)
         distinct = np.unique(values[~np.isnan(values)])
-        if distinct.size <= 24:
+        whole = bool((distinct == np.round(distinct)).all())
+        if distinct.size <= (24 if whole else _LARGEST_GROUPS):
             place = np.searchsorted(distinct, np.where(np.isnan(values), np.inf, values))
             return place.astype(np.int64), [f"= {value:g}" for value in distinct] + ["is missing"]
         edges = np.unique(

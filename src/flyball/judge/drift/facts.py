@@ -109,7 +109,8 @@ def _constant(name: str, past: Sequence[ColumnCounts], counts: ColumnCounts) -> 
     windows = past[1:]  # the first is the whole reference
     if not windows or counts.present < LEAST_BROKEN_ROWS:
         return None
-    if min(sum(1 for rows in c.magnitudes.values() if rows) for c in windows) < LEAST_VARIED_BINS:
+    varied = [len(c.magnitudes) for c in windows]
+    if np.quantile(varied, 0.1) < LEAST_VARIED_BINS:
         return None
     share = max(counts.magnitudes.values(), default=0) / counts.present
     if share < CONSTANT_SHARE:
@@ -141,7 +142,7 @@ def _share(part: int, counts: ColumnCounts) -> float:
 def _recent(past: Sequence[ColumnCounts], windows: int = 4) -> ColumnCounts:
     """The magnitudes of the last windows together: the season the broken window would have been in."""
     merged: dict[int, int] = {}
-    for counts in past[-windows:] if len(past) > windows else past:
+    for counts in past[1:][-windows:] or past:
         for bucket, rows in counts.magnitudes.items():
             merged[bucket] = merged.get(bucket, 0) + rows
     return ColumnCounts(counts=[], magnitudes=merged)

@@ -46,7 +46,9 @@ _KNOWN: tuple[tuple[float, float, str], ...] = (
 
 # Weather and season move deciles by about one standard deviation in a month; further off, no unit explains
 # the window.
-LARGEST_MISFIT = 1.5
+LARGEST_MISFIT = 2.0
+# Without a known unit, a straight line through the deciles must fit this well to be called a change of scale.
+LEAST_STRAIGHT = 0.97
 
 
 def name_unit_change(before: NDArray[np.float64], now: NDArray[np.float64]) -> UnitChange | None:
@@ -63,9 +65,24 @@ def name_unit_change(before: NDArray[np.float64], now: NDArray[np.float64]) -> U
         misfit = _misfit(changed, now)
         if best is None or misfit < best.misfit:
             best = UnitChange(factor=factor, offset=offset, sentence=sentence, misfit=misfit)
-    if best is None or best.misfit > LARGEST_MISFIT or best.misfit > 0.5 * _misfit(before, now):
-        return None
+    plain = _misfit(before, now)
+    if best is None or best.misfit > LARGEST_MISFIT or best.misfit > 0.5 * plain:
+        return _any_scale(before, now, plain)
     return best
+
+
+def _any_scale(before: NDArray[np.float64], now: NDArray[np.float64], plain: float) -> UnitChange | None:
+    """An unknown factor and offset, if the deciles of now lie on a line over those of before."""
+    if plain <= 2 * LARGEST_MISFIT or not before.std() or not now.std():
+        return None
+    straight = float(np.corrcoef(before, now)[0, 1])
+    factor = float(now.std() / before.std())
+    if straight**2 < LEAST_STRAIGHT or 0.5 < factor < 2.0:
+        return None
+    offset = float(now.mean() - factor * before.mean())
+    sentence = f"another unit or scale, about {factor:.2g} times the usual spread and {offset:+.2g}"
+    misfit = _misfit(factor * before + offset, now)
+    return UnitChange(factor=factor, offset=offset, sentence=sentence, misfit=misfit)
 
 
 def _misfit(expected: NDArray[np.float64], now: NDArray[np.float64]) -> float:
