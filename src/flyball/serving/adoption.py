@@ -145,16 +145,17 @@ class Adoption:
         while True:
             try:
                 served = await self._load(table)
-                break
             except (FlyballError, OSError, ModelFault) as error:
                 self._board.problems[table.model] = f"revision {table.revision} can't be served: {error}"
                 self._board.change()
                 log.error("%s", self._board.problems[table.model])
                 if table.model not in self._models:
                     self._models[table.model] = self._make(table, None, None)  # answers 503, takes outcomes
+            else:
+                self._swap(table, served)
+                return
             await asyncio.sleep(pause * (0.75 + random.random() / 2))
             pause = min(pause * 2, LONGEST_RETRY_SECONDS)
-        self._swap(table, served)
 
     def _swap(self, table: RouteTable, served: Served) -> None:
         """The one step: requests read before it are answered by the old revision, those after it by the new."""

@@ -193,9 +193,10 @@ async def launch(spec: ProcessSpec) -> Link:
 
 
 async def _until_ready(link: Link, spec: ProcessSpec) -> None:
-    lost = asyncio.ensure_future(link.lost.wait())
+    lost = asyncio.create_task(link.lost.wait())
+    waiting: set[asyncio.Future[Any]] = {lost, link.first}
     try:
-        await asyncio.wait({lost, link.first}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     finally:
         lost.cancel()
     if not link.first.done():

@@ -50,7 +50,7 @@ class Value:
 
     __slots__ = ("_index", "_values")
 
-    def __init__(self, values: memoryview, index: int) -> None:
+    def __init__(self, values: memoryview[float], index: int) -> None:
         self._values = values
         self._index = index
 

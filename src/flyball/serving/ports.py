@@ -11,7 +11,7 @@ from flyball.core.errors import BadInput, Conflict
 BACKLOG = 2048
 
 
-def reserve(host: str, port: int, patience_seconds: float = 3.0) -> socket.socket:
+def reserve(host: str, port: int, patience_seconds: float = 2.0) -> socket.socket:
     """A bound, never listening socket that keeps the port ours while workers come and go. Raises Conflict.
 
     patience_seconds: how long workers of a supervisor that was killed may take to let go of the port.
@@ -56,7 +56,7 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str | in
     except (OSError, UnicodeError) as error:
         raise BadInput(f"--host {host!r} is no address of this machine: {error}", host=host) from error
     family, _, _, _, address = found[0]
-    return family, address
+    return family, (str(address[0]), int(address[1]), *address[2:])
 
 
 def _taken(host: str, port: int, error: OSError) -> Conflict:

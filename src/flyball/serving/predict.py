@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from flyball.core.errors import FlyballError, ModelNotFound
@@ -285,7 +286,7 @@ class Predictions:
                 continue
             job.response = respond(job)
             if synced is not None and job.served.policy.durability == "disk":
-                synced.add_done_callback(lambda done, job=job: _release_synced(job, done))
+                synced.add_done_callback(partial(_release_synced, job))
             elif job.future is not None:
                 job.future.set_result(None)
             _note(job, records)

@@ -76,7 +76,7 @@ class Shipper:
     def _pause(self) -> float:
         if self._failures == 0:
             return PAUSE_SECONDS
-        longest = min(PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
+        longest = min(PAUSE_SECONDS * 2.0 ** min(self._failures, 10), LONGEST_PAUSE_SECONDS)
         return longest * (0.5 + random.random() / 2)
 
 

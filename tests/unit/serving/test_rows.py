@@ -38,7 +38,9 @@ ROWS = st.dictionaries(st.sampled_from([*NAMES, "when", "stranger"]), VALUES)
 
 @given(CONTRACTS, ROWS)
 def test_it_finds_what_the_contracts_own_check_finds(contract: Contract, row: dict[str, Any]):
-    found = [v for v in RowChecker(contract, ["when", "stranger", *NAMES]).check(row, 3) if v.problem != "unknown"]
+    found = [
+        v for v in RowChecker(contract, ["when", "stranger", *NAMES]).check(row, 3) if v.problem != "unknown"
+    ]
     assert found == check_row(contract, row, 3)
 
 
