@@ -1,0 +1,1 @@
+"""The HTTP API: each handler decodes, asks the app, and encodes."""

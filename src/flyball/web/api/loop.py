@@ -1,0 +1,149 @@
+"""`/api/v1/…` of the loop: deployments, rollouts, retrainings, signals, incidents, and people's decisions on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Response
+
+from flyball.app import ControlApp
+from flyball.delivery.rollouts import Rollout
+from flyball.monitoring.incidents import Incident, IncidentEntry
+from flyball.monitoring.signals import Signal
+from flyball.retraining.retrainings import Retraining
+from flyball.web.api.parameters import (
+    Because,
+    Cursor,
+    Decision,
+    Deploy,
+    Limit,
+    ModelFilter,
+    Note,
+    RequestKey,
+    Rollback,
+)
+from flyball.web.names import read_incident, read_model, read_ref
+from flyball.web.once import once
+from flyball.web.paging import Page, take_page
+
+
+class IncidentView(msgspec.Struct, frozen=True):
+    """An incident with its timeline and signals."""
+
+    incident: Incident
+    entries: list[IncidentEntry]
+    signals: list[Signal]
+
+
+def list_deployments(flyball: ControlApp, limit: Limit = 50, cursor: Cursor = None) -> Page[dict[str, Any]]:
+    """What is in service: champion, candidate and revision of each deployed model."""
+    deployed = [model for model in flyball.status()["models"] if model["champion"] is not None]
+    return take_page(lambda count: deployed[:count], lambda model: model["model"], limit, cursor)
+
+
+def list_rollouts(
+    flyball: ControlApp, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Rollout]:
+    """Rollouts, newest first."""
+    return take_page(
+        lambda count: flyball.list_rollouts(model_name, count), lambda rollout: rollout.id, limit, cursor
+    )
+
+
+def list_retrainings(
+    flyball: ControlApp, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Retraining]:
+    """Retrainings, newest decision first."""
+    return take_page(
+        lambda count: flyball.list_retrainings(model_name, count), lambda found: found.id, limit, cursor
+    )
+
+
+def list_signals(
+    flyball: ControlApp, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Signal]:
+    """Alarms, newest first."""
+    return take_page(
+        lambda count: flyball.list_signals(model_name, count), lambda signal: signal.id, limit, cursor
+    )
+
+
+def list_incidents(
+    flyball: ControlApp, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Incident]:
+    """Incidents, newest first."""
+    return take_page(
+        lambda count: flyball.list_incidents(model_name, count), lambda incident: incident.id, limit, cursor
+    )
+
+
+def get_incident(flyball: ControlApp, incident_id: str) -> IncidentView:
+    """One incident with its timeline and signals."""
+    return IncidentView(**flyball.get_incident(read_incident(incident_id)))
+
+
+def add_note(
+    flyball: ControlApp, incident_id: str, data: Note, request_key: RequestKey = None
+) -> Response[dict[str, Any]]:
+    """Write a note into an incident's timeline."""
+    name = read_incident(incident_id)
+
+    def work() -> dict[str, Any]:
+        flyball.add_note(name, data.text)
+        return {"incident_id": name, "text": data.text}
+
+    return once(flyball, request_key, ["note", name, data.text], work)
+
+
+def deploy(
+    flyball: ControlApp, model: str, data: Deploy, request_key: RequestKey = None
+) -> Response[dict[str, Any]]:
+    """Start a rollout of a version; the first one of a model becomes champion at once."""
+    name = read_model(model)
+    ref = name if data.version is None else read_ref(name, str(data.version))
+    return once(
+        flyball,
+        request_key,
+        ["deploy", name, msgspec.to_builtins(data)],
+        lambda: flyball.deploy(ref, why=data.why, strategy=data.strategy),
+    )
+
+
+def decide_rollout(
+    flyball: ControlApp, model: str, decision: Decision, data: Because, request_key: RequestKey = None
+) -> Response[dict[str, Any]]:
+    """Pause, resume, promote or abort the model's rollout by a person's decision."""
+    name = read_model(model)
+    return once(
+        flyball,
+        request_key,
+        ["decide", name, decision, data.why],
+        lambda: flyball.decide_rollout(name, decision, why=data.why),
+    )
+
+
+def rollback(
+    flyball: ControlApp, model: str, data: Rollback, request_key: RequestKey = None
+) -> Response[dict[str, Any]]:
+    """Put the previous champion, or the version named, back into service at once."""
+    name = read_model(model)
+    to = None if data.to is None else str(data.to)
+    if to is not None:
+        read_ref(name, to)
+    return once(
+        flyball,
+        request_key,
+        ["rollback", name, msgspec.to_builtins(data)],
+        lambda: flyball.rollback(name, to=to, why=data.why),
+    )
+
+
+def retrain(
+    flyball: ControlApp, model: str, data: Because, request_key: RequestKey = None
+) -> Response[dict[str, Any]]:
+    """Ask for a retraining on the rows known by now."""
+    name = read_model(model)
+    return once(
+        flyball, request_key, ["retrain", name, data.why], lambda: flyball.retrain(name, why=data.why)
+    )

@@ -1,0 +1,59 @@
+"""Parameters and bodies that several endpoints share, each with its limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from litestar.params import Parameter
+
+from flyball.web.paging import MOST_ITEMS
+
+LONGEST_REASON = 1000
+
+Limit = Annotated[int, Parameter(ge=1, le=MOST_ITEMS, description="Most items of a page.")]
+Cursor = Annotated[
+    str | None, Parameter(max_length=400, description="`next` of the page before; none for the first.")
+]
+ModelFilter = Annotated[
+    str | None, Parameter(query="model", max_length=63, description="Only what belongs to this model.")
+]
+RequestKey = Annotated[
+    str | None,
+    Parameter(
+        header="Idempotency-Key",
+        max_length=200,
+        description="A name for this request: sent again under it, it changes nothing and gets the same answer.",
+    ),
+]
+Reason = Annotated[str, msgspec.Meta(max_length=LONGEST_REASON)]
+RefText = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+Strategy = Literal["canary", "shadow", "blue-green", "immediate"]
+Decision = Literal["pause", "resume", "promote", "abort"]
+
+
+class Deploy(msgspec.Struct, forbid_unknown_fields=True):
+    """What to roll out: a version number, alias or digest prefix (the newest registered version without one)."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=999_999_999)] | RefText | None = None
+    why: Reason = ""
+    strategy: Strategy | None = None
+
+
+class Because(msgspec.Struct, forbid_unknown_fields=True):
+    """The reason of a person's decision; kept in the audit trail."""
+
+    why: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_REASON)]
+
+
+class Rollback(msgspec.Struct, forbid_unknown_fields=True):
+    """Where to go back to (the previous champion without `to`), and why."""
+
+    why: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_REASON)]
+    to: Annotated[int, msgspec.Meta(ge=1, le=999_999_999)] | RefText | None = None
+
+
+class Note(msgspec.Struct, forbid_unknown_fields=True):
+    """A note on an incident."""
+
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]

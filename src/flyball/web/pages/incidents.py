@@ -1,0 +1,41 @@
+"""Incidents: all of them, and one with its timeline."""
+
+from __future__ import annotations
+
+from litestar import Response
+
+from flyball.app import ControlApp
+from flyball.web.api.parameters import Cursor
+from flyball.web.names import read_incident
+from flyball.web.pages.rendering import plain, respond
+from flyball.web.paging import take_page
+
+INCIDENTS_A_PAGE = 50
+
+
+def incidents_page(flyball: ControlApp, cursor: Cursor = None) -> Response[str]:
+    """Incidents of all models, newest first."""
+    page = take_page(
+        lambda count: flyball.list_incidents(None, count), lambda found: found.id, INCIDENTS_A_PAGE, cursor
+    )
+    return respond(
+        "incidents.html",
+        place="/incidents",
+        incidents=plain(page.items),
+        next=page.next,
+        paged=cursor is not None,
+    )
+
+
+def incident_page(flyball: ControlApp, incident_id: str) -> Response[str]:
+    """One incident: signals, actions, notes and its end. Raises IncidentNotFound."""
+    name = read_incident(incident_id)
+    found = plain(flyball.get_incident(name))
+    return respond(
+        "incident.html",
+        place="/incidents",
+        here=f"/incidents/{name}",
+        incident=found["incident"],
+        entries=found["entries"],
+        signals=found["signals"],
+    )

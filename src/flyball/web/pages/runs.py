@@ -1,0 +1,56 @@
+"""Runs: all of them, and one with its steps and what it printed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from litestar import Response
+
+from flyball.app import ControlApp
+from flyball.web.api.parameters import Cursor
+from flyball.web.names import read_run
+from flyball.web.pages.rendering import plain, respond
+from flyball.web.paging import take_page
+
+RUNS_A_PAGE = 50
+LINES_SHOWN = 400
+
+
+def runs_page(flyball: ControlApp, cursor: Cursor = None) -> Response[str]:
+    """Runs of all models, newest first."""
+    page = take_page(lambda count: flyball.list_runs(None, count), lambda run: run.id, RUNS_A_PAGE, cursor)
+    runs = [plain(run) | {"seconds": _between(run.started_at, run.finished_at)} for run in page.items]
+    return respond("runs.html", place="/runs", runs=runs, next=page.next)
+
+
+def run_page(flyball: ControlApp, run_id: str) -> Response[str]:
+    """One run. Raises RunNotFound."""
+    name = read_run(run_id)
+    found = flyball.get_run(name)
+    run = found["run"]
+    lines = flyball.run_logs(name)
+    return respond(
+        "run.html",
+        place="/runs",
+        here=f"/runs/{name}",
+        run=plain(run) | {"seconds": _between(run.started_at, run.finished_at)},
+        steps=plain(found["steps"]),
+        lines=lines[-LINES_SHOWN:],
+        left_out=max(0, len(lines) - LINES_SHOWN),
+    )
+
+
+def run_log_file(flyball: ControlApp, run_id: str) -> Response[Any]:
+    """All that a run printed, as a file to keep: what others wrote is never shown as a page of ours."""
+    name = read_run(run_id)
+    text = "\n".join(flyball.run_logs(name)) + "\n"
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}.txt"',
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    return Response(text.encode(errors="replace"), media_type="text/plain; charset=utf-8", headers=headers)
+
+
+def _between(start: datetime, end: datetime | None) -> float | None:
+    return None if end is None else (end - start).total_seconds()
