@@ -347,6 +347,12 @@ class Flyball:
         with self.backends.database.read() as conn:
             return list(list_events(conn, after=after, limit=limit))
 
+    def once(self, key: str, fingerprint: str, work: Callable[[], dict[str, Any]]) -> Any:
+        """The answer of a change asked for under a key, and whether it was given before; see governance."""
+        from flyball.governance.request_keys import once
+
+        return once(self.backends.database, self.backends.clock, key, fingerprint, work)
+
     def status(self) -> dict[str, Any]:
         """What runs, and where state lives."""
         return upkeep.status(self.backends)

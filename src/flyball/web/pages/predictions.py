@@ -45,7 +45,8 @@ def answer_line(found: dict[str, Any]) -> dict[str, Any]:
     """The answer in one line: what was said, by which version, how long it took, and what then happened."""
     outcome, known_at = found.get("outcome"), found.get("known_at")
     if isinstance(outcome, dict):
-        outcome, known_at = outcome.get("value"), outcome.get("known_at")
+        known_at = outcome.get("known_at")
+        outcome = outcome.get("value")
     prediction = found.get("prediction")
     latency = found.get("latency_ms")
     if latency is None and found.get("latency_us") is not None:
@@ -64,9 +65,14 @@ def answer_line(found: dict[str, Any]) -> dict[str, Any]:
         "entity": found.get("entity"),
         "outcome": outcome,
         "known_at": known_at,
-        "difference": prediction - outcome if _is_number(prediction) and _is_number(outcome) else None,
+        "difference": _difference(prediction, outcome),
     }
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _difference(prediction: Any, outcome: Any) -> float | None:
+    """Prediction minus outcome where both are numbers; None for classes, and while the outcome is not known."""
+    if isinstance(prediction, bool) or isinstance(outcome, bool):
+        return None
+    if isinstance(prediction, int | float) and isinstance(outcome, int | float):
+        return float(prediction - outcome)
+    return None

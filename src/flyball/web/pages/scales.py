@@ -66,7 +66,7 @@ def time_ticks(start: datetime, end: datetime, most: int = 6) -> list[tuple[date
 def _month_ticks(start: datetime, end: datetime, months: int) -> list[tuple[datetime, str]]:
     index = start.year * 12 + start.month - 1
     index += -index % months
-    ticks = []
+    ticks: list[tuple[datetime, str]] = []
     while True:
         moment = datetime(index // 12, index % 12 + 1, 1, tzinfo=UTC)
         if moment > end:
