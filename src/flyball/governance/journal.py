@@ -164,7 +164,11 @@ def list_entries(
 
 
 def export_entries(conn: Connection) -> Iterator[bytes]:
-    """The whole chain, oldest first, one line of canonical JSON an entry: what an auditor can verify alone."""
+    """The whole chain, oldest first, one line of canonical JSON an entry.
+
+    An auditor can verify it without us: a line without its `"digest":"…",` has that SHA-256, and the next line
+    names it as its `previous`.
+    """
     query = select(audit_entries).order_by(audit_entries.c.number)
     rows = conn.execute(query, execution_options={"yield_per": 1000})
     for row in rows:
