@@ -15,7 +15,7 @@ from flyball.registry.bundle import fetch, read_folder_manifest
 from flyball.serving.isolation import ProcessAnswers
 
 if TYPE_CHECKING:
-    from flyball.registry.formats.predictor import Predictor
+    from flyball.registry.formats.answers import Predictor
 
 TIMED_ROWS = 64
 
