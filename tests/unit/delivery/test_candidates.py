@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from flyball.core.clock import FixedClock, isoformat
+from flyball.core.digests import digest_bytes
+from flyball.core.values import Actor
+from flyball.delivery import candidates, control
+from flyball.delivery.approvals import subject_of
+from flyball.delivery.rollouts import find_unfinished, list_rollouts
+from flyball.governance.approvals import approve, reject
+from flyball.governance.journal import Change, record
+from flyball.monitoring.incidents import list_entries, open_incident
+from flyball.registry.evidence import list_evidence
+
+MODEL = "bikes"
+DECIDED = datetime(2012, 3, 9, tzinfo=UTC)
+
+
+def ready(home, number: int, **facts) -> None:
+    told = {
+        "model": MODEL,
+        "version": number,
+        "retraining_id": "rtn_" + digest_bytes(str(number).encode())[7:39],
+        "decided_at": isoformat(DECIDED),
+        "incident_id": None,
+        "approvals": 0,
+        "because": "retrained: a confirmed performance signal",
+        **facts,
+    }
+    change = Change(
+        actor=Actor("policy", "automation"),
+        action="candidate.ready",
+        subject="x",
+        facts=told,
+        event="candidate.ready",
+    )
+    with home.database.write() as conn:
+        record(conn, change, home.now)
+
+
+def consume(home) -> int:
+    return candidates.consume(home.database, FixedClock(home.now))
+
+
+def open_change(home) -> str:
+    with home.database.write() as conn:
+        return open_incident(
+            conn,
+            model=MODEL,
+            problem="change",
+            cause="concept-drift",
+            title="error grew",
+            hold=False,
+            facts={"since": isoformat(DECIDED)},
+            at=DECIDED,
+            now=home.now,
+        ).id
+
+
+def test_a_ready_candidate_is_rolled_out_once_on_the_clock_of_its_decision(loop_home):
+    loop_home.deploy(loop_home.register())
+    incident = open_change(loop_home)
+    ready(loop_home, loop_home.register(), incident_id=incident)
+    with loop_home.database.read() as conn:
+        assert candidates.has_pending(conn)
+    assert consume(loop_home) == 1
+    assert consume(loop_home) == 0
+    with loop_home.database.read() as conn:
+        (rollout,) = list_rollouts(conn, MODEL)
+        texts = [entry.text for entry in list_entries(conn, incident)]
+    assert rollout.started_model_at == DECIDED
+    assert rollout.incident_id == incident
+    assert any("rollout of version 2 started" in text for text in texts)
+
+
+def test_the_same_news_twice_starts_one_rollout(quick_loop_home):
+    home = quick_loop_home
+    home.deploy(home.register())
+    number = home.register()
+    ready(home, number)
+    consume(home)
+    with home.database.write() as conn:
+        control.abort(conn, MODEL, actor=Actor("grace"), why="no", now=home.now, model_time=None)
+    ready(home, number)
+    consume(home)
+    with home.database.read() as conn:
+        assert [rollout.state for rollout in list_rollouts(conn, MODEL)] == ["aborted"]
+
+
+def test_a_candidate_that_finds_another_rollout_is_not_lost_in_silence(quick_loop_home):
+    home = quick_loop_home
+    home.deploy(home.register())
+    home.deploy(home.register())
+    incident = open_change(home)
+    ready(home, home.register(), incident_id=incident)
+    assert consume(home) == 1
+    with home.database.read() as conn:
+        assert any("not rolled out" in entry.text for entry in list_entries(conn, incident))
+        assert list_evidence(conn, MODEL, 3, kind="rollout")[0].facts["verdict"] == "not rolled out"
+
+
+def test_a_candidate_waits_for_the_strictest_count_of_approvals(loop_home, loop_project):
+    loop_home.deploy(loop_home.register())
+    number = loop_home.register(loop_project(rollout={"approvals": 1}))
+    incident = open_change(loop_home)
+    ready(loop_home, number, approvals=2, incident_id=incident)
+    consume(loop_home)
+    with loop_home.database.read() as conn:
+        rollout = find_unfinished(conn, MODEL)
+        assert any("waits for 2 approval(s)" in entry.text for entry in list_entries(conn, incident))
+    assert rollout.state == "waiting"
+    for name, expected in (("lin", "waiting"), ("sam", "running")):
+        with loop_home.database.write() as conn:
+            approve(
+                conn,
+                subject=subject_of(rollout),
+                digest=rollout.digest,
+                actor=Actor(name),
+                author_id="person:ada",
+                why="looks right",
+                now=loop_home.now,
+                model=MODEL,
+            )
+        consume(loop_home)
+        with loop_home.database.read() as conn:
+            assert find_unfinished(conn, MODEL).state == expected
+
+
+def test_a_rejection_ends_a_waiting_rollout_and_the_champion_stays(quick_loop_home, loop_project):
+    home = quick_loop_home
+    home.deploy(home.register())
+    started = home.deploy(home.register(loop_project(rollout={"approvals": 1})))
+    assert started.waiting_for == 1
+    with home.database.write() as conn:
+        rollout = find_unfinished(conn, MODEL)
+        reject(
+            conn,
+            subject=subject_of(rollout),
+            digest=rollout.digest,
+            actor=Actor("lin"),
+            why="unfair",
+            now=home.now,
+            model=MODEL,
+        )
+    consume(home)
+    with home.database.read() as conn:
+        (ended,) = list_rollouts(conn, MODEL)
+    assert ended.state == "aborted"
+    assert "unfair" in ended.because
