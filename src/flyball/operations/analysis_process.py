@@ -46,22 +46,7 @@ class AnalysisProcess:
         """
         line = msgspec.json.encode(request) + b"\n"
         with self._lock:
-            for attempt in (0, 1):
-                child = self._running()
-                try:
-                    answer = _exchange(child, line, timeout_seconds)
-                    break
-                except (BrokenPipeError, EOFError) as error:
-                    self._end()
-                    if attempt:
-                        raise Unavailable(
-                            "the analysis process died at its work; logs/analysis.log says why"
-                        ) from error
-                except TimeoutError as error:
-                    self._end()
-                    raise Unavailable(
-                        f"the analysis took longer than {timeout_seconds:g} s and was ended"
-                    ) from error
+            answer = self._ask_twice(line, timeout_seconds)
         if not answer.get("ok"):
             raise AnalysisFailed(answer.get("code", "internal"), answer.get("message", "the analysis failed"))
         return answer["value"]
@@ -72,9 +57,12 @@ class AnalysisProcess:
         except (BrokenPipeError, EOFError):
             # It may have ended, idle, between our look and our question.
             self._end()
+        except TimeoutError as error:
+            self._end()
+            raise Unavailable(f"the analysis took longer than {timeout_seconds:g} s and was ended") from error
         try:
             return _exchange(self._running(), line, timeout_seconds)
-        except (BrokenPipeError, EOFError) as error:
+        except (BrokenPipeError, EOFError, TimeoutError) as error:
             self._end()
             raise Unavailable("the analysis process died at its work; logs/analysis.log says why") from error
 

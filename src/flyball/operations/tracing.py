@@ -35,15 +35,27 @@ def trace_prediction(backends: Backends, prediction_id: str) -> dict[str, Any]:
     with backends.database.read() as conn:
         models = [model.name for model in list_models(conn)]
     for model in models:
-        found = find_prediction(backends.tables_url, model, prediction_id)
-        if found is None:
+        records = find_prediction(backends.tables_url, model, prediction_id)
+        if not records:
             continue
-        answer: dict[str, Any] = msgspec.to_builtins(found)
+        answered = [record for record in records if record.role != "shadow" and not record.conflict]
+        shadows = [record for record in records if record.role == "shadow"]
+        conflicts = [record for record in records if record.conflict]
+        first = (answered or records)[0]
         with backends.database.read() as conn:
-            number = answer.get("answered") or answer.get("asked")
-            version = find_version(conn, model, number) if number else None
-        answer["lineage"] = trace_version(backends, version) if version is not None else []
-        return answer
+            version = find_version(conn, model, first.answered or first.asked)
+        plain: dict[str, Any] = msgspec.to_builtins(first)
+        return plain | {
+            "model": model,
+            "version": plain["answered"],
+            "latency_ms": first.latency_us / 1000,
+            "outcome": None
+            if first.outcome is None
+            else {"value": first.outcome, "known_at": plain["known_at"]},
+            "shadow": msgspec.to_builtins(shadows),
+            "conflicts": msgspec.to_builtins(conflicts),
+            "lineage": trace_version(backends, version) if version is not None else [],
+        }
     raise PredictionNotFound(prediction_id)
 
 

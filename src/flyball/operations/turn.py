@@ -9,10 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from flyball.core.clock import isoformat
-from flyball.core.contract import Contract
 from flyball.core.durations import parse_duration
 from flyball.operations.opening import Backends
 
@@ -43,18 +40,14 @@ def take_turn(backends: Backends, wall: datetime, memory: FoldMemory | None = No
     from flyball.delivery.look import look_all
     from flyball.monitoring.watch import analyse_due
     from flyball.registry.routes import list_deployed, project_of
-    from flyball.registry.versions import get_version
 
     database, blobs, tables_url = backends.database, backends.blobs, backends.tables_url
     schemas, projects = {}, {}
     with database.read() as conn:
         for deployment in list_deployed(conn):
             project = projects[deployment.model] = project_of(deployment)
-            contract = msgspec.convert(
-                get_version(conn, deployment.model, deployment.champion).contract, Contract
-            )
             schemas[deployment.model] = LogSchema(
-                task=project.model.task, contract=contract, hashed=tuple(project.log.hash)
+                task=project.model.task, contract=deployment.contract, hashed=tuple(project.log.hash)
             )
     report = fold(database, blobs, tables_url, schemas, wall, memory=memory)
     settled: dict[str, datetime] = {}

@@ -112,16 +112,18 @@ def _route_problems(backends: Backends) -> list[str]:
 
 
 def _run_problems(backends: Backends) -> list[str]:
-    from flyball.backends.db.heartbeats import dead_executors
+    from flyball.backends.db.heartbeats import dead_executors, list_executors
     from flyball.pipelines.runs import list_runs
 
     with backends.database.read() as conn:
+        unfinished = list_runs(conn, state="running", limit=1000)
+        living = [e for e in list_executors(conn) if e.stopped_at is None]
         dead = set(dead_executors(conn, backends.clock.now()))
-        unfinished = [run for run in list_runs(conn, limit=1000) if run.state in ("running", "queued")]
+    if not unfinished or any(executor.executor_id not in dead for executor in living):
+        return []
     return [
         f"run {run.id} of {run.model} was left by a process that died: `flyball run` or `flyball up` goes on with it"
         for run in unfinished
-        if run.executor_id in dead
     ]
 
 

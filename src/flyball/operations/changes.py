@@ -1,0 +1,168 @@
+"""The verbs that change something, each in one transaction with its audit entry; and those that ask a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flyball.core.errors import BadInput, NotFound
+from flyball.core.refs import parse_ref
+from flyball.operations.opening import Backends
+from flyball.operations.readings import Readings
+
+if TYPE_CHECKING:
+    from flyball.governance.actors import Actor
+
+
+class Changes(Readings):
+    """All verbs of one home. serve_url: of the model server to ask, when it is not the one running on this home."""
+
+    def __init__(self, backends: Backends, serve_url: str | None = None) -> None:
+        super().__init__(backends)
+        self._serve_url = serve_url
+
+    def serve_url(self) -> str:
+        """Address of the model server: as given, else that of the one running on this home. Raises NotFound."""
+        if self._serve_url:
+            return self._serve_url
+        from flyball.operations.supervise import ask_socket
+
+        status = ask_socket(self.settings.home / "serve.sock", {"command": "status"})
+        if status is None:
+            raise NotFound("no model server runs on this home; start `flyball up`, or name one with --url")
+        return f"http://{status['host']}:{status['port']}"
+
+    def run(
+        self,
+        folder: Path,
+        *,
+        sets: Sequence[str] = (),
+        why: str = "",
+        actor: Actor | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Any:
+        """Run the pipeline of a project folder to its end. Takes up abandoned runs of the home first."""
+        from flyball.operations.running import run_project
+
+        return run_project(self.backends, folder, sets=sets, why=why, actor=_person(actor), on_line=on_line)
+
+    def deploy(
+        self, ref: str, *, why: str = "", strategy: str | None = None, actor: Actor | None = None
+    ) -> Any:
+        """Start a rollout of a version; the newest registered one when the reference names none."""
+        from flyball.operations.deploying import deploy
+
+        return deploy(self.backends, parse_ref(ref), why=why, strategy=strategy, actor=_person(actor))
+
+    def follow_rollout(self, started: Any, on_line: Callable[[str], None]) -> Any:
+        """Wait for the end of a rollout; needs a controller (`flyball up`) at work."""
+        from flyball.operations.deploying import follow_rollout
+
+        return follow_rollout(self.backends, started, on_line)
+
+    def decide_rollout(self, model: str, decision: str, *, why: str, actor: Actor | None = None) -> Any:
+        """Pause, resume, promote or abort the running rollout by a person's decision."""
+        from flyball.delivery import control
+
+        verbs = {
+            "pause": control.pause,
+            "resume": control.resume,
+            "promote": control.promote,
+            "abort": control.abort,
+        }
+        if decision not in verbs:
+            raise BadInput(
+                f"{decision!r} is no decision on a rollout; one of {', '.join(verbs)}", decision=decision
+            )
+        now = self.backends.clock.now()
+        with self.backends.database.write() as conn:
+            moment = self.model_time(conn, model)
+            decided = verbs[decision](conn, model, actor=_person(actor), why=why, now=now, model_time=moment)
+        self._publish()
+        return decided
+
+    def rollback(self, model: str, *, to: str | None, why: str, actor: Actor | None = None) -> dict[str, Any]:
+        """Put the previous champion (or version `to`) back into service at once."""
+        from flyball.delivery.rollback import rollback
+
+        number = None if to is None else self.resolve(parse_ref(f"{model}@{to}")).number
+        now = self.backends.clock.now()
+        with self.backends.database.write() as conn:
+            moment = self.model_time(conn, model)
+            done = rollback(conn, model, to=number, actor=_person(actor), why=why, now=now, model_time=moment)
+        self._publish()
+        return {
+            "model": model,
+            "champion": done.to_number,
+            "was": done.from_number,
+            "revision": done.revision,
+        }
+
+    def predict(self, model: str, rows: str, *, url: str | None = None) -> dict[str, Any]:
+        """Ask the model server; `rows` is JSON text, a file or `-`."""
+        from flyball.operations.asking import predict
+
+        return predict(url or self.serve_url, model, rows)
+
+    def add_outcomes(self, model: str, file: Path, *, url: str | None = None) -> dict[str, Any]:
+        """Send outcomes from a table to the model server."""
+        from flyball.operations.asking import add_outcomes
+
+        return add_outcomes(url or self.serve_url, model, file)
+
+    def replay(self, prediction_id: str) -> dict[str, Any]:
+        """The same input through the same version again, in a child process, compared with the logged answer."""
+        from flyball.operations.replaying import replay
+
+        return replay(self.backends, prediction_id)
+
+    def monitor(self, model: str | None = None) -> list[dict[str, Any]]:
+        """Analyse what is due (unless a controller does) and tell the state of every check."""
+        from flyball.operations.monitoring import check_now
+
+        return check_now(self.backends, model)
+
+    def add_note(self, incident_id: str, text: str, *, actor: Actor | None = None) -> None:
+        """Add a person's note to an incident's timeline."""
+        from flyball.monitoring.incidents import add_note
+
+        with self.backends.database.write() as conn:
+            add_note(conn, incident_id, text, actor=_person(actor), now=self.backends.clock.now())
+
+    def retrain(
+        self,
+        model: str,
+        *,
+        why: str,
+        actor: Actor | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """Ask for a retraining on the rows known by now; the controller carries it out."""
+        from flyball.retraining.manual import retrain_now
+
+        now = self.backends.clock.now()
+        with self.backends.database.write() as conn:
+            moment = self.model_time(conn, model) or now
+            asked = retrain_now(conn, model, actor=_person(actor), why=why, now=now, model_time=moment)
+        if on_line is not None:
+            on_line("asked; a running `flyball up` trains, gates and rolls out the candidate")
+        return {"retraining": asked.id, "state": asked.state, "because": asked.because}
+
+    def once(self, key: str, fingerprint: str, work: Callable[[], dict[str, Any]]) -> Any:
+        """The answer of a change asked for under a key, and whether it was given before; see governance."""
+        from flyball.governance.request_keys import once
+
+        return once(self.backends.database, self.backends.clock, key, fingerprint, work)
+
+    def _publish(self) -> None:
+        from flyball.registry.routes import publish_wanted
+
+        publish_wanted(self.backends.database, self.backends.blobs, self.backends.clock.now())
+
+
+def _person(actor: Actor | None) -> Actor:
+    """Who acts: the person who runs this process, unless a server names somebody it has recognised."""
+    from flyball.governance.actors import local_actor
+
+    return local_actor() if actor is None else actor
