@@ -22,6 +22,7 @@ class Changes(Readings):
         super().__init__(backends)
         self._serve_url = serve_url
 
+    @property
     def serve_url(self) -> str:
         """Address of the model server: as given, else that of the one running on this home. Raises NotFound."""
         if self._serve_url:

@@ -25,8 +25,6 @@ class Readings:
         """Home and URLs."""
         return self.backends.settings
 
-    @property
-    @property
     def list_models(self) -> list[overview.ModelSummary]:
         """Every model in one line."""
         return overview.list_models(self.backends)
