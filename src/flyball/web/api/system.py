@@ -52,14 +52,18 @@ def schema(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 async def events(
-    request: Request[Any, Any, Any], flyball: ControlApp, after: After = None, limit: Limit = 100
+    request: Request[Any, Any, Any],
+    flyball: ControlApp,
+    after: After = None,
+    limit: Limit = 100,
+    stream: bool = True,
 ) -> Response[Any]:
-    """Events as they happen (server-sent events), or a page of them when `application/json` is asked for.
+    """Events as they happen (server-sent events); a page of them with `stream=false` or `Accept: application/json`.
 
     `id` is the event's number; a stream that broke off goes on after `Last-Event-ID`.
     """
     start = _start(request.headers.get("last-event-id"), after)
-    if "application/json" in request.headers.get("accept", ""):
+    if not stream or "application/json" in request.headers.get("accept", ""):
         found = await asyncio.to_thread(flyball.list_events, start or 0, limit)
         following = str(found[-1].number) if len(found) == limit else None
         return Response(Page(found, following))
