@@ -81,6 +81,7 @@ def _translate_sqlite(error: sqlite3.Error, place: str) -> FlyballError | None:
 
 def _translate_postgres(error: Exception, original: object, place: str) -> FlyballError | None:
     state = getattr(original, "sqlstate", None) or ""
+    reason = (str(original).strip().splitlines() or ["no answer"])[0]
     if state == "53100":
         return StorageFull(f"{place} has no room left on its disk; nothing was changed", place=place)
     if state in ("55P03", "57014", "40P01", "40001"):
@@ -88,11 +89,10 @@ def _translate_postgres(error: Exception, original: object, place: str) -> Flyba
             f"{place} was locked by others for too long; nothing was changed. Try again", place=place
         )
     if state.startswith("XX00"):
-        return DatabaseCorrupt(f"{place} reports damage: {original}; see the server's log", place=place)
+        return DatabaseCorrupt(f"{place} reports damage: {reason}; see the server's log", place=place)
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     # Without a state the server was not reached at all; class 08 and 57P are lost connections and shutdowns.
     no_answer = not state and type(original).__name__ in ("OperationalError", "ConnectionTimeout")
     if lost or no_answer or state.startswith(("08", "57P", "53300", "28", "3D")):
-        reason = str(original).strip().splitlines()[0] if str(original).strip() else "no answer"
         return DatabaseUnavailable(f"{place} does not answer: {reason}", place=place)
     return None
