@@ -100,3 +100,176 @@ def quick_loop_home(sqlite_database: Any) -> LoopHome:
 def loop_project() -> Callable[..., Project]:
     """Makes projects: `loop_project(retrain={"cooldown": "7d"})`."""
     return make_project
+
+
+class Town:
+    """A small world whose rentals follow hour and warmth: training rows, live weeks, and a version's standard.
+
+    The version answers `100 + 5 * warmth + 3 * hour`; the world agrees but for noise, until it is told otherwise.
+    """
+
+    def __init__(self, seed: int = 7) -> None:
+        import numpy as np
+
+        self.random = np.random.default_rng(seed)
+
+    def week(
+        self,
+        start: datetime,
+        *,
+        shift: float = 0.0,
+        warmth_factor: float = 1.0,
+        warmer: float = 0.0,
+        version: int = 1,
+        known_after: timedelta = timedelta(days=1),
+    ) -> Any:
+        """168 hourly rows as `read_labelled` gives them. shift: added to the outcomes only."""
+        import numpy as np
+        import polars as pl
+
+        hours = np.arange(168)
+        warmth = 12 + warmer + 6 * np.sin(2 * np.pi * hours / 24) + self.random.normal(0, 2, 168)
+        truth = 100 + 5 * warmth + 3 * (hours % 24) + self.random.normal(0, 10, 168) + shift
+        logged = warmth * warmth_factor
+        answers = 100 + 5 * logged + 3 * (hours % 24)
+        at = [start + timedelta(hours=int(hour)) for hour in hours]
+        return pl.DataFrame(
+            {
+                "id": [f"prd_{start:%Y%m%d}{hour:03d}" for hour in hours],
+                "at": at,
+                "received_at": at,
+                "role": ["champion"] * 168,
+                "asked": [version] * 168,
+                "answered": [version] * 168,
+                "prediction": answers,
+                "flags": [[] for _ in hours],
+                "error": [None] * 168,
+                "latency_us": self.random.integers(500, 2000, 168),
+                "x.warmth": logged,
+                "x.hour": hours % 24,
+                "outcome": truth,
+                "known_at": [moment + known_after for moment in at],
+            },
+            schema_overrides={
+                "at": pl.Datetime("us", "UTC"),
+                "received_at": pl.Datetime("us", "UTC"),
+                "known_at": pl.Datetime("us", "UTC"),
+                "flags": pl.List(pl.String),
+                "error": pl.String,
+            },
+        )
+
+    def standard(self, weeks: int = 26, *, warmer: float = 0.0) -> Any:
+        """What a version trained on that many weeks before BEGIN is held to."""
+        import polars as pl
+
+        from flyball.core.contract import Contract, FeatureRule
+        from flyball.judge.causes.residuals import fit_expected_loss
+        from flyball.judge.drift.performance import performance_reference
+        from flyball.judge.drift.profile import fit_reference, summarise
+        from flyball.monitoring.answers import row_harms, shape_of
+        from flyball.monitoring.measure import columns_of
+        from flyball.monitoring.reference import (
+            MonitorReference,
+            ReferenceWindow,
+            Standard,
+            score_inputs,
+            score_predictions,
+        )
+
+        starts = [BEGIN - timedelta(days=7 * (weeks - week)) for week in range(weeks)]
+        parts = [self.week(start, warmer=warmer) for start in starts]
+        rows = pl.concat(parts)
+        shape = shape_of("regression", "mae", None, None)
+        kinds = {"warmth": True, "hour": True}
+        losses = row_harms(rows, shape)
+        inputs = fit_reference(columns_of(rows, kinds), dict.fromkeys(kinds, "numeric"))
+        answers = fit_reference({"prediction": rows["prediction"].to_numpy()}, {"prediction": "numeric"})
+        reference = MonitorReference(
+            format=1,
+            task="regression",
+            loss="mae",
+            rows=rows.height,
+            inputs=inputs,
+            predictions=answers,
+            performance=performance_reference(losses, rows["at"].dt.truncate("1w").dt.epoch("s").to_numpy()),
+            expected=fit_expected_loss(rows["outcome"].to_numpy(), rows["prediction"].to_numpy()),
+            windows=[
+                ReferenceWindow(
+                    start=start,
+                    end=start + timedelta(days=7),
+                    rows=part.height,
+                    loss=float(row_harms(part, shape).mean()),
+                    inputs=summarise(inputs, columns_of(part, kinds)),
+                    predictions=summarise(answers, {"prediction": part["prediction"].to_numpy()}),
+                )
+                for start, part in zip(starts, parts, strict=True)
+            ],
+        )
+        rules = {name: FeatureRule(type="float") for name in kinds}
+        return Standard(
+            digest=digest_bytes(b"bundle 0"),
+            shape=shape,
+            contract=Contract(features=rules),
+            reference=reference,
+            input_scores=[score_inputs(reference, window.inputs) for window in reference.windows],
+            prediction_scores=[
+                score_predictions(reference, window.predictions) for window in reference.windows
+            ],
+        )
+
+
+class Watcher:
+    """Judges weeks one after the other and keeps what is found, as the watch does."""
+
+    def __init__(self, home: LoopHome, project: Project, standards: dict[int, Any]) -> None:
+        from flyball.monitoring.plan import plan_of
+
+        self.home, self.plan, self.standards = home, plan_of(project), standards
+        self.week = 0
+
+    def see(self, frame: Any) -> list[Any]:
+        """The signals that the next week raises."""
+        from flyball.monitoring.incidents import find_open_incident
+        from flyball.monitoring.judgement import Past, judge_window
+        from flyball.monitoring.measure import champion_of, measure_window
+        from flyball.monitoring.plan import list_looks
+        from flyball.monitoring.raising import PROBLEMS, commit_look, since_of
+        from flyball.monitoring.windows import list_windows
+
+        (look,) = list_looks(self.plan, BEGIN + timedelta(days=7 * self.week))
+        self.week += 1
+        version = champion_of(frame)
+        standard = self.standards.get(version)
+        with self.home.database.read() as conn:
+            opened = {name: since_of(find_open_incident(conn, MODEL, name)) for name in PROBLEMS}
+            past = Past(
+                first_inputs=self.standards[1].reference.inputs.summary,
+                windows=list_windows(conn, MODEL, before=look.start),
+                since={name: since for name, since in opened.items() if since is not None},
+            )
+        measure = measure_window(frame, version, standard)
+        judged = judge_window(look, self.plan, measure, standard, past)
+        with self.home.database.write() as conn:
+            return commit_look(conn, look, self.plan, measure, judged, self.home.tick(seconds=1))
+
+    @property
+    def start(self) -> datetime:
+        """Where the next week begins."""
+        return BEGIN + timedelta(days=7 * self.week)
+
+
+@pytest.fixture
+def town() -> Town:
+    """A small world, always the same."""
+    return Town()
+
+
+@pytest.fixture
+def make_watcher(loop_project: Callable[..., Project]) -> Callable[..., Watcher]:
+    """Makes watchers: `make_watcher(home, {1: standard})`."""
+
+    def make(home: LoopHome, standards: dict[int, Any], **sections: Any) -> Watcher:
+        return Watcher(home, loop_project(**sections), standards)
+
+    return make

@@ -127,16 +127,14 @@ def _signal(
     is_first: bool,
 ) -> Signal:
     diagnosis = judged.diagnosis
-    cause = diagnosis.cause if diagnosis is not None else "undetermined"
+    # A diagnosis is about the model and its data; what the service or a contract says of itself needs none.
+    is_told = alarm.kind != "operational" and (alarm.kind != "contract" or bool(judged.broken))
+    cause = diagnosis.cause if diagnosis is not None and is_told else "undetermined"
     if alarm.kind == "operational":
         cause = "serving-path"
-    elif alarm.kind == "contract" and not judged.broken:
-        cause = "undetermined"
-    # The diagnosis speaks for the window as a whole: it is told by its main alarm.
-    leads = diagnosis is not None and (alarm.kind == "performance" or (is_first and not _has_outcome(judged)))
-    sentence = (
-        diagnosis.sentence if leads and diagnosis is not None and cause == diagnosis.cause else alarm.sentence
-    )
+    # It speaks for the window as a whole: its main alarm tells it.
+    leads = is_told and (alarm.kind == "performance" or (is_first and not _has_outcome(judged)))
+    sentence = diagnosis.sentence if leads and diagnosis is not None else alarm.sentence
     facts: dict[str, Any] = {
         "version": measure.version,
         "row_count": measure.row_count,
