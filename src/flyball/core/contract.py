@@ -72,6 +72,11 @@ def check_row(contract: Contract, values: Mapping[str, Any], row: int = 0) -> li
     return broken
 
 
+def violates(rule: FeatureRule, value: Any) -> bool:
+    """Whether a value that is not null breaks a rule."""
+    return _problem(rule, value) is not None
+
+
 def describe_rule(rule: FeatureRule) -> str:
     """A rule in words, for error messages: `int from 18 to 120`, `one of a, b`, `float or null`."""
     words: str = rule.type

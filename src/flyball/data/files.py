@@ -1,0 +1,139 @@
+"""Tables in files: CSV (also gzipped), TSV, Parquet, JSON lines and JSON, by the ending of the name."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flyball.core.errors import SourceUnreadable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FORMATS = "csv, csv.gz, tsv, parquet, jsonl, ndjson, json"
+_TEXT = (".csv", ".tsv")
+_JSON_LINES = (".jsonl", ".ndjson")
+_ENDINGS = (*_TEXT, *_JSON_LINES, ".json", ".parquet", ".pq")
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a file of this name is one that `read_table` reads; hidden files are none."""
+    last = name.rpartition("/")[2].lower()
+    return not last.startswith((".", "_")) and last.removesuffix(".gz").endswith(_ENDINGS)
+
+
+def read_table(name: str, content: Path | bytes) -> pl.DataFrame:
+    """The rows of one file. `name` tells its kind and is what errors call it. Raises SourceUnreadable."""
+    import polars as pl
+
+    ending = name.lower().removesuffix(".gz")
+    try:
+        data = _unpacked(name, content)
+        if ending.endswith((".parquet", ".pq")):
+            return pl.read_parquet(_readable(data))
+        if ending.endswith(_JSON_LINES):
+            return pl.read_ndjson(_readable(data), infer_schema_length=None)
+        if ending.endswith(".json"):
+            return pl.read_json(_readable(data), infer_schema_length=None)
+        if ending.endswith(_TEXT):
+            return _read_text(name, data)
+    except SourceUnreadable:
+        raise
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+        raise SourceUnreadable(f"{name} can't be read: {_reason(error)}", file=name) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # polars' native code gives up on some broken files
+            raise
+        raise SourceUnreadable(f"{name} can't be read: the file is damaged", file=name) from error
+    raise SourceUnreadable(f"{name} is of no kind that can be read; these are: {FORMATS}", file=name)
+
+
+def _unpacked(name: str, content: Path | bytes) -> Path | bytes:
+    """Gzipped content unpacked, whatever the name; polars does it for CSV only."""
+    start = content[:2] if isinstance(content, bytes) else _first_bytes(content)
+    if not start:
+        raise SourceUnreadable(f"{name} is empty", file=name)
+    if start != b"\x1f\x8b":
+        return content
+    return gzip.decompress(content if isinstance(content, bytes) else content.read_bytes())
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(2)
+
+
+def _readable(data: Path | bytes) -> Path | io.BytesIO:
+    return io.BytesIO(data) if isinstance(data, bytes) else data
+
+
+def _read_text(name: str, data: Path | bytes) -> pl.DataFrame:
+    import polars as pl
+
+    header = _first_line(data)
+    separator = "\t" if ".tsv" in name.lower() else _separator(header)
+    names = [field.strip().strip('"') for field in header.split(separator)]
+    twice = sorted({field for field in names if names.count(field) > 1})
+    if twice:
+        raise SourceUnreadable(
+            f"{name} names the column {twice[0]!r} more than once in its first line; give each its own name",
+            file=name,
+        )
+    try:
+        return pl.read_csv(
+            _readable(data),
+            separator=separator,
+            try_parse_dates=True,
+            infer_schema_length=None,
+            null_values=[""],
+        )
+    except pl.exceptions.PolarsError as error:
+        line, count = _uneven_line(data, separator, len(names))
+        if line is None:
+            raise
+        raise SourceUnreadable(
+            f"{name}, line {line}: {count} fields, and the first line names {len(names)} columns",
+            file=name,
+            line=line,
+        ) from error
+
+
+def _uneven_line(data: Path | bytes, separator: str, expected: int) -> tuple[int | None, int]:
+    """The first line that has more fields than the header, and how many; (None, 0) when none has."""
+    text = (data if isinstance(data, bytes) else data.read_bytes()).decode("utf-8", "replace")
+    reader = csv.reader(io.StringIO(text), delimiter=separator)
+    for fields in reader:
+        if len(fields) > expected:
+            return reader.line_num, len(fields)
+    return None, 0
+
+
+def _first_line(data: Path | bytes) -> str:
+    if isinstance(data, bytes):
+        line = data.split(b"\n", 1)[0]
+    else:
+        with data.open("rb") as file:
+            line = file.readline(1 << 20)
+    return line.decode("utf-8-sig").rstrip("\r\n")
+
+
+def _separator(header: str) -> str:
+    """The comma, unless the first line has none and another sign that separates."""
+    if "," not in header:
+        for sign in (";", "\t", "|"):
+            if sign in header:
+                return sign
+    return ","
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "its text is not UTF-8; save it as UTF-8"
+    if isinstance(error, PermissionError):
+        return "this account may not read it"
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
