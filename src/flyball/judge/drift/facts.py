@@ -8,6 +8,7 @@ distance beyond it that a season does not jump in one window.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flyball.judge.drift.profile import ColumnCounts, Levels, NumericBins, Summary, bucket_value
-from flyball.judge.drift.units import UnitChange, name_unit_change
+from flyball.judge.drift.units import Shape, UnitChange, name_unit_change
 
 BrokenKind = Literal["unit", "range", "missing", "category", "constant"]
 
@@ -80,7 +81,7 @@ def _outside(name: str, past: Sequence[ColumnCounts], counts: ColumnCounts) -> B
     share = float(rows[outside].sum() / rows.sum())
     if share < LEAST_BROKEN_SHARE or rows[outside].sum() < LEAST_BROKEN_ROWS:
         return None
-    change = name_unit_change(_quantiles(_recent(past)), _quantiles(counts))
+    change = name_unit_change(_shape(_recent(past)), _shape([counts]))
     where = f"{share:.0%} of `{name}` lies far outside {low:g} to {high:g}, all it ever was in healthy data"
     seen = f"(now {counts.low:g} to {counts.high:g})"
     sentence = f"{where} {seen}" + (f"; it looks like {change.sentence}" if change else "")
@@ -139,13 +140,24 @@ def _share(part: int, counts: ColumnCounts) -> float:
     return part / rows if rows else 0.0
 
 
-def _recent(past: Sequence[ColumnCounts], windows: int = 4) -> ColumnCounts:
-    """The magnitudes of the last windows together: the season the broken window would have been in."""
+def _recent(past: Sequence[ColumnCounts], windows: int = 4) -> Sequence[ColumnCounts]:
+    """The last windows (else the reference): the season the broken window would have been in."""
+    return past[1:][-windows:] or past
+
+
+def _shape(parts: Sequence[ColumnCounts]) -> Shape | None:
+    """Mean, spread and deciles of some windows together; None without values."""
+    rows = sum(sum(c.magnitudes.values()) for c in parts)
+    if not rows:
+        return None
+    mean = sum(c.total for c in parts) / rows
+    variance = max(sum(c.squares for c in parts) / rows - mean**2, 0.0)
     merged: dict[int, int] = {}
-    for counts in past[1:][-windows:] or past:
-        for bucket, rows in counts.magnitudes.items():
-            merged[bucket] = merged.get(bucket, 0) + rows
-    return ColumnCounts(counts=[], magnitudes=merged)
+    for counts in parts:
+        for bucket, count in counts.magnitudes.items():
+            merged[bucket] = merged.get(bucket, 0) + count
+    deciles = _quantiles(ColumnCounts(counts=[], magnitudes=merged))
+    return Shape(mean=mean, deviation=math.sqrt(variance), deciles=deciles.tolist())
 
 
 def _spread_out(counts: ColumnCounts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -52,8 +52,8 @@ class ColumnCounts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Row counts of one column. `counts` follow the bins or levels of its reference.
 
     below, above: numeric values outside the reference's range (they are in no bin); unseen: rows of levels
-    the reference does not know, the first of them by name. total: sum of the finite values. low and high are
-    exact.
+    the reference does not know, the first of them by name. total, squares: sums of the finite values. low and
+    high are exact.
     """
 
     counts: list[int]
@@ -63,6 +63,7 @@ class ColumnCounts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     unseen: int = 0
     unseen_levels: dict[str, int] = {}
     total: float = 0.0
+    squares: float = 0.0
     low: float | None = None
     high: float | None = None
     magnitudes: dict[int, int] = {}
@@ -209,6 +210,7 @@ def _count_numeric(bins: NumericBins, column: Column) -> ColumnCounts:
         below=below,
         above=above,
         total=float(values.sum()),
+        squares=float((values**2).sum()),
         low=float(values.min()) if values.size else None,
         high=float(values.max()) if values.size else None,
         magnitudes=_count_magnitudes(values),
@@ -255,6 +257,7 @@ def _merge_column(one: ColumnCounts, other: ColumnCounts) -> ColumnCounts:
         unseen=one.unseen + other.unseen,
         unseen_levels=dict(list(unseen.items())[:MAX_UNSEEN_LEVELS]),
         total=one.total + other.total,
+        squares=one.squares + other.squares,
         low=min((low for low in (one.low, other.low) if low is not None), default=None),
         high=max((high for high in (one.high, other.high) if high is not None), default=None),
         magnitudes=_merge_counts(one.magnitudes, other.magnitudes),

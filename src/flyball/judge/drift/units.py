@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 
 class UnitChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,49 +45,56 @@ _KNOWN: tuple[tuple[float, float, str], ...] = (
     (-1.0, 0.0, "values with the opposite sign"),
 )
 
-# Weather and season move deciles by about one standard deviation in a month; further off, no unit explains
-# the window.
+# A season moves the mean by one or two deviations in a month; further off, no unit explains the window.
 LARGEST_MISFIT = 2.0
 # Without a known unit, a straight line through the deciles must fit this well to be called a change of scale.
 LEAST_STRAIGHT = 0.97
 
 
-def name_unit_change(before: NDArray[np.float64], now: NDArray[np.float64]) -> UnitChange | None:
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """What is compared: mean, standard deviation and the deciles 10 % to 90 % of some rows."""
+
+    mean: float
+    deviation: float
+    deciles: list[float]
+
+
+def name_unit_change(before: Shape | None, now: Shape | None) -> UnitChange | None:
     """The known change of unit that fits best, or None where none does clearly better than no change.
 
-    before, now: the same quantiles of the last healthy windows and of the window in question, rising.
-    A value is compared on the scale of the changed unit, so that large factors get no advantage.
+    before: the last healthy windows together, now: the window in question. Misfits are on the scale of the
+    changed unit, so that large factors get no advantage.
     """
-    if before.size == 0 or before.size != now.size:
+    if before is None or now is None:
         return None
-    best: UnitChange | None = None
-    for factor, offset, sentence in _KNOWN:
-        changed = np.sort(factor * before + offset)
-        misfit = _misfit(changed, now)
-        if best is None or misfit < best.misfit:
-            best = UnitChange(factor=factor, offset=offset, sentence=sentence, misfit=misfit)
-    plain = _misfit(before, now)
-    if best is None or best.misfit > LARGEST_MISFIT or best.misfit > 0.5 * plain:
+    fits = [(_misfit(before, now, factor, offset), factor, offset, said) for factor, offset, said in _KNOWN]
+    misfit, factor, offset, said = min(fits)
+    plain = _misfit(before, now, 1.0, 0.0)
+    if misfit > LARGEST_MISFIT or misfit > 0.5 * plain:
         return _any_scale(before, now, plain)
-    return best
+    if offset == 0.0 and before.mean:
+        said += f" (the mean is {now.mean / before.mean:.3g} times what it was)"
+    return UnitChange(factor=factor, offset=offset, sentence=said, misfit=misfit)
 
 
-def _any_scale(before: NDArray[np.float64], now: NDArray[np.float64], plain: float) -> UnitChange | None:
+def _any_scale(before: Shape, now: Shape, plain: float) -> UnitChange | None:
     """An unknown factor and offset, if the deciles of now lie on a line over those of before."""
-    if plain <= 2 * LARGEST_MISFIT or not before.std() or not now.std():
+    old, new = np.array(before.deciles), np.array(now.deciles)
+    if plain <= 2 * LARGEST_MISFIT or not old.std() or not new.std():
         return None
-    straight = float(np.corrcoef(before, now)[0, 1])
-    factor = float(now.std() / before.std())
-    if straight**2 < LEAST_STRAIGHT or 0.5 < factor < 2.0:
+    factor = now.deviation / before.deviation
+    if float(np.corrcoef(old, new)[0, 1]) ** 2 < LEAST_STRAIGHT or 0.5 < factor < 2.0:
         return None
-    offset = float(now.mean() - factor * before.mean())
-    sentence = f"another unit or scale, about {factor:.2g} times the usual spread and {offset:+.2g}"
-    misfit = _misfit(factor * before + offset, now)
-    return UnitChange(factor=factor, offset=offset, sentence=sentence, misfit=misfit)
+    offset = now.mean - factor * before.mean
+    said = f"another unit or scale, about {factor:.2g} times the usual spread and {offset:+.2g}"
+    return UnitChange(
+        factor=factor, offset=offset, sentence=said, misfit=_misfit(before, now, factor, offset)
+    )
 
 
-def _misfit(expected: NDArray[np.float64], now: NDArray[np.float64]) -> float:
-    spread = max(float(expected.std()), 0.05 * float(np.abs(expected).max()), 1e-12)
-    # The spread has to fit too: a constant far away is no change of unit.
-    widths = np.log((now.std() + 0.1 * spread) / (expected.std() + 0.1 * spread))
-    return float(np.abs(now - expected).mean() / spread + abs(widths))
+def _misfit(before: Shape, now: Shape, factor: float, offset: float) -> float:
+    mean, deviation = factor * before.mean + offset, abs(factor) * before.deviation
+    spread = max(deviation, 0.02 * abs(mean), 1e-12)
+    # A season moves the level more than the spread, so the spread counts double: it tells factors apart.
+    widths = math.log((now.deviation + 0.05 * spread) / (deviation + 0.05 * spread))
+    return abs(now.mean - mean) / spread + 2.0 * abs(widths)
