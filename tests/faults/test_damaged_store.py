@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import stat
 import time
 from pathlib import Path
 
@@ -51,6 +52,37 @@ def test_what_a_killed_writer_left_is_no_object_and_is_swept(store: FileBlobs, t
     assert store.sweep() == 1
     assert not torn.exists()
     assert len(store.list("")) == 1
+
+
+def test_bytes_are_on_disk_before_they_get_their_name_and_the_name_before_the_answer(
+    store: FileBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    real = {name: getattr(os, name) for name in ("fsync", "link", "write", "replace")}
+
+    def watch(name: str) -> None:
+        def call(*arguments: object) -> object:
+            folder = name == "fsync" and stat.S_ISDIR(os.fstat(int(str(arguments[0]))).st_mode)
+            calls.append("sync folder" if folder else name)
+            return real[name](*arguments)
+
+        monkeypatch.setattr(os, name, call)
+
+    store.put_object(b"makes the folders")
+    for name in real:
+        watch(name)
+    store.create("objects/one", b"x")
+    assert calls == ["write", "fsync", "link", "sync folder"]
+    calls.clear()
+    store.put_latest("objects/one", b"y")
+    assert calls[:2] == ["write", "fsync"]
+    assert calls[-1] == "sync folder"
+    calls.clear()
+    store.put_object(b"makes the folders")  # stored by another one who may not have synced the folder yet
+    assert calls == ["sync folder"]
+    calls.clear()
+    store.create("new/folder/two", b"x")
+    assert calls == ["write", "fsync", "sync folder", "sync folder", "link", "sync folder"]
 
 
 def test_a_link_out_of_the_store_is_not_followed(store: FileBlobs, tmp_path: Path) -> None:

@@ -76,3 +76,35 @@ def test_without_room_writes_are_refused_whole_and_reads_go_on(
     assert blobs.list("a") == ["a/b"]
     assert list((tmp_path / "objects" / ".tmp").iterdir()) == []
     database.close()
+
+
+TABLE = """
+import resource, sys
+import polars as pl
+from flyball.backends.tables.delta import append, scan
+from flyball.core.errors import StorageFull
+url = sys.argv[1]
+rows = pl.DataFrame({"x": range(10)})
+big = pl.DataFrame({"x": range(500_000)}).with_columns(x=pl.col("x").hash().cast(pl.Int64, strict=False).fill_null(0))
+append(url, rows, transactions={"w": 1})
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
+try:
+    append(url, big, transactions={"w": 2})
+except StorageFull:
+    print("full", scan(url).collect().height)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+append(url, big, transactions={"w": 2})
+print("again", scan(url).collect().height)
+"""
+
+
+def test_without_room_a_table_stays_as_it_was(tmp_path: Path, child_environment: dict[str, str]) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", TABLE, f"file://{tmp_path}/table"],
+        capture_output=True,
+        env=child_environment,
+        text=True,
+        check=False,
+    )
+    assert said.stdout.splitlines() == ["full 10", "again 500010"], said.stderr

@@ -15,7 +15,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 
 from flyball.backends.blobs.keys import check_key
-from flyball.backends.blobs.store import BlobStore
+from flyball.backends.blobs.port import BlobStore
 from flyball.core.errors import BlobsUnavailable, ObjectExists, ObjectNotFound
 
 if TYPE_CHECKING:

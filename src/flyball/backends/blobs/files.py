@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from flyball.backends.blobs.keys import check_key
-from flyball.backends.blobs.store import BlobStore
+from flyball.backends.blobs.port import BlobStore
 from flyball.core.errors import BlobsUnavailable, FlyballError, ObjectExists, ObjectNotFound, StorageFull
 
 _CHUNK = 1 << 20

@@ -18,7 +18,7 @@ import msgspec
 
 from flyball.backends.executors.child import OUT_OF_MEMORY
 from flyball.backends.executors.environment import clean_environment
-from flyball.backends.executors.port import ChildResult
+from flyball.backends.executors.result import ChildResult
 from flyball.core.errors import ExecutorFailed
 
 _LONGEST_LINE = 64 << 10
