@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -26,7 +25,8 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 METHODS = ("GET", "HEAD", "POST")
 LONGEST_TARGET = 4096
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
+_HOST = re.compile(r"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?\Z")
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}\Z")
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -113,17 +113,13 @@ def read_headers(scope: Scope) -> dict[str, str]:
 
 
 def _name_of(host: str) -> str | None:
-    """The name in a Host header, without its port and brackets; None if it can't be read.
+    """The name in a Host header, without its port and brackets; None if it is not one name with at most one port.
 
-    >>> _name_of("[::1]:8080"), _name_of("LOCALHOST"), _name_of("a,b")
-    ('::1', 'localhost', 'a,b')
+    >>> _name_of("[::1]:8080"), _name_of("LOCALHOST"), _name_of("a:80,b")
+    ('::1', 'localhost', None)
     """
-    if any(char in host for char in "/@\\ "):
-        return None
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+    match = _HOST.match(host)
+    return match[1].strip("[]").lower() if match else None
 
 
 def _is_same_origin(origin: str | None, host: str) -> bool:

@@ -6,17 +6,19 @@ from typing import Any
 
 import msgspec
 from litestar import Response
+from litestar.params import FromPath, JSONBody
 
-from flyball.app import ControlApp
 from flyball.delivery.rollouts import Rollout
 from flyball.monitoring.incidents import Incident, IncidentEntry
 from flyball.monitoring.signals import Signal
 from flyball.retraining.retrainings import Retraining
 from flyball.web.api.parameters import (
+    App,
     Because,
     Cursor,
     Decision,
     Deploy,
+    InPath,
     Limit,
     ModelFilter,
     Note,
@@ -36,14 +38,14 @@ class IncidentView(msgspec.Struct, frozen=True):
     signals: list[Signal]
 
 
-def list_deployments(flyball: ControlApp, limit: Limit = 50, cursor: Cursor = None) -> Page[dict[str, Any]]:
+def list_deployments(flyball: App, limit: Limit = 50, cursor: Cursor = None) -> Page[dict[str, Any]]:
     """What is in service: champion, candidate and revision of each deployed model."""
     deployed = [model for model in flyball.status()["models"] if model["champion"] is not None]
     return take_page(lambda count: deployed[:count], lambda model: model["model"], limit, cursor)
 
 
 def list_rollouts(
-    flyball: ControlApp, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
+    flyball: App, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Rollout]:
     """Rollouts, newest first."""
     return take_page(
@@ -52,7 +54,7 @@ def list_rollouts(
 
 
 def list_retrainings(
-    flyball: ControlApp, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
+    flyball: App, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Retraining]:
     """Retrainings, newest decision first."""
     return take_page(
@@ -61,7 +63,7 @@ def list_retrainings(
 
 
 def list_signals(
-    flyball: ControlApp, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
+    flyball: App, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Signal]:
     """Alarms, newest first."""
     return take_page(
@@ -70,7 +72,7 @@ def list_signals(
 
 
 def list_incidents(
-    flyball: ControlApp, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
+    flyball: App, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Incident]:
     """Incidents, newest first."""
     return take_page(
@@ -78,13 +80,13 @@ def list_incidents(
     )
 
 
-def get_incident(flyball: ControlApp, incident_id: str) -> IncidentView:
+def get_incident(flyball: App, incident_id: InPath) -> IncidentView:
     """One incident with its timeline and signals."""
     return IncidentView(**flyball.get_incident(read_incident(incident_id)))
 
 
 def add_note(
-    flyball: ControlApp, incident_id: str, data: Note, request_key: RequestKey = None
+    flyball: App, incident_id: InPath, data: JSONBody[Note], request_key: RequestKey = None
 ) -> Response[dict[str, Any]]:
     """Write a note into an incident's timeline."""
     name = read_incident(incident_id)
@@ -97,7 +99,7 @@ def add_note(
 
 
 def deploy(
-    flyball: ControlApp, model: str, data: Deploy, request_key: RequestKey = None
+    flyball: App, model: InPath, data: JSONBody[Deploy], request_key: RequestKey = None
 ) -> Response[dict[str, Any]]:
     """Start a rollout of a version; the first one of a model becomes champion at once."""
     name = read_model(model)
@@ -111,7 +113,11 @@ def deploy(
 
 
 def decide_rollout(
-    flyball: ControlApp, model: str, decision: Decision, data: Because, request_key: RequestKey = None
+    flyball: App,
+    model: InPath,
+    decision: FromPath[Decision],
+    data: JSONBody[Because],
+    request_key: RequestKey = None,
 ) -> Response[dict[str, Any]]:
     """Pause, resume, promote or abort the model's rollout by a person's decision."""
     name = read_model(model)
@@ -124,7 +130,7 @@ def decide_rollout(
 
 
 def rollback(
-    flyball: ControlApp, model: str, data: Rollback, request_key: RequestKey = None
+    flyball: App, model: InPath, data: JSONBody[Rollback], request_key: RequestKey = None
 ) -> Response[dict[str, Any]]:
     """Put the previous champion, or the version named, back into service at once."""
     name = read_model(model)
@@ -140,7 +146,7 @@ def rollback(
 
 
 def retrain(
-    flyball: ControlApp, model: str, data: Because, request_key: RequestKey = None
+    flyball: App, model: InPath, data: JSONBody[Because], request_key: RequestKey = None
 ) -> Response[dict[str, Any]]:
     """Ask for a retraining on the rows known by now."""
     name = read_model(model)

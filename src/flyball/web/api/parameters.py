@@ -5,23 +5,29 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 
+from flyball.app import ControlApp
 from flyball.web.paging import MOST_ITEMS
 
 LONGEST_REASON = 1000
 
-Limit = Annotated[int, Parameter(ge=1, le=MOST_ITEMS, description="Most items of a page.")]
+App = NamedDependency[ControlApp]
+"""The Flyball object of this process, for handlers."""
+InPath = FromPath[str]
+
+Limit = Annotated[int, QueryParameter(ge=1, le=MOST_ITEMS, description="Most items of a page.")]
 Cursor = Annotated[
-    str | None, Parameter(max_length=400, description="`next` of the page before; none for the first.")
+    str | None, QueryParameter(max_length=400, description="`next` of the page before; none for the first.")
 ]
 ModelFilter = Annotated[
-    str | None, Parameter(query="model", max_length=63, description="Only what belongs to this model.")
+    str | None, QueryParameter(name="model", max_length=63, description="Only what belongs to this model.")
 ]
 RequestKey = Annotated[
     str | None,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         max_length=200,
         description="A name for this request: sent again under it, it changes nothing and gets the same answer.",
     ),

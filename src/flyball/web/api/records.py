@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
-from flyball.app import ControlApp
 from flyball.governance.journal import Entry
 from flyball.governance.verify import Verification
 from flyball.pipelines.runs import Run, RunStep
-from flyball.web.api.parameters import Cursor, Limit, ModelFilter
+from flyball.web.api.parameters import App, Cursor, InPath, Limit, ModelFilter
 from flyball.web.names import read_model, read_prediction, read_run
 from flyball.web.paging import Page, take_page
 
 Head = Annotated[
     str | None,
-    Parameter(max_length=120, description="A head noted earlier, number:sha256:…; finds truncation."),
+    QueryParameter(max_length=120, description="A head noted earlier, number:sha256:…; finds truncation."),
 ]
 
 
@@ -36,30 +35,30 @@ class RunLog(msgspec.Struct, frozen=True):
 
 
 def list_runs(
-    flyball: ControlApp, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
+    flyball: App, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Run]:
     """Runs, newest first."""
     return take_page(lambda count: flyball.list_runs(model_name, count), lambda run: run.id, limit, cursor)
 
 
-def get_run(flyball: ControlApp, run_id: str) -> RunView:
+def get_run(flyball: App, run_id: InPath) -> RunView:
     """One run and its steps."""
     return RunView(**flyball.get_run(read_run(run_id)))
 
 
-def run_log(flyball: ControlApp, run_id: str) -> RunLog:
+def run_log(flyball: App, run_id: InPath) -> RunLog:
     """What a run printed, line by line."""
     name = read_run(run_id)
     return RunLog(name, flyball.run_logs(name))
 
 
-def get_prediction(flyball: ControlApp, prediction_id: str) -> dict[str, Any]:
+def get_prediction(flyball: App, prediction_id: InPath) -> dict[str, Any]:
     """One prediction with its input, answer, version, outcome and lineage."""
     return flyball.get_prediction(read_prediction(prediction_id))
 
 
 def recent_predictions(
-    flyball: ControlApp, model: str, limit: Limit = 50, cursor: Cursor = None
+    flyball: App, model: InPath, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[dict[str, Any]]:
     """The newest predictions of a model, in short."""
     name = read_model(model)
@@ -73,7 +72,7 @@ def recent_predictions(
 
 
 def audit_log(
-    flyball: ControlApp, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
+    flyball: App, model_name: ModelFilter = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Entry]:
     """Audit entries, newest first."""
     before = read_number(cursor)
@@ -82,7 +81,7 @@ def audit_log(
     return Page(entries[:limit], str(entries[limit - 1].number) if more else None)
 
 
-def audit_verify(flyball: ControlApp, head: Head = None) -> Verification:
+def audit_verify(flyball: App, head: Head = None) -> Verification:
     """Whether every entry is in its place and unchanged."""
     found: Verification = flyball.audit_verify(head)
     return found

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.params import Parameter
+from litestar.params import FromQuery, QueryParameter
 from litestar.response import Stream
 
 import flyball as package
 from flyball.app import ControlApp
 from flyball.core.errors import BadInput, Unavailable
 from flyball.governance.events import Event
-from flyball.web.api.parameters import Limit
+from flyball.web.api.parameters import App, Limit
 from flyball.web.paging import Page
 
 MOST_STREAMS = 32
@@ -24,7 +24,9 @@ QUIET_SECONDS = 15.0
 
 After = Annotated[
     int | None,
-    Parameter(ge=0, le=2**53, description="Only events of a higher number; a stream without it begins now."),
+    QueryParameter(
+        ge=0, le=2**53, description="Only events of a higher number; a stream without it begins now."
+    ),
 ]
 
 
@@ -36,12 +38,12 @@ class Health(msgspec.Struct, frozen=True):
     leading: bool
 
 
-def health(flyball: ControlApp) -> Health:
+def health(flyball: App) -> Health:
     """Whether the control plane answers."""
     return Health("ok", package.__version__, flyball.control.controller.is_leading)
 
 
-def status(flyball: ControlApp) -> dict[str, Any]:
+def status(flyball: App) -> dict[str, Any]:
     """What runs, and where state lives."""
     return flyball.status()
 
@@ -53,10 +55,10 @@ def schema(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 async def events(
     request: Request[Any, Any, Any],
-    flyball: ControlApp,
+    flyball: App,
     after: After = None,
     limit: Limit = 100,
-    stream: bool = True,
+    stream: FromQuery[bool] = True,
 ) -> Response[Any]:
     """Events as they happen (server-sent events); a page of them with `stream=false` or `Accept: application/json`.
 

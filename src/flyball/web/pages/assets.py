@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import Response
 
 from flyball.core.errors import NotFound
+from flyball.web.api.parameters import InPath
 from flyball.web.names import shorten
 from flyball.web.pages.rendering import static_files
 
@@ -16,7 +17,7 @@ MEDIA_TYPES = {
 }
 
 
-def static(file: str) -> Response[bytes]:
+def static(file: InPath) -> Response[bytes]:
     """One asset. Its address carries a mark of its content, so it may be kept for good. Raises NotFound."""
     content = static_files().get(file)
     if content is None:

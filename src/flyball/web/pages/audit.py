@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Response
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
-from flyball.app import ControlApp
-from flyball.web.api.parameters import Cursor, ModelFilter
+from flyball.web.api.parameters import App, Cursor, ModelFilter
 from flyball.web.api.records import read_number
 from flyball.web.names import read_model
 from flyball.web.pages.rendering import plain, respond
 
 ENTRIES_A_PAGE = 50
 
-Verify = Annotated[bool, Parameter(description="Read the whole chain and say whether it holds.")]
+Verify = Annotated[bool, QueryParameter(description="Read the whole chain and say whether it holds.")]
 
 
 def audit_page(
-    flyball: ControlApp, model_name: ModelFilter = None, cursor: Cursor = None, verify: Verify = False
+    flyball: App, model_name: ModelFilter = None, cursor: Cursor = None, verify: Verify = False
 ) -> Response[str]:
     """Entries, newest first, of all models or of one."""
     name = read_model(model_name) if model_name else None

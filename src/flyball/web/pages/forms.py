@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from litestar.enums import RequestEncodingType
-from litestar.params import Body
+from litestar.params import FromPath, URLEncodedBody
 from litestar.response import Redirect
 
 from flyball.app import ControlApp
-from flyball.web.api.parameters import LONGEST_REASON, Decision
+from flyball.web.api.parameters import LONGEST_REASON, App, Decision, InPath
 from flyball.web.names import read_incident, read_model, read_ref
 from flyball.web.once import once
 
@@ -38,19 +37,19 @@ class NoteForm(msgspec.Struct):
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
 
 
-Why = Annotated[WhyForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
-DeployData = Annotated[DeployForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
-NoteData = Annotated[NoteForm, Body(media_type=RequestEncodingType.URL_ENCODED)]
+Why = URLEncodedBody[WhyForm]
+DeployData = URLEncodedBody[DeployForm]
+NoteData = URLEncodedBody[NoteForm]
 
 
-def deploy(flyball: ControlApp, model: str, data: DeployData) -> Redirect:
+def deploy(flyball: App, model: InPath, data: DeployData) -> Redirect:
     """Roll a version out."""
     name = read_model(model)
     ref = read_ref(name, data.version)
     return _decided(flyball, data.key, f"/models/{name}", lambda: flyball.deploy(ref, why=data.why))
 
 
-def decide(flyball: ControlApp, model: str, decision: Decision, data: Why) -> Redirect:
+def decide(flyball: App, model: InPath, decision: FromPath[Decision], data: Why) -> Redirect:
     """Pause, resume, promote or abort a rollout."""
     name = read_model(model)
     return _decided(
@@ -58,7 +57,7 @@ def decide(flyball: ControlApp, model: str, decision: Decision, data: Why) -> Re
     )
 
 
-def rollback(flyball: ControlApp, model: str, data: Why) -> Redirect:
+def rollback(flyball: App, model: InPath, data: Why) -> Redirect:
     """Put the previous champion back into service."""
     name = read_model(model)
     return _decided(
@@ -66,13 +65,13 @@ def rollback(flyball: ControlApp, model: str, data: Why) -> Redirect:
     )
 
 
-def retrain(flyball: ControlApp, model: str, data: Why) -> Redirect:
+def retrain(flyball: App, model: InPath, data: Why) -> Redirect:
     """Ask for a retraining."""
     name = read_model(model)
     return _decided(flyball, data.key, f"/models/{name}", lambda: flyball.retrain(name, why=data.why))
 
 
-def add_note(flyball: ControlApp, incident_id: str, data: NoteData) -> Redirect:
+def add_note(flyball: App, incident_id: InPath, data: NoteData) -> Redirect:
     """Write a note into an incident's timeline."""
     name = read_incident(incident_id)
     return _decided(flyball, data.key, f"/incidents/{name}", lambda: flyball.add_note(name, data.text))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from litestar import Response
 
-from flyball.app import ControlApp
-from flyball.web.api.parameters import Cursor
+from flyball.web.api.parameters import App, Cursor, InPath
 from flyball.web.names import read_incident
 from flyball.web.pages.rendering import plain, respond
 from flyball.web.paging import take_page
@@ -13,7 +12,7 @@ from flyball.web.paging import take_page
 INCIDENTS_A_PAGE = 50
 
 
-def incidents_page(flyball: ControlApp, cursor: Cursor = None) -> Response[str]:
+def incidents_page(flyball: App, cursor: Cursor = None) -> Response[str]:
     """Incidents of all models, newest first."""
     page = take_page(
         lambda count: flyball.list_incidents(None, count), lambda found: found.id, INCIDENTS_A_PAGE, cursor
@@ -27,7 +26,7 @@ def incidents_page(flyball: ControlApp, cursor: Cursor = None) -> Response[str]:
     )
 
 
-def incident_page(flyball: ControlApp, incident_id: str) -> Response[str]:
+def incident_page(flyball: App, incident_id: InPath) -> Response[str]:
     """One incident: signals, actions, notes and its end. Raises IncidentNotFound."""
     name = read_incident(incident_id)
     found = plain(flyball.get_incident(name))

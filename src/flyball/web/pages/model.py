@@ -8,8 +8,8 @@ from typing import Any
 
 from litestar import Response
 
-from flyball.app import ControlApp
 from flyball.core.clock import parse_moment
+from flyball.web.api.parameters import App, InPath
 from flyball.web.names import read_model
 from flyball.web.pages.charts import NARROW, WIDE, Mark, Sample, heat_strip, metric_chart
 from flyball.web.pages.overview import health
@@ -21,7 +21,7 @@ EVENTS_SHOWN = 200
 FEATURES_SHOWN = 16
 
 
-def model_page(flyball: ControlApp, model: str) -> Response[str]:
+def model_page(flyball: App, model: InPath) -> Response[str]:
     """One model. Raises ModelNotFound."""
     name = read_model(model)
     summary = flyball.get_model(name)

@@ -8,7 +8,7 @@ from litestar import Response
 
 from flyball.app import ControlApp
 from flyball.operations.overview import ModelSummary
-from flyball.web.api.parameters import Cursor
+from flyball.web.api.parameters import App, Cursor
 from flyball.web.pages.charts import sparkline
 from flyball.web.pages.rendering import plain, respond
 from flyball.web.pages.scales import short_number
@@ -18,7 +18,7 @@ MODELS_A_PAGE = 50
 SPARK_WINDOWS = 30
 
 
-def overview(flyball: ControlApp, cursor: Cursor = None) -> Response[str]:
+def overview(flyball: App, cursor: Cursor = None) -> Response[str]:
     """The page of all models."""
     page = take_page(
         lambda count: flyball.list_models()[:count], lambda model: model.name, MODELS_A_PAGE, cursor

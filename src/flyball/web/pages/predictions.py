@@ -6,14 +6,14 @@ from typing import Any
 
 from litestar import Response
 
-from flyball.app import ControlApp
+from flyball.web.api.parameters import App, InPath
 from flyball.web.names import read_model, read_prediction
 from flyball.web.pages.rendering import plain, respond
 
 SHOWN = 100
 
 
-def predictions_page(flyball: ControlApp, model: str) -> Response[str]:
+def predictions_page(flyball: App, model: InPath) -> Response[str]:
     """The newest predictions of a model. Raises ModelNotFound."""
     name = read_model(model)
     summary = flyball.get_model(name)
@@ -27,7 +27,7 @@ def predictions_page(flyball: ControlApp, model: str) -> Response[str]:
     )
 
 
-def prediction_page(flyball: ControlApp, prediction_id: str) -> Response[str]:
+def prediction_page(flyball: App, prediction_id: InPath) -> Response[str]:
     """One prediction. Raises NotFound."""
     found = plain(flyball.get_prediction(read_prediction(prediction_id)))
     return respond(

@@ -7,8 +7,7 @@ from typing import Any
 
 from litestar import Response
 
-from flyball.app import ControlApp
-from flyball.web.api.parameters import Cursor
+from flyball.web.api.parameters import App, Cursor, InPath
 from flyball.web.names import read_run
 from flyball.web.pages.rendering import plain, respond
 from flyball.web.paging import take_page
@@ -17,14 +16,14 @@ RUNS_A_PAGE = 50
 LINES_SHOWN = 400
 
 
-def runs_page(flyball: ControlApp, cursor: Cursor = None) -> Response[str]:
+def runs_page(flyball: App, cursor: Cursor = None) -> Response[str]:
     """Runs of all models, newest first."""
     page = take_page(lambda count: flyball.list_runs(None, count), lambda run: run.id, RUNS_A_PAGE, cursor)
     runs = [plain(run) | {"seconds": _between(run.started_at, run.finished_at)} for run in page.items]
     return respond("runs.html", place="/runs", runs=runs, next=page.next)
 
 
-def run_page(flyball: ControlApp, run_id: str) -> Response[str]:
+def run_page(flyball: App, run_id: InPath) -> Response[str]:
     """One run. Raises RunNotFound."""
     name = read_run(run_id)
     found = flyball.get_run(name)
@@ -41,7 +40,7 @@ def run_page(flyball: ControlApp, run_id: str) -> Response[str]:
     )
 
 
-def run_log_file(flyball: ControlApp, run_id: str) -> Response[Any]:
+def run_log_file(flyball: App, run_id: InPath) -> Response[Any]:
     """All that a run printed, as a file to keep: what others wrote is never shown as a page of ours."""
     name = read_run(run_id)
     text = "\n".join(flyball.run_logs(name)) + "\n"

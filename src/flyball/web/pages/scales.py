@@ -30,12 +30,14 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
     >>> nice_ticks(0, 71, 4)
     [0.0, 20.0, 40.0, 60.0, 80.0]
     """
-    if high <= low:
-        margin = abs(low) * 0.1 or 1.0
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-200):
+        margin = abs(low) * 0.1 if abs(low) > 1e-200 else 1.0
         low, high = low - margin, high + margin
     rough = (high - low) / max(1, most)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999999)
+    step = next(
+        (factor * power for factor in (1, 2, 2.5, 5) if factor * power >= rough * 0.999999), 10 * power
+    )
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     digits = max(0, -math.floor(math.log10(step)) + 1)
     return [round(index * step, digits) for index in range(first, last + 1)]

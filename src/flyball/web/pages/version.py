@@ -6,14 +6,14 @@ from typing import Any
 
 from litestar import Response
 
-from flyball.app import ControlApp
+from flyball.web.api.parameters import App, InPath
 from flyball.web.names import read_ref
 from flyball.web.pages.rendering import plain, respond
 
 EVIDENCE_SHOWN = 200
 
 
-def version_page(flyball: ControlApp, model: str, ref: str) -> Response[str]:
+def version_page(flyball: App, model: InPath, ref: InPath) -> Response[str]:
     """One version, by number, digest prefix or alias. Raises ModelNotFound, VersionNotFound."""
     found = plain(flyball.show_version(read_ref(model, ref)))
     version = found["version"]
