@@ -14,6 +14,8 @@ from flyball.data.targets import Label, check_target
 if TYPE_CHECKING:
     import polars as pl
 
+__all__ = ["Rows", "choose_features", "event_times", "prepare_rows"]
+
 _ENOUGH_FOR_AN_IDENTIFIER = 100
 
 
