@@ -32,7 +32,7 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
     """
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-200):
         margin = abs(low) * 0.1 if abs(low) > 1e-200 else 1.0
-        low, high = low - margin, high + margin
+        low, high = low - margin, low + margin
     rough = (high - low) / max(1, most)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(
