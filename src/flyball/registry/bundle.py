@@ -47,6 +47,7 @@ __all__ = [
     "StepSpec",
     "copy_files",
     "fetch",
+    "list_files",
     "pack",
     "read_file",
     "read_folder_manifest",
@@ -59,15 +60,19 @@ __all__ = [
 def seal(folder: Path, manifest: BundleManifest) -> BundleManifest:
     """The manifest with every file of the folder, written to its `bundle.json`. Raises BadBundle."""
     (folder / MANIFEST_NAME).unlink(missing_ok=True)
-    files = [
-        BundleFile(path=path, digest=digest_file(folder / path), size_bytes=(folder / path).stat().st_size)
-        for path in _walk(folder)
-    ]
-    sealed = msgspec.structs.replace(manifest, files=tuple(files))
+    sealed = msgspec.structs.replace(manifest, files=list_files(folder))
     data = canonical_json(sealed)
     read_manifest_bytes(data)
     (folder / MANIFEST_NAME).write_bytes(data)
     return sealed
+
+
+def list_files(folder: Path) -> tuple[BundleFile, ...]:
+    """Every file below a folder with its digest and size, sorted by path. Raises BadBundle for links."""
+    return tuple(
+        BundleFile(path=path, digest=digest_file(folder / path), size_bytes=(folder / path).stat().st_size)
+        for path in _walk(folder)
+    )
 
 
 def pack(folder: Path, blobs: BlobStore) -> str:
