@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flyball.backends.executors.local import end_children
 from flyball.backends.executors.port import ChildResult, open_executor
 from flyball.core.errors import ExecutorFailed
 
@@ -117,6 +119,16 @@ def test_a_cancelled_child_is_ended(run: Run) -> None:
     found = run("time.sleep(600)", cancelled=lambda: time.monotonic() - began > 0.3)
     assert (found.cancelled, found.timed_out) == (True, False)
     assert time.monotonic() - began < 5
+
+
+def test_a_process_that_ends_can_end_all_its_children(run: Run) -> None:
+    with ThreadPoolExecutor() as threads:
+        began = time.monotonic()
+        waiting = threads.submit(run, "time.sleep(600)")
+        wait_until(lambda: end_children() == 1)
+        assert waiting.result(timeout=5).cancelled
+    assert time.monotonic() - began < 10
+    assert end_children() == 0
 
 
 def test_a_child_beyond_its_memory_is_ended_and_told(run: Run) -> None:

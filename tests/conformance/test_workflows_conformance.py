@@ -219,6 +219,26 @@ def test_a_shutdown_leaves_work_unfinished_and_the_next_process_ends_it(launch: 
     assert made == ["first", "second"]
 
 
+def test_a_step_that_fails_because_its_process_ends_is_made_again(launch: Launch) -> None:
+    began: list[int] = []
+    ended = threading.Event()
+
+    def step() -> int:
+        began.append(1)
+        if len(began) == 1:
+            ended.wait(10)
+            raise WorkflowCancelled("its child was ended")
+        return len(began)
+
+    engine = launch(work=lambda context, payload: {"attempt": context.step("step", step)})
+    engine.start("work", {}, "one")
+    wait_until(lambda: began)
+    engine.shutdown(end_children=ended.set)
+    after = launch(work=lambda context, payload: {"attempt": context.step("step", step)})
+    assert after.take_over([engine.executor_id]) == ["one"]
+    assert after.wait("one", 10).unwrap() == {"attempt": 2}
+
+
 def test_work_is_not_taken_over_by_a_process_that_does_not_know_it(launch: Launch) -> None:
     def wait(context: WorkflowContext, payload: dict[str, Any]) -> dict[str, Any]:
         while not Path(payload["go"]).exists():

@@ -25,6 +25,17 @@ _LONGEST_LINE = 64 << 10
 _KB_PER_MB = 1024 if sys.platform == "linux" else 1 << 20  # macOS counts bytes
 
 
+_running: set[_Child] = set()
+
+
+def end_children() -> int:
+    """End all children of this process, as if their callers had cancelled them; how many there were."""
+    children = list(_running)
+    for child in children:
+        child.cancel()
+    return len(children)
+
+
 class LocalExecutor:
     """Runs modules in child processes of this machine."""
 
@@ -94,19 +105,27 @@ class _Child:
             raise ExecutorFailed(
                 f"no process could be started in {folder}: {error}", folder=str(folder)
             ) from error
+        self._cancelled = threading.Event()
         self._on_line = on_line
         self._trouble: Exception | None = None
         self._reader = threading.Thread(target=self._read, name="child-output", daemon=True)
         self._reader.start()
 
+    def cancel(self) -> None:
+        """Have whoever waits for the child end it."""
+        self._cancelled.set()
+
     def wait(self, deadline: float, cancelled: Callable[[], bool]) -> tuple[int, float, str]:
         """Exit code, largest resident memory in MB, and what ended it: itself, timeout or cancelled."""
         ended_by, pause, asked_at = "itself", 0.005, time.monotonic()
+        _running.add(self)
         try:
             while (ended := self._ended()) is None:
                 now = time.monotonic()
                 if now >= deadline:
                     ended_by = "timeout"
+                elif self._cancelled.is_set():
+                    ended_by = "cancelled"
                 elif now - asked_at >= 0.2:
                     asked_at = now
                     ended_by = "cancelled" if cancelled() else ended_by
@@ -115,6 +134,7 @@ class _Child:
                 time.sleep(pause)
                 pause = min(0.05, pause * 1.5)
         finally:
+            _running.discard(self)
             if self._process.returncode is None:
                 self._kill()
                 self._process.wait()

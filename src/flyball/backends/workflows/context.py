@@ -44,14 +44,17 @@ class WorkflowContext:
         It returns plain JSON. Killed within, it is run again from its start, so it must be safe to repeat. Its
         error is recorded too and raised here each time, as the FlyballError it was, any other one as a
         FlyballError "internal". A store that does not answer (Unavailable) is tried up to five times, some 8 s
-        in all. After `cancel`, the next step is not made.
+        in all. An error while the process is stopping is not recorded. After `cancel`, no further step is made.
         """
         from dbos import DBOS
 
         self._stop_here()
 
         def run() -> dict[str, Any]:
-            return recorded(f"step {name!r}", _patiently, function, args, self._stopping)
+            outcome = recorded(f"step {name!r}", _patiently, function, args, self._stopping)
+            if "error" in outcome:
+                self._stop_here()  # what fails while the process ends is no result; the next one tries again
+            return outcome
 
         outcome: dict[str, Any] = DBOS.run_step({"name": name}, run)
         if "error" in outcome:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import sqlalchemy as sa
 
-from flyball.backends.workflows.context import WorkflowContext
+from flyball.backends.workflows.context import Stopping, WorkflowContext
 from flyball.backends.workflows.outcome import WorkflowError, check_plain, rebuilt, recorded
 from flyball.backends.workflows.outside import list_found, outside
 from flyball.core.errors import (
@@ -197,14 +197,20 @@ class WorkflowEngine:
         if self._find(workflow_id) is not None:
             outside(partial(DBOS.cancel_workflow, workflow_id))
 
-    def shutdown(self, wait_seconds: float = 5.0) -> None:
-        """Execute no more. Workflows that do not end in time stop at their next step, unfinished, for others."""
+    def shutdown(self, wait_seconds: float = 5.0, end_children: Callable[[], object] | None = None) -> None:
+        """Execute no more. Workflows that do not end in time stop at their next step, unfinished, for others.
+
+        end_children: ends the processes that steps wait for, so that nothing has to be waited for;
+        `executors.local.end_children` does.
+        """
         from dbos import DBOS
 
         if not self._launched:
             return
         self._launched = False
         self._stopping.set()
+        if end_children is not None:
+            end_children()
         with self._idle:
             self._idle.wait_for(lambda: self._running == 0, timeout=wait_seconds)
         DBOS.destroy(destroy_registry=True)
@@ -225,7 +231,10 @@ class WorkflowEngine:
 
         def run(payload: dict[str, Any]) -> dict[str, Any]:
             with self._counted():
-                return recorded(f"workflow {name}", function, WorkflowContext(self._stopping), payload)
+                outcome = recorded(f"workflow {name}", function, WorkflowContext(self._stopping), payload)
+                if "error" in outcome and self._stopping.is_set():
+                    raise Stopping
+                return outcome
 
         run.__name__ = run.__qualname__ = name
         return run
