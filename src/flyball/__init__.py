@@ -9,16 +9,30 @@ The public names load what they need on first use, so that `import flyball` stay
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flyball.app import connect, load, run
+    from flyball.app import Flyball, load, run
+    from flyball.client import Client
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "connect", "load", "run"]
 
-_HOME_OF = {"connect": "flyball.app", "load": "flyball.app", "run": "flyball.app"}
+_HOME_OF = {"load": "flyball.app", "run": "flyball.app"}
+
+
+def connect(url: str | None = None, token: str | None = None) -> Flyball | Client:
+    """The Flyball at `url` (or FLYBALL_URL), else the home of the working folder; `close()` it when done."""
+    url = url or os.environ.get("FLYBALL_URL")
+    if url:
+        from flyball.client import Client
+
+        return Client(url, token or os.environ.get("FLYBALL_TOKEN"))
+    from flyball.app import open_here
+
+    return open_here()
 
 
 def __getattr__(name: str) -> Any:

@@ -150,13 +150,8 @@ def project_schema() -> str:
     return json.dumps(json_schema(), indent=2)
 
 
-def connect(url: str | None = None, token: str | None = None) -> Any:
-    """A Flyball object: the remote one at `url` (or FLYBALL_URL), else the local one of the working folder."""
-    url = url or os.environ.get("FLYBALL_URL")
-    if url:
-        from flyball.client import Client
-
-        return Client(url, token or os.environ.get("FLYBALL_TOKEN"))
+def open_here() -> Flyball:
+    """The local Flyball object of the working folder; close it when done."""
     return Flyball(open_backends(read_settings()))
 
 

@@ -20,7 +20,7 @@ def check(folder: Path, *, explain: bool) -> dict[str, Any]:
     from flyball.pipelines.project_explain import explain as explain_values
 
     file = read_project(folder, environment=os.environ)
-    report = check_project(file, read_settings(folder))
+    report = check_project(file, read_settings(folder).executor_url)
     result: dict[str, Any] = {
         "project": str(file.path),
         "model": file.project.model.name,
