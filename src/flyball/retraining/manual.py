@@ -26,7 +26,7 @@ def retrain_now(
     another retraining is under way.
     """
     deployment = current(conn, model)
-    if deployment is None:
+    if deployment is None or deployment.champion is None:
         raise NoChampion(model)
     if not why.strip():
         raise BadInput("say why: the reason is kept with the retraining")

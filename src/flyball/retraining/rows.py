@@ -11,7 +11,7 @@ import msgspec
 from flyball.core.clock import isoformat
 from flyball.core.errors import BadInput
 from flyball.core.project import DataSection, LogSection, ModelSection
-from flyball.monitoring.answers import AnswerShape, row_harms
+from flyball.monitoring.answers import row_harms, shape_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,8 +27,9 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 class RowsTask(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows are wanted.
 
-    champion, shape: the version whose own answers say how well it did on each row. held: windows of broken data,
-    whose rows never train a model. folder: the project's, against which its source is resolved.
+    champion: the version whose own answers say how well it did on each row; classes, positive: what its answers mean.
+    held: windows of broken data, whose rows never train a model. folder: the project's, against which its source is
+    resolved.
     """
 
     origin: Literal["source", "log", "both"]
@@ -40,7 +41,8 @@ class RowsTask(msgspec.Struct, frozen=True, kw_only=True):
     root_snapshot: str
     folder: str | None
     champion: int
-    shape: AnswerShape
+    classes: list[Any] | None
+    positive: Any
     decided_at: datetime
     rows_until: datetime
     outcome_delay_seconds: float
@@ -54,6 +56,8 @@ def gather_rows(task: RowsTask, blobs: BlobStore, tables_url: str) -> tuple[pl.D
     """
     import polars as pl
 
+    from flyball.judge.metrics.table import default_loss
+
     notes: list[str] = []
     base = _source_rows(task, blobs) if task.origin != "log" else None
     logged = _logged_rows(task, tables_url, _log_refusal(task, notes))
@@ -65,6 +69,9 @@ def gather_rows(task: RowsTask, blobs: BlobStore, tables_url: str) -> tuple[pl.D
         logged = logged if base is None else _without_known(_like(logged, base), base, task, notes)
     frames = [frame for frame in (base, logged) if frame is not None]
     rows = pl.concat(frames, how="diagonal_relaxed").sort(AT, nulls_last=False, maintain_order=True)
+    rows = rows.with_columns(
+        pl.lit(None, dtype=pl.String).alias(name) for name in _unlogged(task, rows.columns)
+    )
     if rows.height == 0:
         raise BadInput(
             f"no row of {task.model.name} has an outcome that was known at {task.decided_at:%Y-%m-%d}"
@@ -74,6 +81,7 @@ def gather_rows(task: RowsTask, blobs: BlobStore, tables_url: str) -> tuple[pl.D
     times = rows.filter(pl.col(AT).is_not_null())[AT]
     return rows, {
         "rows": rows.height,
+        "loss": default_loss(task.model.task),
         "source_rows": 0 if base is None else base.height,
         "logged_rows": 0 if logged is None else logged.height,
         "held_rows": held,
@@ -84,12 +92,9 @@ def gather_rows(task: RowsTask, blobs: BlobStore, tables_url: str) -> tuple[pl.D
     }
 
 
-def snapshot_rows(rows: pl.DataFrame, start: datetime | None) -> pl.DataFrame:
-    """The rows from a moment on, with the project's own columns only; rows without a time are the oldest."""
-    import polars as pl
-
-    chosen = rows if start is None else rows.filter(pl.col(AT) >= start)
-    return chosen.drop(INNER)
+def snapshot_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the project's own columns only."""
+    return rows.drop(INNER)
 
 
 def _source_rows(task: RowsTask, blobs: BlobStore) -> pl.DataFrame:
@@ -103,7 +108,6 @@ def _source_rows(task: RowsTask, blobs: BlobStore) -> pl.DataFrame:
         frame = _read_again(task)
     else:
         frame = read_snapshot(task.root_snapshot, blobs)
-    frame = frame.select(_wanted_columns(frame.columns, task))
     frame = frame.filter(pl.col(task.model.target).is_not_null())
     time = task.model.time
     if time is None:
@@ -125,13 +129,9 @@ def _read_again(task: RowsTask) -> pl.DataFrame:
     return frame
 
 
-def _wanted_columns(present: list[str], task: RowsTask) -> list[str]:
-    """What training reads, in the source's order; with steps before training, whatever they may read."""
-    if task.has_train_steps:
-        return list(present)
-    others = [task.model.target, task.model.time, task.model.entity, *task.data.protected]
-    wanted = {*task.features, *(name for name in others if name is not None)}
-    return [name for name in present if name in wanted]
+def _unlogged(task: RowsTask, present: list[str]) -> list[str]:
+    """Columns that the project file names and no row has: requests don't carry what is no feature."""
+    return [name for name in (*task.data.exclude, *task.data.protected) if name not in present]
 
 
 def _log_refusal(task: RowsTask, notes: list[str]) -> str | None:
@@ -195,10 +195,13 @@ def _champion_harms(known: pl.DataFrame, task: RowsTask) -> pl.DataFrame:
     """Per prediction id, the loss of the answer that the champion gave, in whatever role it gave it."""
     import polars as pl
 
+    from flyball.judge.metrics.table import default_loss
+
     own = known.filter((pl.col("answered") == task.champion) & pl.col("prediction").is_not_null()).unique(
         "id", keep="first", maintain_order=True
     )
-    harms = row_harms(own, task.shape) if own.height else None
+    shape = shape_of(task.model.task, default_loss(task.model.task), task.classes, task.positive)
+    harms = row_harms(own, shape) if own.height else None
     if harms is None:
         return own.head(0).select("id", pl.lit(None, dtype=pl.Float64).alias(HARM))
     return own.select("id").with_columns(pl.Series(HARM, harms))

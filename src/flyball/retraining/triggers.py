@@ -62,10 +62,11 @@ def consider(conn: Connection, signal: Signal, facts: dict[str, Any], now: datet
     deployment = current(conn, signal.model)
     project = None if deployment is None else project_of(deployment)
     decision = _decide(conn, signal, project, may_retrain=bool(facts.get("may_retrain")))
-    if decision.answer in ("act", "ask") and deployment is not None and project is not None:
+    champion = None if deployment is None else deployment.champion
+    if decision.answer in ("act", "ask") and champion is not None and project is not None:
         begin(
             conn,
-            _wanted(identity, signal, deployment.champion, decision, now),
+            _wanted(identity, signal, champion, decision, now),
             approvals=project.retrain.approvals,
             actor=POLICY,
             now=now,
@@ -119,7 +120,7 @@ def read_history(conn: Connection, model: str) -> History:
         is_training=retrainings.is_training(conn, model),
         is_rolling_out=_is_rolling_out(conn, model, known),
         is_held=is_held(conn, model),
-        has_champion=deployment is not None,
+        has_champion=deployment is not None and deployment.champion is not None,
     )
 
 

@@ -1,0 +1,91 @@
+"""A child process of a retraining: `python -m flyball.retraining.child payload.json result.json`.
+
+Kinds `rows` and `snapshot` are our own code and read the stores; `choose` runs the project's code on a file of rows,
+without stores or credentials. The result is `{"value": …}` or `{"error": …}`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flyball.backends.workflows.outcome import recorded
+
+# Held-out rows for the gates reach back no further than so many windows.
+MOST_TEST_WINDOWS = 12
+
+
+def main(arguments: list[str]) -> None:
+    """Do what the payload asks and write the result next to it, whole or not at all."""
+    payload_path, result_path = map(Path, arguments)
+    payload = msgspec.json.decode(payload_path.read_bytes())
+    result = recorded(payload["kind"], _KINDS[payload["kind"]], payload)
+    sys.stdout.flush()
+    partial = result_path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.encode(result))
+    partial.replace(result_path)
+    # Threads that user code left behind must not keep the process; nothing is left to be written.
+    os._exit(0)
+
+
+def _rows(payload: dict[str, Any]) -> dict[str, Any]:
+    """Gather the rows that may train into a file beside the payload; facts about them."""
+    from flyball.backends.blobs.store import open_blobs
+    from flyball.retraining.rows import RowsTask, gather_rows
+
+    task = msgspec.convert(payload["task"], RowsTask)
+    rows, facts = gather_rows(task, open_blobs(payload["blobs"]), payload["tables"])
+    partial = Path(payload["file"]).with_suffix(".partial")
+    rows.write_parquet(partial, compression="lz4")
+    partial.replace(payload["file"])
+    return facts
+
+
+def _snapshot(payload: dict[str, Any]) -> dict[str, Any]:
+    """Keep the chosen rows as a snapshot; how many of the newest make up enough whole windows for the gates."""
+    import polars as pl
+
+    from flyball.backends.blobs.store import open_blobs
+    from flyball.core.clock import parse_moment
+    from flyball.data.snapshots import take_snapshot
+    from flyball.retraining.rows import AT, snapshot_rows
+
+    rows = pl.read_parquet(payload["file"])
+    if payload["start"] is not None:
+        rows = rows.filter(pl.col(AT) >= parse_moment(payload["start"]))
+    chosen = snapshot_rows(rows)
+    manifest = take_snapshot(
+        chosen,
+        source=payload["source"],
+        blobs=open_blobs(payload["blobs"]),
+        now=parse_moment(payload["now"]),
+    )
+    until, window = parse_moment(payload["test_until"]), timedelta(seconds=payload["window_seconds"])
+    test_rows, windows = 0, 0
+    while test_rows < payload["least_test_rows"] and windows < MOST_TEST_WINDOWS:
+        windows += 1
+        test_rows = rows.filter(pl.col(AT) >= until - windows * window).height
+    return {
+        "snapshot": manifest.digest,
+        "rows": chosen.height,
+        "test_rows": test_rows,
+        "test_windows": windows,
+    }
+
+
+def _choose(payload: dict[str, Any]) -> dict[str, Any]:
+    from flyball.retraining.trying import ChooseTask, try_windows
+
+    return try_windows(msgspec.convert(payload["task"], ChooseTask))
+
+
+_KINDS = {"rows": _rows, "snapshot": _snapshot, "choose": _choose}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
