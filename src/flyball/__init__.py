@@ -14,8 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flyball.app import Flyball, load, run
-    from flyball.client import Client
+    from flyball.app import load, run
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "connect", "load", "run"]
@@ -23,16 +22,12 @@ __all__ = ["__version__", "connect", "load", "run"]
 _HOME_OF = {"load": "flyball.app", "run": "flyball.app"}
 
 
-def connect(url: str | None = None, token: str | None = None) -> Flyball | Client:
+def connect(url: str | None = None, token: str | None = None) -> Any:
     """The Flyball at `url` (or FLYBALL_URL), else the home of the working folder; `close()` it when done."""
     url = url or os.environ.get("FLYBALL_URL")
     if url:
-        from flyball.client import Client
-
-        return Client(url, token or os.environ.get("FLYBALL_TOKEN"))
-    from flyball.app import open_here
-
-    return open_here()
+        return import_module("flyball.client").Client(url, token or os.environ.get("FLYBALL_TOKEN"))
+    return import_module("flyball.app").open_here()
 
 
 def __getattr__(name: str) -> Any:
