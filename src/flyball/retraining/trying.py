@@ -12,10 +12,10 @@ import msgspec
 from flyball.core.contract import Contract
 from flyball.core.project import Project
 from flyball.judge.choosing import LEAST_TRAINING_ROWS, Fold, training_start
-from flyball.pipelines.children.fitting import TrainingLog, Workbench, load_steps, load_train
+from flyball.pipelines.children.fitting import TrainingLog, Workbench, load_train
 from flyball.pipelines.children.maker import ModelMaker, open_champion
 from flyball.pipelines.children.measuring import losses_of
-from flyball.pipelines.user_code import enter_source, own_modules
+from flyball.pipelines.user_code import enter_source
 from flyball.retraining.rows import AT, HARM, KNOWN_AT
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def try_windows(task: ChooseTask) -> dict[str, Any]:
     """
     import polars as pl
 
-    maker = _maker(task)
     rows = pl.read_parquet(task.file)
+    maker = _maker(task, rows)
     tests = [_test_rows(rows, fold) for fold in task.folds]
     began = time.perf_counter()
     known: dict[tuple[int, int], float | None] = {}
@@ -67,15 +67,13 @@ def try_windows(task: ChooseTask) -> dict[str, Any]:
     }
 
 
-def _maker(task: ChooseTask) -> ModelMaker:
+def _maker(task: ChooseTask, rows: pl.DataFrame) -> ModelMaker:
     source = Path(task.source).resolve()
     enter_source(source)
     out = Path(task.out)
     bench = Workbench(task.project, source, TrainingLog(out), open_champion(task.champion))
-    steps = load_steps(bench)
-    step_files = own_modules(source)
     function = load_train(bench)
-    return ModelMaker(bench, function, steps, task.contract, task.classes, task.positive, step_files)
+    return ModelMaker(bench, function, task.contract, task.classes, task.positive, rows)
 
 
 def _training_rows(rows: pl.DataFrame, name: str, fold: Fold) -> pl.DataFrame:
