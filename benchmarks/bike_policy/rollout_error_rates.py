@@ -59,21 +59,16 @@ def spoiled(
     return spoil(high)
 
 
-def main() -> None:
-    """Print how often each kind of candidate was promoted, aborted, undecided."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+def simulate(*, repeats: int, seed: int) -> dict[str, Counter[str]]:
+    """How rollouts of each kind of candidate end."""
     stream = Stream(read_rows(), read_project())
     margin = rollout.rules_of(stream.project.rollout, loss="mae").guards[0].margin or 0.0
-    rng = np.random.default_rng(options.seed)
+    rng = np.random.default_rng(seed)
     days = np.arange(STREAM_START + 56 * DAY, stream.at[-1] - 31 * DAY, DAY)
     is_weekend = np.isin((stream.at // DAY + 4) % 7, (0, 6))
-    ends: dict[str, Counter[str]] = {
-        name: Counter() for name in ("equal", "worse: noise", "worse: weekends", "worse: scaled")
-    }
-    for _ in range(options.repeats):
+    names = ("equal", "worse: noise", "worse: weekends", "worse: scaled")
+    ends: dict[str, Counter[str]] = {name: Counter() for name in names}
+    for _ in range(repeats):
         since = float(rng.choice(days))
         until = since - 8 * DAY
         until -= until % (7 * DAY)
@@ -90,6 +85,16 @@ def main() -> None:
         for name, way in ways.items():
             candidate = spoiled(stream, champion, since, 2 * margin, way)
             ends[name][walk(stream, champion, candidate, since)] += 1
+    return ends
+
+
+def main() -> None:
+    """Print how often each kind of candidate was promoted, aborted, undecided."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    ends = simulate(repeats=options.repeats, seed=options.seed)
     error = 1.96 * np.sqrt(0.05 * 0.95 / options.repeats)
     print(f"{options.repeats} rollouts each; Monte Carlo error of a rate of 5 %: {error:.1%} (95 %)")
     print(f"{'candidate':18s}{'promoted':>10s}{'aborted':>10s}{'undecided':>11s}   wanted")

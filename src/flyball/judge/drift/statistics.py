@@ -21,7 +21,7 @@ class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True):
     ks: largest difference of the two distribution functions over the bins (categories: of any set of levels,
       the total variation distance). js: Jensen-Shannon distance. psi: population stability index, 0 upwards.
     outside_share: rows with a value outside the reference's range. unseen_share: rows of levels never seen.
-    mean, reference_mean: numeric columns only.
+    mean, deviation and those of the reference: numeric columns only; deviation is the standard deviation.
     """
 
     ks: float
@@ -33,6 +33,8 @@ class ColumnDrift(msgspec.Struct, frozen=True, kw_only=True):
     unseen_share: float
     mean: float | None = None
     reference_mean: float | None = None
+    deviation: float | None = None
+    reference_deviation: float | None = None
 
 
 def compare(reference: Reference, summary: Summary) -> dict[str, ColumnDrift]:
@@ -65,18 +67,27 @@ def compare_column(bins: NumericBins | Levels, before: ColumnCounts, after: Colu
         unseen_share=after.unseen / present if present else 0.0,
         mean=after.total / present if numeric and present else None,
         reference_mean=before.total / before.present if numeric and before.present else None,
+        deviation=_deviation(after) if numeric else None,
+        reference_deviation=_deviation(before) if numeric else None,
     )
 
 
 def drift_scores(drifts: Mapping[str, ColumnDrift]) -> dict[str, float]:
-    """The numbers to watch, keyed `column|statistic`: location and shape, and the share of missing values.
+    """The numbers to watch, keyed `column|statistic`: ks for location, js for shape, spread, missing values.
 
-    Missing shares are on the arcsine scale, where their spread does not depend on their level.
+    spread: how far the standard deviation is from that of the reference, as a logarithm; numeric columns
+    only. Missing shares are on the arcsine scale, where their spread does not depend on their level.
     """
     scores = {}
     for name, drift in drifts.items():
         scores[f"{name}|ks"] = drift.ks
         scores[f"{name}|js"] = drift.js
+        if drift.deviation is not None and drift.reference_deviation:
+            # A tenth of the usual spread is added, so that a constant window is far off but not infinitely
+            # so.
+            least = 0.1 * drift.reference_deviation
+            ratio = (drift.deviation + least) / (drift.reference_deviation + least)
+            scores[f"{name}|spread"] = abs(math.log(ratio))
         scores[f"{name}|missing"] = abs(
             math.asin(math.sqrt(drift.missing_share)) - math.asin(math.sqrt(drift.reference_missing_share))
         )
@@ -130,6 +141,12 @@ def stability_index(reference: Counts, current: Counts) -> float:
     """
     p, q = _shares(reference + 0.5, current + 0.5)
     return float(((q - p) * np.log(q / p)).sum())
+
+
+def _deviation(counts: ColumnCounts) -> float | None:
+    if not counts.present:
+        return None
+    return math.sqrt(max(counts.squares / counts.present - (counts.total / counts.present) ** 2, 0.0))
 
 
 def _cells(counts: ColumnCounts) -> Counts:
