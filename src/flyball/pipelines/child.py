@@ -39,7 +39,9 @@ class _OutOfMemory(BaseException):
 
 def _work(payload: dict[str, Any]) -> dict[str, Any]:
     try:
-        return _dispatch(payload)
+        # As the parent will read it: times and structs become text and tables here, not at the check for plain values.
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(_dispatch(payload)))
+        return plain
     except MemoryError:
         raise _OutOfMemory from None
 
@@ -47,17 +49,21 @@ def _work(payload: dict[str, Any]) -> dict[str, Any]:
 def _dispatch(payload: dict[str, Any]) -> dict[str, Any]:
     kind = payload["kind"]
     if kind == "prepare":
-        from flyball.pipelines.preparing import prepare
+        from flyball.pipelines.children.prepare import prepare
 
         return prepare(payload)
     if kind == "train":
-        from flyball.pipelines.training import train
+        from flyball.pipelines.children.train import train
 
         return train(payload)
     if kind == "evaluate":
-        from flyball.pipelines.evaluating import evaluate
+        from flyball.pipelines.children.evaluate import evaluate
 
         return evaluate(payload)
+    if kind == "ask":
+        from flyball.pipelines.children.asking import ask
+
+        return ask(payload)
     if kind == "check":
         from flyball.pipelines.user_code import check_entries
 

@@ -1,4 +1,7 @@
-"""The metrics that gates, guards and service objectives may name, for which task, and which way is better."""
+"""The metrics that gates, guards and service objectives may name, for which task, and which way is better.
+
+Those of a task are the ones of `judge.metrics.table`, named here too so that reading a project file loads no numpy.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,21 @@ _BOTH: tuple[Task, ...] = ("binary", "multiclass")
 METRICS: dict[str, MetricName] = {
     "mae": MetricName(("regression",), "lower"),
     "rmse": MetricName(("regression",), "lower"),
+    "median_absolute_error": MetricName(("regression",), "lower"),
+    "mape": MetricName(("regression",), "lower"),
     "r2": MetricName(("regression",), "higher"),
-    "roc_auc": MetricName(("binary",), "higher"),
+    "absolute_bias": MetricName(("regression",), "lower"),
+    "roc_auc": MetricName(_BOTH, "higher"),
     "average_precision": MetricName(("binary",), "higher"),
     "log_loss": MetricName(_BOTH, "lower"),
-    "brier": MetricName(_BOTH, "lower"),
-    "calibration_error": MetricName(("binary",), "lower"),
+    "brier": MetricName(("binary",), "lower"),
     "accuracy": MetricName(_BOTH, "higher"),
+    "balanced_accuracy": MetricName(_BOTH, "higher"),
+    "f1": MetricName(("binary",), "higher"),
+    "precision": MetricName(("binary",), "higher"),
     "true_positive_rate": MetricName(("binary",), "higher"),
     "false_positive_rate": MetricName(("binary",), "lower"),
-    "precision": MetricName(("binary",), "higher"),
-    "positive_rate": MetricName(("binary",), "higher"),
-    "cost": MetricName(("binary",), "lower"),
-    "macro_f1": MetricName(("multiclass",), "higher"),
+    "f1_macro": MetricName(("multiclass",), "higher"),
     "latency_p99_ms": MetricName((), "lower", ("gate", "guard", "slo")),
     "package_mb": MetricName((), "lower", ("gate",)),
     "memory_mb": MetricName((), "lower", ("gate", "slo")),

@@ -18,6 +18,8 @@ from flyball.pipelines.positions import Path
 from flyball.pipelines.shape import Fault
 
 ENTRY = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+# A step that is packaged gets what a request brings, and what the package holds.
+BOTH_INPUTS = ("rows", "params", "seed")
 STEP_INPUTS = ("rows", "params", "seed", "features", "target", "log")
 TRAIN_INPUTS = (
     "train", "validation", "X", "y", "params", "seed", "features", "target", "weights", "champion", "out", "log",

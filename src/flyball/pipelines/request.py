@@ -10,6 +10,7 @@ import msgspec
 from flyball.core.digests import digest_json
 from flyball.core.project import Project, SplitSection
 from flyball.core.values import Actor
+from flyball.pipelines.source_tree import GitState
 
 
 class DataChoice(msgspec.Struct, frozen=True):
@@ -43,6 +44,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     incident_id: str | None = None
     decided_at: datetime | None = None
     progressive: float | None = None
+    git: GitState | None = None
     run_id: str | None = None
 
 

@@ -64,3 +64,5 @@ class Bench:
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
+            elif path != self.log_path:
+                path.unlink(missing_ok=True)

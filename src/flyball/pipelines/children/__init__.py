@@ -1,0 +1,1 @@
+"""What the child processes of a run do: read and divide data, train, evaluate and package."""

@@ -1,0 +1,163 @@
+"""How a model is made from rows: the columns of a request, steps on them, `train`, and files that come of it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flyball.core.contract import Contract
+from flyball.core.errors import BadAnswer, BadBundle, UserCodeFailed
+from flyball.core.project import Project, StepSection
+from flyball.pipelines.children.answering import Held, held_answers
+from flyball.pipelines.children.fitting import Workbench, call_train, step_key
+from flyball.pipelines.user_code import own_modules, told
+from flyball.registry.bundle import FeatureSpec, StepSpec
+from flyball.registry.formats.frames import with_categories, with_types
+from flyball.registry.formats.saving import Saved, open_saved, save_estimator
+from flyball.registry.formats.signatures import feature_specs, signature_for
+from flyball.registry.formats.steps import StepChain, StepSource
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SAMPLE_ROWS = 200
+PROBED_ROWS = 1000
+
+
+class ModelMaker:
+    """Makes models of one project from one set of prepared rows, all in the same way."""
+
+    def __init__(
+        self,
+        bench: Workbench,
+        function: Callable[..., Any],
+        contract: Contract,
+        classes: list[Any] | None,
+        positive: Any,
+        train: pl.DataFrame,
+    ) -> None:
+        """contract: of a request's columns. train: the training rows, from which is told what the steps give."""
+        self.project: Project = bench.project
+        self.classes = classes
+        self._bench, self._function, self._positive = bench, function, positive
+        target = self.project.model.target
+        self.signature = signature_for(contract, target=target, classes=classes, positive=positive)
+        self._steps = [step for step in self.project.steps if step.at == "both"]
+        self._chain = self._load_chain(self._steps)
+        self._model_features: tuple[FeatureSpec, ...] = self.signature.features
+        if self._chain is not None:
+            self._model_features = _features_of(self._behind_steps(train))
+
+    def fit(self, train: pl.DataFrame, validation: pl.DataFrame | None, out: Path | None = None) -> Any:
+        """What `train` returns for these rows. Without `out`, its extra files are thrown away."""
+        if out is not None:
+            return self._call(train, validation, out)
+        with tempfile.TemporaryDirectory(prefix="flyball-fold-") as folder:
+            return self._call(train, validation, Path(folder))
+
+    def save(self, estimator: Any, rows: pl.DataFrame, folder: Path) -> Saved:
+        """The estimator as files, asked with some of the rows. Raises UnsupportedModel, UserCodeFailed."""
+        project, source = self.project, self._bench.source
+        steps = [
+            StepSource(name=step.name, entry=step.entry, params=project.train.params, seed=project.train.seed)
+            for step in self._steps
+        ]
+        return save_estimator(
+            estimator,
+            folder,
+            task=project.model.task,
+            signature=self.signature,
+            sample=rows.head(SAMPLE_ROWS),
+            frames=project.train.frames,
+            steps=steps,
+            source=source,
+            source_files=own_modules(source),
+            step_features=self._model_features if steps else None,
+        )
+
+    def answers(self, estimator: Any, rows: pl.DataFrame) -> Held:
+        """The estimator's answers on rows with a target, given by its saved form. Raises UserCodeFailed."""
+        with tempfile.TemporaryDirectory(prefix="flyball-fold-") as folder:
+            return self.saved_answers(estimator, self.save(estimator, rows, Path(folder)), Path(folder), rows)
+
+    def saved_answers(self, estimator: Any, saved: Saved, folder: Path, rows: pl.DataFrame) -> Held:
+        """The answers of what was saved in a folder, on rows with a target. Raises UserCodeFailed."""
+        from flyball.registry.formats.loading import custom_asker
+
+        task = self.project.model.task
+        given = self._behind_steps(rows)
+        try:
+            if saved.predictor.kind == "custom":
+                # Its class is loaded in this process from the project's folder, and can't be from the package's too.
+                answers = custom_asker(estimator, saved.predictor, task, saved.signature)(given)
+            else:
+                answers = open_saved(folder, saved, task=task, skip_steps=True).predict_frame(given)
+        except BadAnswer as error:
+            raise UserCodeFailed(f"the model that train returned can't be used: {error.message}") from error
+        return held_answers(answers, saved.signature.classes, rows, self.project, self._positive)
+
+    def say(self, line: str) -> None:
+        """Tell whoever follows the run."""
+        sys.stdout.write(line + "\n")
+
+    def _call(self, train: pl.DataFrame, validation: pl.DataFrame | None, out: Path) -> Any:
+        held = None if validation is None else self._table(validation)
+        return call_train(self._bench, self._function, self._table(train), held, out)
+
+    def _table(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """What `train` sees: the model's features with the contract's categories, and the target."""
+        features = with_categories(self._behind_steps(rows), self._model_features)
+        return features.with_columns(rows.get_column(self.project.model.target))
+
+    def _behind_steps(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The columns of a request, typed as a request's are, after the steps that each request goes through."""
+        typed = with_types(rows, self.signature.features)
+        if self._chain is None:
+            return typed
+        what = ", ".join(step_key(step) for step in self._steps)
+        try:
+            return self._chain.run(typed)
+        except BadAnswer as error:
+            raise UserCodeFailed(f"{what}: {error.message}") from error
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise told(error, self._bench.source, what) from error
+
+    def _load_chain(self, steps: list[StepSection]) -> StepChain | None:
+        """The very code that serving runs, on the project's own folder."""
+        if not steps:
+            return None
+        train = self.project.train
+        specs = [
+            StepSpec(
+                name=step.name,
+                entry=step.entry,
+                frames="pandas" if train.frames == "pandas" else "polars",
+                params=train.params,
+                seed=train.seed,
+            )
+            for step in steps
+        ]
+        names = [feature.name for feature in self.signature.features]
+        try:
+            return StepChain(specs, names, self.project.model.target, self._bench.source)
+        except BadBundle as error:
+            raise UserCodeFailed(error.message) from error
+
+
+def open_champion(folder: str | None) -> Any:
+    """The model in service, for a warm start: its predictor; None without one."""
+    from flyball.registry.formats.loading import load_predictor
+
+    return None if folder is None else load_predictor(Path(folder), in_model_process=True)
+
+
+def _features_of(frame: pl.DataFrame) -> tuple[FeatureSpec, ...]:
+    """What the model takes where steps make its columns: types, and categories of text, from the training rows."""
+    from flyball.data.contracts import infer_contract
+
+    return feature_specs(infer_contract(frame, frame.columns))

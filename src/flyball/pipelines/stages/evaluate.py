@@ -1,0 +1,103 @@
+"""Evaluation of a run: the packaged model on held-out rows, beside the champion, and before its gates."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import msgspec
+
+from flyball.pipelines.calls import ChildLimits, call_child
+from flyball.pipelines.stages.job import Job, Made, look_up, step_key
+from flyball.pipelines.stages.prepare import ready_data
+from flyball.pipelines.stages.train import ready_model
+from flyball.registry.bundle import fetch, pack
+
+_TRAINED = ("features", "contract", "has_frames", "has_answers", "saved", "twin")
+
+
+def evaluate_model(
+    job: Job, source: dict[str, Any], prepared: dict[str, Any], trained: dict[str, Any]
+) -> Made:
+    """The bundle's digest, metrics, slices and verdicts; from an earlier run where all they rest on is the same."""
+    key = _key(job, source, prepared, trained)
+    if (outputs := look_up(job, key)) is not None:
+        return Made(outputs, _facts(outputs), key, is_cached=True)
+    ready_data(job, prepared)
+    made = ready_model(job, trained)
+    package = job.bench.path("package")
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree(made / "model", package)
+    payload = {
+        "project": msgspec.to_builtins(job.project),
+        "positive": prepared["positive"],
+        "trained": {name: trained[name] for name in _TRAINED},
+        "data": str(job.bench.path("data")),
+        "held_out": str(job.bench.path("held_out")),
+        "made": str(made),
+        "package": str(package),
+        "champion": _champion(job, source),
+        "is_automatic": job.request.decided_at is not None,
+        "progressive": job.request.progressive,
+    }
+    environment = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": str(job.project.train.threads)}
+    limits = ChildLimits(memory_mb=None, environment=environment)
+    outputs = call_child(job.shop, job.run_id, "evaluate", payload, job.bench.folder, limits)
+    outputs["bundle"] = pack(package, job.shop.blobs)
+    outputs["seen"] = _digest_of(trained, "seen.bin")
+    for warning in outputs["warnings"]:
+        job.bench.write_line(f"warning: {warning}")
+    for gate in outputs["gates"]:
+        job.bench.write_line(f"gate {gate['metric']}: {gate['outcome']} ({gate['because']})")
+    return Made(outputs, _facts(outputs), key)
+
+
+def _key(job: Job, source: dict[str, Any], prepared: dict[str, Any], trained: dict[str, Any]) -> str:
+    project = job.project
+    return step_key(
+        "evaluate",
+        files=[[file["path"], file["digest"]] for file in trained["files"]],
+        test=prepared["digests"]["test"],
+        train=prepared["digests"]["train"],
+        model=project.model,
+        gates=project.gates,
+        decision=project.decision,
+        protected=project.data.protected,
+        window=project.monitor.window,
+        contract=project.contract.features,
+        seed=project.train.seed,
+        champion=source["champion"],
+        is_automatic=job.request.decided_at is not None,
+        progressive=job.request.progressive,
+    )
+
+
+def _champion(job: Job, source: dict[str, Any]) -> dict[str, Any] | None:
+    """The version to compare with: its files, and which rows it was trained on, both fetched for the child."""
+    champion = source["champion"]
+    if champion is None:
+        return None
+    seen = source["champion_lineage"].get("trained_rows")
+    seen_path = None
+    if seen is not None and job.shop.blobs.has_object(seen):
+        seen_path = job.bench.path("champion-seen.bin")
+        seen_path.unlink(missing_ok=True)
+        job.shop.blobs.fetch_object(seen, seen_path)
+    return {
+        "number": champion["number"],
+        "folder": str(fetch(champion["digest"], job.shop.blobs, job.shop.settings.cache_folder)),
+        "digest": champion["digest"],
+        "seen": None if seen_path is None else str(seen_path),
+        "trained_until": source["champion_lineage"].get("trained_until"),
+    }
+
+
+def _digest_of(trained: dict[str, Any], path: str) -> str | None:
+    return next((str(file["digest"]) for file in trained["files"] if file["path"] == path), None)
+
+
+def _facts(outputs: dict[str, Any]) -> dict[str, Any]:
+    metrics = {name: f"{measured['value']:.4g}" for name, measured in outputs["metrics"].items()}
+    outcomes = [gate["outcome"] for gate in outputs["gates"]]
+    gates = f"{outcomes.count('pass')} of {len(outcomes)} passed"
+    return {"bundle": outputs["bundle"], **dict(list(metrics.items())[:4]), "gates": gates}

@@ -1,0 +1,108 @@
+"""One run as its steps see it, and how a step is made: begun, looked up, done, kept, each noted where it survives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from flyball.core.digests import digest_json
+from flyball.core.errors import FlyballError
+from flyball.core.project import Project, SplitSection
+from flyball.pipelines.request import RunRequest
+from flyball.pipelines.runs import begin_step, end_step, find_cached, keep_cached
+from flyball.pipelines.workshop import Bench, Workshop
+
+STEPS = ("source", "environment", "prepare", "train", "evaluate", "register")
+# Raise a step's number when its code gives something else for the same inputs.
+_VERSIONS = {"prepare": 1, "train": 1, "evaluate": 1, "register": 1}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is being made: the stores, the request, and the folders of this machine."""
+
+    shop: Workshop
+    run_id: str
+    request: RunRequest
+
+    @property
+    def bench(self) -> Bench:
+        """The run's folders."""
+        return self.shop.bench(self.run_id)
+
+    @property
+    def project(self) -> Project:
+        """The project that is run, overrides applied."""
+        return self.request.project
+
+    @property
+    def split(self) -> SplitSection:
+        """How rows are divided: as the request says, else as the project does."""
+        return self.request.split or self.project.data.split
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a step gives. `facts` are shown; `commit` writes what belongs into the transaction that ends the step."""
+
+    outputs: dict[str, Any]
+    facts: dict[str, Any]
+    key: str | None = None
+    is_cached: bool = False
+    commit: Callable[[Connection], None] | None = None
+
+
+def step_key(step: str, **inputs: Any) -> str:
+    """The name under which a step's outputs are kept: a digest of the step's code version and all its inputs."""
+    return digest_json({"step": step, "version": _VERSIONS[step], "inputs": msgspec.to_builtins(inputs)})
+
+
+def look_up(job: Job, key: str) -> dict[str, Any] | None:
+    """What a step gave for the same inputs before, or None."""
+    with job.shop.database.read() as conn:
+        return find_cached(conn, key)
+
+
+def make_step(job: Job, name: str, work: Callable[[], Made]) -> dict[str, Any]:
+    """The outputs of a step; begin, end and failure are noted, and outputs with a key are kept for later runs."""
+    shop, run_id = job.shop, job.run_id
+    with shop.database.write() as conn:
+        attempt = begin_step(conn, run_id, name, STEPS.index(name), shop.clock.now())
+    job.bench.write_line(f"{name} …" if attempt == 1 else f"{name} … (begun for the {attempt}. time)")
+    shop.observe(run_id, name, "begun")
+    try:
+        made = work()
+    except FlyballError as error:
+        facts = {"code": error.code, "message": error.message}
+        with shop.database.write() as conn:
+            end_step(conn, run_id, name, shop.clock.now(), state="failed", error=facts)
+        raise
+    now = shop.clock.now()
+    with shop.database.write() as conn:
+        if made.commit is not None:
+            made.commit(conn)
+        if made.key is not None and not made.is_cached:
+            keep_cached(conn, made.key, name, made.outputs, run_id, now)
+        end_step(
+            conn,
+            run_id,
+            name,
+            now,
+            state="done",
+            cached=made.is_cached,
+            key=made.key,
+            facts=made.facts,
+            error=None,
+        )
+    shown = ", ".join(
+        f"{key} {value}" for key, value in made.facts.items() if isinstance(value, str | int | float)
+    )
+    job.bench.write_line(
+        f"{name} {'unchanged' if made.is_cached else 'done'}" + (f": {shown}" if shown else "")
+    )
+    shop.observe(run_id, name, "cached" if made.is_cached else "done")
+    return made.outputs

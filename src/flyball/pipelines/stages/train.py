@@ -1,0 +1,116 @@
+"""Training of a run: the project's own code, in a child without stores or credentials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flyball.core.durations import parse_duration
+from flyball.pipelines.calls import ChildLimits, call_child
+from flyball.pipelines.stages.job import Job, Made, look_up, step_key
+from flyball.pipelines.stages.prepare import ready_data
+from flyball.pipelines.stages.source import ready_source
+from flyball.registry.bundle import fetch
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS", "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT",
+)  # fmt: skip
+
+
+def train_model(
+    job: Job, source: dict[str, Any], environment: dict[str, Any], prepared: dict[str, Any]
+) -> Made:
+    """A fitted model as files, from an earlier run where code, data, parameters, seed and environment are the same."""
+    key = _key(job, source, environment, prepared)
+    if (outputs := look_up(job, key)) is not None:
+        return Made(outputs, _facts(outputs), key, is_cached=True)
+    ready_data(job, prepared)
+    outputs = _call(job, source, prepared)
+    outputs["files"] = _keep(job, job.bench.path("made"))
+    return Made(outputs, _facts(outputs), key)
+
+
+def ready_model(job: Job, trained: dict[str, Any]) -> Path:
+    """The folder with what training made, fetched again where it isn't on this machine."""
+    folder = job.bench.path("made")
+    wanted = {file["path"]: file for file in trained["files"]}
+    if all((folder / path).is_file() for path in wanted):
+        return folder
+    fresh = job.bench.fresh("made.partial")
+    for path, file in wanted.items():
+        target = fresh / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        job.shop.blobs.fetch_object(file["digest"], target)
+    job.bench.fresh("made").rmdir()
+    fresh.rename(folder)
+    return folder
+
+
+def _key(job: Job, source: dict[str, Any], environment: dict[str, Any], prepared: dict[str, Any]) -> str:
+    project, train = job.project, job.project.train
+    return step_key(
+        "train",
+        code=source["code"],
+        entry=train.entry,
+        frames=train.frames,
+        params=train.params,
+        seed=train.seed,
+        threads=train.threads,
+        refit=train.refit,
+        steps=project.steps,
+        model=[project.model.task, project.model.target, project.model.positive, project.model.time],
+        features=project.data.features,
+        protected=project.data.protected,
+        exclude=project.data.exclude,
+        window=project.monitor.window,
+        data=prepared["digests"],
+        contract=prepared["contract"],
+        environment=environment["digest"],
+        champion=source["champion"] if source["wants_champion"] else None,
+    )
+
+
+def _call(job: Job, source: dict[str, Any], prepared: dict[str, Any]) -> dict[str, Any]:
+    project, train = job.project, job.project.train
+    champion = source["champion"] if source["wants_champion"] else None
+    payload = {
+        "source": ready_source(job),
+        "project": msgspec.to_builtins(project),
+        "prepared": {
+            name: prepared[name] for name in ("features", "contract", "classes", "positive", "kept")
+        },
+        "data": str(job.bench.path("data")),
+        "held_out": str(job.bench.path("held_out")),
+        "made": str(job.bench.fresh("made")),
+        "champion": None if champion is None else str(_fetch(job, champion["digest"])),
+    }
+    variables = dict.fromkeys(_THREAD_VARIABLES, str(train.threads))
+    limits = ChildLimits(
+        timeout=parse_duration(train.timeout),
+        memory_mb=train.memory_mb,
+        environment={**variables, "PYTHONHASHSEED": str(train.seed)},
+    )
+    return call_child(job.shop, job.run_id, "train", payload, job.bench.folder, limits)
+
+
+def _fetch(job: Job, digest: str) -> Path:
+    return fetch(digest, job.shop.blobs, job.shop.settings.cache_folder)
+
+
+def _keep(job: Job, folder: Path) -> list[dict[str, Any]]:
+    """Every file below a folder as an object: path, digest and size."""
+    files = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            digest = job.shop.blobs.put_file(path)
+            name = path.relative_to(folder).as_posix()
+            files.append({"path": name, "digest": digest, "size_bytes": path.stat().st_size})
+    return files
+
+
+def _facts(outputs: dict[str, Any]) -> dict[str, Any]:
+    facts = {"kind": outputs["kind"], "seconds": outputs["fit_seconds"], "max_rss_mb": outputs["max_rss_mb"]}
+    return {**facts, "logged": outputs["logged"]} if outputs["logged"] else facts

@@ -1,0 +1,64 @@
+"""The durable workflow `run`: source → environment → prepare → train → evaluate → register.
+
+Each step is recorded once it is done, so a run whose process was killed goes on, in whichever process takes it over,
+after its last finished step. What a step gave for the same inputs before is used again.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from flyball.backends.workflows.engine import WorkflowContext, WorkflowEngine
+from flyball.core.errors import FlyballError, WorkflowCancelled
+from flyball.pipelines.request import read_request
+from flyball.pipelines.stages.ending import fail_run
+from flyball.pipelines.stages.evaluate import evaluate_model
+from flyball.pipelines.stages.job import Job, make_step
+from flyball.pipelines.stages.prepare import prepare_data
+from flyball.pipelines.stages.register import register
+from flyball.pipelines.stages.source import take_environment, take_source
+from flyball.pipelines.stages.train import train_model
+from flyball.pipelines.workshop import Workshop
+
+__all__ = ["Workshop", "register_run", "run_workflow"]
+
+WORKFLOW = "run"
+
+
+def register_run(engine: WorkflowEngine, shop: Workshop) -> None:
+    """Let this process make runs, and take up those of processes that died. Before `engine.launch`."""
+    engine.register(WORKFLOW, partial(run_workflow, shop))
+
+
+def run_workflow(shop: Workshop, context: WorkflowContext, payload: dict[str, Any]) -> dict[str, Any] | None:
+    """The result of a run, which the runs table holds by then. Raises what a step raised, noted there before."""
+    job = Job(shop, context.workflow_id, read_request(payload))
+
+    def step(name: str, work: Any, *inputs: Any) -> dict[str, Any]:
+        outputs: dict[str, Any] = context.step(
+            name, lambda: make_step(job, name, partial(work, job, *inputs))
+        )
+        return outputs
+
+    try:
+        source = step("source", take_source)
+        environment = step("environment", take_environment)
+        prepared = step("prepare", prepare_data)
+        trained = step("train", train_model, source, environment, prepared)
+        evaluated = step("evaluate", evaluate_model, source, prepared, trained)
+        registered = step("register", register, source, environment, prepared, trained, evaluated)
+        job.bench.clear()
+        return registered
+    except WorkflowCancelled:
+        raise
+    except FlyballError as error:
+        context.step("fail", fail_run, job, error.code, error.message, _plain(error.facts))
+        raise
+
+
+def _plain(facts: dict[str, Any]) -> dict[str, Any]:
+    import msgspec
+
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(facts, enc_hook=str))
+    return plain

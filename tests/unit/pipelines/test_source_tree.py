@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyball.core.errors import CorruptObject
+from flyball.pipelines.source_tree import (
+    LARGEST_FILE_BYTES,
+    SourceTree,
+    TreeFile,
+    check_out,
+    code_digest,
+    collect_tree,
+    read_git_state,
+    read_tree,
+    store_tree,
+    tree_digest,
+)
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    (folder / "lib").mkdir(parents=True)
+    (folder / "flyball.toml").write_text("[model]\n")
+    (folder / "train.py").write_text("def train(): ...\n")
+    (folder / "lib" / "more.py").write_text("x = 1\n")
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "data.csv").write_text("a,b\n1,2\n")
+    (folder / "notes.txt").write_text("the source itself\n")
+    (folder / "large.bin").write_bytes(b"\0" * (LARGEST_FILE_BYTES + 1))
+    (folder / ".flyball").mkdir()
+    (folder / ".flyball" / "flyball.db").write_text("state")
+    return folder
+
+
+def paths(tree: SourceTree) -> list[str]:
+    return [file.path for file in tree.files]
+
+
+def test_without_git_all_small_files_are_taken_but_tables_state_and_the_source_itself(project: Path):
+    tree = collect_tree(project, "notes.txt")
+    assert paths(tree) == ["flyball.toml", "lib/more.py", "run.sh", "train.py"]
+
+
+def test_with_git_what_is_ignored_is_left_out_and_what_is_new_is_taken(project: Path):
+    git(project, "init", "-q")
+    (project / ".gitignore").write_text("notes.txt\n")
+    git(project, "add", "train.py")
+    git(project, "commit", "-qm", "first")
+    assert paths(collect_tree(project)) == [".gitignore", "flyball.toml", "lib/more.py", "run.sh", "train.py"]
+    state = read_git_state(project)
+    assert state is not None and state.is_dirty and state.commit is not None and len(state.commit) == 40
+    (project / "train.py").write_text("def train(): pass\n")
+    changed = read_git_state(project)
+    assert changed is not None and changed.diff is not None and "+def train(): pass" in changed.diff
+
+
+def test_a_folder_outside_any_repository_has_no_git_state(tmp_path: Path):
+    assert read_git_state(tmp_path) is None
+
+
+def test_a_tree_comes_back_as_it_was(project: Path, tmp_path: Path, file_blobs: Any):
+    tree = collect_tree(project)
+    digest = store_tree(tree, file_blobs)
+    assert digest == tree_digest(tree)
+    check_out(read_tree(digest, file_blobs), tmp_path / "again")
+    assert collect_tree(tmp_path / "again") == tree
+    assert os.access(tmp_path / "again" / "run.sh", os.X_OK)
+
+
+def test_the_project_file_does_not_count_as_code(project: Path):
+    before = collect_tree(project)
+    (project / "flyball.toml").write_text("[model]\n# a comment\n")
+    after = collect_tree(project)
+    assert tree_digest(before) != tree_digest(after)
+    assert code_digest(before) == code_digest(after)
+    (project / "lib" / "more.py").write_text("x = 2\n")
+    assert code_digest(collect_tree(project)) != code_digest(after)
+
+
+@pytest.mark.parametrize("path", ["../evil.py", "/etc/evil", "a/../../evil", "a\\..\\evil", "", "a\0b"])
+def test_a_path_that_would_leave_the_folder_is_refused(tmp_path: Path, path: str):
+    with pytest.raises(CorruptObject):
+        check_out(SourceTree(files=(TreeFile(path=path, content=b"x"),)), tmp_path / "out")
+    assert not (tmp_path / "evil.py").exists()
+
+
+def test_links_are_not_followed_out_of_the_project(project: Path, tmp_path: Path):
+    (tmp_path / "secret.txt").write_text("secret")
+    (project / "link.txt").symlink_to(tmp_path / "secret.txt")
+    assert "link.txt" not in paths(collect_tree(project))
