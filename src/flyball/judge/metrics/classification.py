@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Values = NDArray[np.float64]
 # Probabilities are kept this far from 0 and 1, so that one certain and wrong answer costs 34.5 and not
@@ -51,8 +50,20 @@ def roc_auc(truth: Values, scores: Values) -> float | None:
     negatives = truth.size - positives
     if positives == 0 or negatives == 0:
         return None
-    ranks = float(rankdata(scores)[truth == 1.0].sum())
+    ranks = float(midranks(scores)[truth == 1.0].sum())
     return (ranks - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def midranks(values: Values) -> Values:
+    """Ranks from 1, equal values sharing the mean of theirs. (scipy's own takes half a second to import.)
+
+    >>> midranks(np.array([0.3, 0.1, 0.3])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks: Values = (last - (counts - 1) / 2)[inverse]
+    return ranks
 
 
 def average_precision(truth: Values, scores: Values) -> float | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
 
 from flyball.core.errors import NotEnoughEvidence
 from flyball.core.values import Interval
+from flyball.judge.metrics.classification import midranks
 
 Values = NDArray[np.float64]
 
@@ -26,7 +27,7 @@ def auc_interval(truth: Values, scores: Values, *, confidence: float = 0.95) -> 
     if area in (0.0, 1.0) or deviation == 0.0:
         least = float((1.0 - confidence) / 2) ** (1.0 / float(min(truth.sum(), truth.size - truth.sum())))
         return Interval(least, 1.0) if area >= 0.5 else Interval(0.0, 1.0 - least)
-    width = float(norm.ppf(0.5 + confidence / 2)) * deviation / (area * (1.0 - area))
+    width = NormalDist().inv_cdf(0.5 + confidence / 2) * deviation / (area * (1.0 - area))
     logit = math.log(area / (1.0 - area))
     return Interval(1.0 / (1.0 + math.exp(-(logit - width))), 1.0 / (1.0 + math.exp(-(logit + width))))
 
@@ -41,7 +42,7 @@ def auc_difference_interval(
     """
     areas, covariance = delong(truth, np.stack([champion, candidate]))
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    width = float(norm.ppf(0.5 + confidence / 2)) * math.sqrt(max(variance, 0.0))
+    width = NormalDist().inv_cdf(0.5 + confidence / 2) * math.sqrt(max(variance, 0.0))
     difference = float(areas[1] - areas[0])
     return Interval(max(difference - width, -1.0), min(difference + width, 1.0))
 
@@ -52,9 +53,9 @@ def delong(truth: Values, scores: Values) -> tuple[Values, Values]:
     m, n = positive.shape[1], negative.shape[1]
     if m < 2 or n < 2:
         raise NotEnoughEvidence(f"an AUC needs two rows of each class; there are {m} and {n}")
-    joint = np.array([rankdata(row) for row in np.concatenate([positive, negative], axis=1)])
-    within_positive = np.array([rankdata(row) for row in positive])
-    within_negative = np.array([rankdata(row) for row in negative])
+    joint = np.array([midranks(row) for row in np.concatenate([positive, negative], axis=1)])
+    within_positive = np.array([midranks(row) for row in positive])
+    within_negative = np.array([midranks(row) for row in negative])
     of_positive = (joint[:, :m] - within_positive) / n
     of_negative = 1.0 - (joint[:, m:] - within_negative) / m
     areas = of_positive.mean(axis=1)
