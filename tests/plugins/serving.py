@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib
 import json
 import os
 import signal
@@ -11,18 +12,75 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from flyball.core.records import LogRecord
+from flyball.backends.blobs.store import BlobStore, open_blobs
+from flyball.core.contract import Contract, FeatureRule
+from flyball.core.project import LogSection, ServeSection
+from flyball.core.records import LogRecord, PredictionRecord
 from flyball.core.settings import Settings
 from flyball.data.spool import read_segment
 from flyball.serving.home_socket import ask
 
 SOURCE = Path(__file__).parents[2] / "src"
+MODEL = "rides"
+CONTRACT = Contract(
+    features={
+        "temp": FeatureRule(type="float", min=-30, max=50),
+        "hour": FeatureRule(type="int", min=0, max=23, nullable=True),
+        "trouble": FeatureRule(type="float", nullable=True),
+    }
+)
+ROW = {"temp": 20.0, "hour": 8, "trouble": 0.0}
+TROUBLE = {**ROW, "trouble": 1.0}
+
+MISBEHAVING = '''
+import json
+import os
+import time
+from pathlib import Path
+
+KEPT = []
+
+
+class Model:
+    """Answers temp + offset, and misbehaves when it is given trouble."""
+
+    def __init__(self, behaviour="none", offset=1000.0):
+        self.behaviour = behaviour
+        self.offset = offset
+
+    def save(self, folder):
+        Path(folder, "model.json").write_text(json.dumps([self.behaviour, self.offset]))
+
+    @classmethod
+    def load(cls, folder):
+        return cls(*json.loads(Path(folder, "model.json").read_text()))
+
+    def predict(self, rows):
+        answers = [temp + self.offset for temp in rows["temp"].to_list()]
+        if max(rows["trouble"].fill_null(0).to_list()) < 0.5:
+            return answers
+        if self.behaviour == "raise":
+            raise ValueError("as asked: raised")
+        if self.behaviour == "hang":
+            time.sleep(3600)
+        if self.behaviour == "leak":
+            KEPT.append(bytearray(os.urandom(1) * (400 * 2**20)))
+        if self.behaviour == "nan":
+            return [float("nan")] * len(answers)
+        if self.behaviour == "exit":
+            os._exit(3)
+        if self.behaviour == "short":
+            return answers[:-1]
+        if self.behaviour == "secrets":
+            raise ValueError(json.dumps(sorted(os.environ)))
+        return answers
+'''
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 10.0, what: str = "it") -> Any:
@@ -163,6 +221,118 @@ class ModelServer:
     def kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
+    @property
+    def blobs(self) -> BlobStore:
+        """The object store of the home."""
+        return open_blobs(self.settings.objects_url)
+
+    def publish(self, revision: int, **fields: Any) -> None:
+        """Publish a route table of the model `rides`; `champion`, `candidate` and `previous` as (number, bundle)."""
+        publish_route(self.blobs, revision, **fields)
+
+    def predictions(self, role: str | None = None) -> list[PredictionRecord]:
+        """Logged predictions, of one role if given."""
+        logged = [record for record in self.records() if isinstance(record, PredictionRecord)]
+        return [record for record in logged if role in (None, record.role)]
+
+
+def publish_route(blobs: BlobStore, revision: int, **fields: Any) -> None:
+    """Publish a revision of the model `rides`."""
+    from flyball.registry.route_table import RoutedVersion, RouteTable, publish
+
+    for name in ("champion", "candidate", "previous"):
+        if fields.get(name) is not None:
+            number, folder = fields[name]
+            fields[name] = RoutedVersion(number=number, bundle=pack_bundle(folder, blobs))
+    table = {
+        "format": 1,
+        "model": MODEL,
+        "revision": revision,
+        "published_at": datetime.now(UTC),
+        "task": "regression",
+        "target": "rentals",
+        "champion": None,
+        "contract": CONTRACT,
+        "on_violation": "flag",
+        "log": LogSection(),
+        "serve": ServeSection(),
+        "salt": "salt",
+        **fields,
+    }
+    publish(blobs, RouteTable(**table))
+
+
+def pack_bundle(folder: Path, blobs: BlobStore) -> str:
+    """Store a sealed bundle; its digest."""
+    from flyball.registry.bundle import pack
+
+    return pack(folder, blobs)
+
+
+class Bundles:
+    """Bundles of small real models, each made once per test run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows = [{"temp": float(temp), "hour": temp % 24, "trouble": 0.0} for temp in range(-20, 44)]
+
+    def lightgbm(self, offset: float) -> Path:
+        """LightGBM that answers about 10 * temp + offset."""
+        return self._make(f"lightgbm-{offset:g}", lambda target: self._train(target, offset))
+
+    def custom(self, behaviour: str, offset: float = 1000.0) -> Path:
+        """A custom class that answers temp + offset, and misbehaves on rows with trouble."""
+        return self._make(
+            f"custom-{behaviour}-{offset:g}", lambda target: self._write(target, behaviour, offset)
+        )
+
+    def _make(self, name: str, make: Callable[[Path], None]) -> Path:
+        target = self._folder / name
+        if not target.exists():
+            make(target)
+        return target
+
+    def _package(self, estimator: Any, target: Path, **more: Any) -> None:
+        import polars
+
+        from flyball.registry.formats.package import package
+        from flyball.registry.formats.signatures import signature_for
+
+        signature = signature_for(CONTRACT, target="rentals")
+        package(
+            estimator,
+            target,
+            model=MODEL,
+            task="regression",
+            signature=signature,
+            contract=CONTRACT,
+            rows=polars.DataFrame(self._rows),
+            **more,
+        )
+
+    def _train(self, target: Path, offset: float) -> None:
+        import lightgbm
+        import numpy as np
+
+        matrix = np.array([[row["temp"], row["hour"], 0.0] for row in self._rows] * 20)
+        model = lightgbm.LGBMRegressor(n_estimators=30, min_child_samples=5, n_jobs=1, verbose=-1)
+        self._package(model.fit(matrix, matrix[:, 0] * 10 + offset), target)
+
+    def _write(self, target: Path, behaviour: str, offset: float) -> None:
+        source = self._folder / "source"
+        source.mkdir(exist_ok=True)
+        (source / "misbehaving.py").write_text(MISBEHAVING)
+        if str(source) not in sys.path:
+            sys.path.insert(0, str(source))
+        module = importlib.import_module("misbehaving")
+        self._package(module.Model(behaviour, offset), target, source=source)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    """Bundles for route tables."""
+    return Bundles(tmp_path_factory.mktemp("bundles"))
+
 
 @pytest.fixture
 def model_server(tmp_path: Path) -> Iterator[ModelServer]:
@@ -180,8 +350,3 @@ def model_server(tmp_path: Path) -> Iterator[ModelServer]:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-def encode_json(value: Any) -> bytes:
-    """JSON bytes of anything msgspec knows."""
-    return msgspec.json.encode(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +22,8 @@ Header = tuple[bytes, bytes]
 JSON = (b"content-type", b"application/json")
 BODY_SECONDS = 10.0
 SLOWEST_BYTES_PER_SECOND = 1024
+LINGER_SECONDS = 5.0
+LINGER_BYTES = 256 * 1024 * 1024
 LONGEST_REQUEST_ID = 128
 KNOWN_PATHS = 4096
 _REQUEST_ID = re.compile(rb"^[\x21-\x7e]{1,128}$")
@@ -196,7 +199,7 @@ class Application:
             return  # neither lifespan nor web sockets are spoken here
         method: str = scope["method"]
         headers = dict(scope["headers"])
-        name = "none"
+        name, lingers = "none", False
         try:
             endpoint, handler, parameters = self._routes.find(method, scope["path"])
             name = endpoint.name
@@ -204,6 +207,7 @@ class Application:
             response = await handler(Request(headers, parameters, endpoint, receive))
         except Rejected as refusal:
             response = refuse(refusal)
+            lingers = refusal.status == 413
         except Exception:  # noqa: BLE001 - the edge: logged under a number, never shown
             response = self._failed()
         self._count(name, response.status)
@@ -214,7 +218,13 @@ class Application:
         if self.draining:
             sent.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": response.status, "headers": sent})
-        await send({"type": "http.response.body", "body": response.body if method != "HEAD" else b""})
+        body = response.body if method != "HEAD" else b""
+        if lingers:
+            # A client that is still sending would meet a closed door and never read why.
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await _discard(receive)
+            body = b""
+        await send({"type": "http.response.body", "body": body})
 
     def _failed(self) -> Response:
         number = new_id("err")
@@ -239,6 +249,18 @@ def refuse(refusal: Rejected) -> Response:
     if refusal.close:
         headers.append((b"connection", b"close"))
     return Response(refusal.status, refusal.body(), headers)
+
+
+async def _discard(receive: Receive) -> None:
+    """Let the rest of a refused body pass by unread, for a few seconds and up to a limit."""
+    size = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while size < LINGER_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def too_large(limit_bytes: int) -> Rejected:

@@ -21,9 +21,13 @@ TIMED_ROWS = 64
 
 
 class BundleFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What routing needs to know of a bundle. `classes` in the order of the scores, None for regression."""
+    """What routing needs to know of a bundle.
+
+    `features` of a request in the signature's order; `classes` in the order of the scores, None for regression.
+    """
 
     digest: str
+    features: tuple[str, ...]
     classes: tuple[Any, ...] | None
     needs_process: bool
 
@@ -69,6 +73,7 @@ def read_facts(folder: Path, digest: str) -> BundleFacts:
     classes = manifest.signature.classes
     return BundleFacts(
         digest=digest,
+        features=tuple(feature.name for feature in manifest.signature.features),
         classes=tuple(classes) if classes is not None else None,
         needs_process=manifest.isolated,
     )

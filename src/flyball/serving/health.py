@@ -83,7 +83,7 @@ def _is_ready(served: Served | None) -> bool:
 def _describe(served: Served, versions: list[int]) -> dict[str, Any]:
     inputs = [
         {"name": name, "datatype": DATATYPES[rule.type], "shape": [-1]}
-        for name, rule in served.table.contract.features.items()
+        for name, rule in served.contract.features.items()
     ]
     datatype = "FP64" if served.table.task == "regression" else "BYTES"
     return {

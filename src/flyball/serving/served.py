@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from flyball.core.contract import Contract
 from flyball.core.durations import parse_duration
 from flyball.core.records import PredictionRecord
 from flyball.data.spool import LogRules
@@ -58,7 +62,8 @@ class Served:
         self.previous: Version | None = None
         self.shadow = shadow
         known = [name for name in (table.entity, table.time) if name is not None]
-        self.checker = RowChecker(table.contract, known)
+        self.contract = in_order(table.contract, champion.facts.features if champion is not None else ())
+        self.checker = RowChecker(self.contract, known)
         self.policy = LogPolicy(
             table.model,
             LogRules(table.log, hash_key, table.entity),
@@ -104,6 +109,12 @@ class Served:
             )
             self._violations[problem] = value
         value.add()
+
+
+def in_order(contract: Contract, names: Sequence[str]) -> Contract:
+    """The contract with its features in the order of `names`, others after: a published table sorts them."""
+    first = {name: contract.features[name] for name in names if name in contract.features}
+    return msgspec.structs.replace(contract, features={**first, **contract.features})
 
 
 def decide(

@@ -38,10 +38,10 @@ def call(
     headers: list[tuple[bytes, bytes]] | None = None,
     body: list[bytes] | None = None,
 ) -> tuple[int, dict[bytes, bytes], bytes, int]:
-    """Status, headers, body, and how many bytes of the request were read."""
+    """Status, headers, body, and how many bytes of the request were read before the answer began."""
     chunks: Iterator[bytes] = iter(body or [b""])
     rest = len(body or [b""])
-    read = 0
+    read = read_before_answer = 0
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -54,11 +54,14 @@ def call(
         return {"type": "http.request", "body": chunk, "more_body": rest > 0 or chunk == b"trickle"}
 
     async def send(message: dict[str, Any]) -> None:
+        nonlocal read_before_answer
+        if not sent:
+            read_before_answer = read
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": headers or JSON_HEADERS}
     asyncio.run(app(scope, receive, send))
-    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"], read
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"], read_before_answer
 
 
 def with_length(length: int) -> list[tuple[bytes, bytes]]:
