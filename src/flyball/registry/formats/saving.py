@@ -75,12 +75,14 @@ def save_estimator(
     source: Path | None = None,
     source_files: Sequence[str] | None = None,
     step_features: Sequence[FeatureSpec] | None = None,
+    with_onnx: bool = True,
 ) -> Saved:
     """Write an estimator into a new folder, and make sure that what is loaded from there answers as it does.
 
     sample: some rows of a request's columns (a few hundred are plenty). frames: what `train` and the steps received.
     steps: those with at = "both", in order; source: the project's folder, for steps and custom classes. step_features:
-    what the steps give; the signature's features by default. Raises UnsupportedModel, BadBundle.
+    what the steps give; the signature's features by default. with_onnx: try the ONNX form, too; a model of a
+    cross-validation needs none. Raises UnsupportedModel, UnsafeModel, BadBundle.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -108,7 +110,7 @@ def save_estimator(
         copy_source(source, folder, source_files)
     onnx: str | None = None
     refused: tuple[RefusedForm, ...] = ()
-    if spec.frames == "matrix" and not specs and kind != "custom":
+    if with_onnx and spec.frames == "matrix" and not specs and kind != "custom":
         onnx, refused = _try_onnx(estimator, folder, kind, len(spec.features))
     saved = Saved(
         predictor=spec,
