@@ -53,7 +53,8 @@ class Problem(msgspec.Struct, frozen=True):
 
 def problem_of(error: errors.FlyballError) -> Problem:
     """The problem that an error of ours is told as."""
-    status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+    kind = type(error) if type(error).code == error.code else _kind_of(error.code) or type(error)
+    status = next((status for branch, status in STATUSES if issubclass(kind, branch)), 500)
     return Problem(status, error.code, error.message, _plain(error.facts))
 
 
@@ -71,6 +72,17 @@ def problem_body(problem: Problem, instance: str = "") -> dict[str, Any]:
     if problem.facts:
         body["facts"] = problem.facts
     return body
+
+
+def _kind_of(code: str) -> type[errors.FlyballError] | None:
+    """The class of a code: an error that came from another process carries its code, not its class."""
+    waiting = [errors.FlyballError]
+    while waiting:
+        kind = waiting.pop()
+        if kind.code == code:
+            return kind
+        waiting += kind.__subclasses__()
+    return errors.NotFound if code.endswith("_not_found") else None
 
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:

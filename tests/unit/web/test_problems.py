@@ -49,6 +49,19 @@ def test_a_branch_of_the_tree_has_its_status(error: errors.FlyballError, status:
     assert problem_of(error).status == status
 
 
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("prediction_not_found", 404), ("model_not_found", 404), ("storage_full", 507), ("internal", 500)],
+)
+def test_an_error_from_another_process_is_told_by_its_code(code: str, status: int):
+    class FromElsewhere(errors.FlyballError):
+        pass
+
+    error = FromElsewhere("what happened")
+    error.code = code
+    assert problem_of(error).status == status
+
+
 def test_a_problem_document_has_the_members_of_the_standard_beside_code_and_facts():
     body = problem_body(problem_of(errors.ModelNotFound("churn")), "/api/v1/models/churn")
     assert body == {
