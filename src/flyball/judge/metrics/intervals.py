@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,23 @@ def moving_block_indices(units: int, length: int, resamples: int, rng: np.random
     return drawn[:, :units].astype(np.int64)
 
 
+def resampled_rows(
+    row_count: int, *, seed: int, groups: NDArray[np.generic] | None, resamples: int
+) -> Iterator[Indices]:
+    """Row numbers of each resample: rows drawn with replacement, or whole groups. The same for a seed."""
+    rng = np.random.default_rng(seed)
+    members: list[Indices] | None = None
+    if groups is not None:
+        order = np.argsort(groups, kind="stable")
+        _, starts = np.unique(groups[order], return_index=True)
+        members = [part.astype(np.int64) for part in np.split(order, starts[1:])]
+    for _ in range(resamples):
+        if members is None:
+            yield rng.integers(row_count, size=row_count)
+        else:
+            yield np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+
+
 def bootstrap_interval(
     statistic: Callable[[Indices], float | None],
     row_count: int,
@@ -104,21 +121,8 @@ def bootstrap_interval(
     """
     if row_count == 0:
         return None
-    rng = np.random.default_rng(seed)
-    members: list[Indices] | None = None
-    if groups is not None:
-        order = np.argsort(groups, kind="stable")
-        _, starts = np.unique(groups[order], return_index=True)
-        members = [part.astype(np.int64) for part in np.split(order, starts[1:])]
-    found = []
-    for _ in range(resamples):
-        if members is None:
-            rows = rng.integers(row_count, size=row_count)
-        else:
-            rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-        value = statistic(rows)
-        if value is not None:
-            found.append(value)
+    rows = resampled_rows(row_count, seed=seed, groups=groups, resamples=resamples)
+    found = [value for drawn in rows if (value := statistic(drawn)) is not None]
     if len(found) < 0.8 * resamples:
         return None
     return percentile_interval(np.array(found), confidence)

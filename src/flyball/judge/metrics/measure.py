@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from flyball.core.errors import NotEnoughEvidence
 from flyball.core.values import Interval
 from flyball.judge.metrics import delong
-from flyball.judge.metrics.intervals import Indices, bootstrap_interval, mean_interval
+from flyball.judge.metrics.intervals import (
+    Indices,
+    bootstrap_interval,
+    mean_interval,
+    percentile_interval,
+    resampled_rows,
+)
 from flyball.judge.metrics.table import (
     Labels,
     Values,
@@ -79,12 +85,28 @@ def measure(
     """
     answers = Answers(prediction=prediction, scores=scores, classes=list(classes) if classes else None)
     labels = _labels(groups)
+    if task == "binary":
+        # Labels become 0 and 1 once, so that each resample compares numbers.
+        answers = msgspec.structs.replace(answers, prediction=is_positive(prediction, positive))
+        y, positive = is_positive(y, positive), 1
     values = _values(task, y, answers, positive, None)
+    by_bootstrap = [name for name in values if not _has_own_interval(task, name, labels)]
+    drawn = _bootstrap(
+        task,
+        by_bootstrap,
+        y,
+        answers,
+        positive,
+        labels,
+        seed=seed,
+        confidence=confidence,
+        resamples=resamples,
+    )
     measured = {}
     for name, value in values.items():
-        interval = _interval(
-            task, name, y, answers, positive, labels, seed=seed, confidence=confidence, resamples=resamples
-        )
+        interval = drawn.get(name)
+        if name not in by_bootstrap:
+            interval = _own_interval(task, name, y, answers, positive, labels, seed, confidence)
         measured[name] = Measured(value=value, interval=interval, row_count=len(y))
     return measured
 
@@ -154,9 +176,46 @@ def paired_difference(
     )
 
 
-def _interval(
+def _has_own_interval(task: str, metric: str, labels: NDArray[np.generic] | None) -> bool:
+    """AUC of separate rows has DeLong's interval, a mean over rows that of a mean; the rest is drawn together."""
+    return get_metric(metric, task).is_row_mean or (
+        metric == "roc_auc" and task == "binary" and labels is None
+    )
+
+
+def _own_interval(
     task: str,
     metric: str,
+    y: Labels,
+    answers: Answers,
+    positive: Any,
+    labels: NDArray[np.generic] | None,
+    seed: int,
+    confidence: float,
+) -> Interval | None:
+    if not get_metric(metric, task).is_row_mean:
+        try:
+            return delong.auc_interval(
+                is_positive(y, positive), np.asarray(answers.scores), confidence=confidence
+            )
+        except NotEnoughEvidence:
+            return None
+    rows = row_losses(
+        task,
+        metric,
+        y,
+        answers.prediction,
+        scores=_scores(answers),
+        positive=positive,
+        classes=answers.classes,
+    )
+    assert rows is not None
+    return mean_interval(rows, seed=seed, confidence=confidence, groups=labels)
+
+
+def _bootstrap(
+    task: str,
+    metrics: Sequence[str],
     y: Labels,
     answers: Answers,
     positive: Any,
@@ -165,33 +224,21 @@ def _interval(
     seed: int,
     confidence: float,
     resamples: int,
-) -> Interval | None:
-    if metric == "roc_auc" and task == "binary" and labels is None:
-        try:
-            return delong.auc_interval(
-                is_positive(y, positive), np.asarray(answers.scores), confidence=confidence
-            )
-        except NotEnoughEvidence:
-            return None
-    if get_metric(metric, task).is_row_mean:
-        rows = row_losses(
-            task,
-            metric,
-            y,
-            answers.prediction,
-            scores=_scores(answers),
-            positive=positive,
-            classes=answers.classes,
-        )
-        assert rows is not None
-        return mean_interval(rows, seed=seed, confidence=confidence, groups=labels)
-
-    def value(drawn: Indices) -> float | None:
-        return _values(task, y, answers, positive, drawn, only=metric).get(metric)
-
-    return bootstrap_interval(
-        value, len(y), seed=seed, confidence=confidence, groups=labels, resamples=resamples
-    )
+) -> dict[str, Interval]:
+    """Intervals of several metrics from the same resamples; a metric with too few defined values has none."""
+    if not metrics or len(y) == 0:
+        return {}
+    found: dict[str, list[float]] = {name: [] for name in metrics}
+    for rows in resampled_rows(len(y), seed=seed, groups=labels, resamples=resamples):
+        values = _values(task, y, answers, positive, rows)
+        for name in metrics:
+            if name in values:
+                found[name].append(values[name])
+    return {
+        name: percentile_interval(np.array(drawn), confidence)
+        for name, drawn in found.items()
+        if len(drawn) >= 0.8 * resamples
+    }
 
 
 def _values(
@@ -200,7 +247,6 @@ def _values(
     answers: Answers,
     positive: Any,
     rows: Indices | None,
-    only: str | None = None,
 ) -> dict[str, float]:
     truth, prediction, scores = np.asarray(y), np.asarray(answers.prediction), _scores(answers)
     if task == "binary":
