@@ -58,7 +58,7 @@ class ModelMaker:
         with tempfile.TemporaryDirectory(prefix="flyball-fold-") as folder:
             return self._call(train, validation, Path(folder))
 
-    def save(self, estimator: Any, rows: pl.DataFrame, folder: Path) -> Saved:
+    def save(self, estimator: Any, rows: pl.DataFrame, folder: Path, *, with_onnx: bool = True) -> Saved:
         """The estimator as files, asked with some of the rows. Raises UnsupportedModel, UserCodeFailed."""
         project, source = self.project, self._bench.source
         steps = [
@@ -76,12 +76,14 @@ class ModelMaker:
             source=source,
             source_files=own_modules(source),
             step_features=self._model_features if steps else None,
+            with_onnx=with_onnx,
         )
 
     def answers(self, estimator: Any, rows: pl.DataFrame) -> Held:
         """The estimator's answers on rows with a target, given by its saved form. Raises UserCodeFailed."""
         with tempfile.TemporaryDirectory(prefix="flyball-fold-") as folder:
-            return self.saved_answers(estimator, self.save(estimator, rows, Path(folder)), Path(folder), rows)
+            saved = self.save(estimator, rows, Path(folder), with_onnx=False)
+            return self.saved_answers(estimator, saved, Path(folder), rows)
 
     def saved_answers(self, estimator: Any, saved: Saved, folder: Path, rows: pl.DataFrame) -> Held:
         """The answers of what was saved in a folder, on rows with a target. Raises UserCodeFailed."""
