@@ -152,7 +152,8 @@ def read_git_state(folder: Path) -> GitState | None:
 
 def _candidates(folder: Path) -> Iterator[Path]:
     listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
-    if listed is not None:
+    # A folder that git ignores as a whole (a project below a build folder) is none of git's business.
+    if listed:
         paths = (Path(name) for name in listed.split("\0") if name)
     else:
         paths = (
