@@ -72,7 +72,8 @@ def read_settings(start: Path | None = None, environment: Mapping[str, str] | No
 
 def _check_scheme(name: str, url: str, schemes: tuple[str, ...]) -> None:
     if not url.startswith(schemes):
-        kind = url.split("://", 1)[0][:40]
+        # Never the rest of it: a password may stand there.
+        kind = repr(url.split("://", 1)[0][:40]) if "://" in url else "no scheme"
         raise BadInput(
-            f"{name} starts with {kind!r}; it must start with one of {', '.join(schemes)}", setting=name
+            f"{name} starts with {kind}; it must start with one of {', '.join(schemes)}", setting=name
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,7 +12,7 @@ from flyball.core.records import OutcomeRecord, PredictionRecord
 from flyball.data.intake import Intake
 from flyball.data.log_counts import LogCounts
 from flyball.data.log_keys import MOST_KEYS, LoggedKeys, find_keys, load_keys
-from flyball.data.log_tables import find_generation
+from flyball.data.log_tables import find_generation, last_committed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,6 +38,7 @@ class FoldMemory:
         self._batch = -1
         self._models: dict[str, ModelMemory] = {}
         self._generations: dict[tuple[str, str, tuple[str, ...]], int] = {}
+        self._committed: dict[str, int] = {}
         self._appended: dict[str, int] = {}
 
     def start(self, last_batch: int) -> None:
@@ -45,7 +46,18 @@ class FoldMemory:
         if last_batch != self._batch:
             self._models.clear()
             self._generations.clear()
+            self._committed.clear()
             self._batch = last_batch
+
+    def last_committed(self, models: Iterable[str], application: str) -> int:
+        """The highest batch that the tables of these models have seen, or an earlier batch than this process's own.
+
+        After the database was restored from a backup, the tables are ahead of it.
+        """
+        for name in models:
+            if name not in self._committed:
+                self._committed[name] = last_committed(self.tables_url, name, application)
+        return max(self._committed.values(), default=0)
 
     def model(self, name: str, stored: LogCounts, batch: int) -> ModelMemory:
         """Keys and counts of a model before this batch; counted from the tables when they are not remembered."""

@@ -142,7 +142,7 @@ def _fold(
     if planned is None and not new:
         return FoldReport()
     found = _read(blobs, planned[1] if planned else new, None if planned else limit)
-    batch = _plan(database, found, planned, wall_now)
+    batch = _plan(database, found, planned, memory, wall_now)
     if batch is None:
         return FoldReport(unreadable=sorted(found.unreadable), skipped=found.skipped)
     with database.read() as conn:
@@ -194,19 +194,24 @@ def _read(blobs: BlobStore, names: Sequence[str], limit: int | None) -> _Found:
 
 
 def _plan(
-    database: Database, found: _Found, planned: tuple[int, list[str]] | None, now: datetime
+    database: Database,
+    found: _Found,
+    planned: tuple[int, list[str]] | None,
+    memory: FoldMemory,
+    now: datetime,
 ) -> _Batch | None:
     """The batch to fold: the one that was planned and not settled, or one of what was found."""
     if planned is not None:
         gone = [name for name in planned[1] if name not in found.segments]
         return _Batch(planned[0], found.segments, gone)
+    after = memory.last_committed(_group(found.segments), APPLICATION)
     with database.write() as conn:
         for name, size in found.unreadable.items():
             note_unreadable(conn, name, size, now)
         if not found.segments or find_planned(conn) is not None:
             return None  # nothing to do, or another folder was quicker: next time
         counts = {name: len(segment.records) for name, segment in found.segments.items()}
-        return _Batch(plan_batch(conn, found.sizes, counts, now), found.segments, [])
+        return _Batch(plan_batch(conn, found.sizes, counts, after, now), found.segments, [])
 
 
 def _group(

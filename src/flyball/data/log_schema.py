@@ -41,21 +41,24 @@ UNTYPED = LogSchema(task="multiclass", contract=Contract())
 def feature_columns(schema: LogSchema) -> dict[str, str]:
     """Column name in the table of each feature of the contract.
 
-    Signs that a Delta table refuses are written as %XX; so are the capitals of a name that differs from an
-    earlier one in capitals only, which a Delta table takes for the same.
+    Signs that a Delta table refuses are written as %XX; so are capitals and letters beyond ASCII in a name that
+    differs from an earlier one in capitals only, which a Delta table takes for the same.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
     for feature in schema.contract.features:
         column = PREFIX + "".join(_ESCAPED.get(sign, sign) for sign in feature)
         if column.casefold() in taken:
-            column = PREFIX + "".join(
-                f"%{ord(sign):02X}" if sign.isascii() and sign.isupper() else sign
-                for sign in column.removeprefix(PREFIX)
-            )
+            column = PREFIX + "".join(map(_spelled_out, column.removeprefix(PREFIX)))
         taken.add(column.casefold())
         names[feature] = column
     return names
+
+
+def _spelled_out(sign: str) -> str:
+    return (
+        sign if sign.isascii() and not sign.isupper() else "".join(f"%{byte:02X}" for byte in sign.encode())
+    )
 
 
 def feature_of(column: str) -> str:

@@ -40,6 +40,18 @@ def scan_generations(tables_url: str, kind: str, model: str) -> list[pl.LazyFram
     return found
 
 
+def last_committed(tables_url: str, model: str, application: str) -> int:
+    """The highest transaction number that any table of the model has seen of this application; 0 without any."""
+    from flyball.backends.tables.delta import committed_transaction
+
+    found = [0]
+    for kind in (PREDICTIONS, OUTCOMES):
+        for generation in range(1, count_generations(tables_url, kind, model) + 1):
+            url = generation_url(tables_url, kind, model, generation)
+            found.append(committed_transaction(url, application) or 0)
+    return max(found)
+
+
 def count_generations(tables_url: str, kind: str, model: str) -> int:
     """How many generations the model's tables of this kind have."""
     return len(scan_generations(tables_url, kind, model))

@@ -39,14 +39,16 @@ segments = Table(
 )
 
 
-def plan_batch(conn: Connection, sizes: dict[str, int], records: dict[str, int], now: datetime) -> int:
+def plan_batch(
+    conn: Connection, sizes: dict[str, int], records: dict[str, int], after: int, now: datetime
+) -> int:
     """Note that these segments make up the next batch; its number.
 
-    Numbers are milliseconds and grow: also after the database was restored from a backup, no number is used that
-    the tables have seen already.
+    Numbers grow and lie above `after`, the last one the tables have seen: a database that was restored from a backup
+    knows less than they. They are milliseconds where the clock permits, for people who look at them.
     """
     last = conn.execute(select(func.max(segments.c.batch))).scalar()
-    batch: int = max((last or 0) + 1, int(now.timestamp() * 1000))
+    batch: int = max((last or 0) + 1, after + 1, int(now.timestamp() * 1000))
     conn.execute(
         insert(segments),
         [

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flyball.core.errors import NotASegment
+from flyball.core.records import LogRecord, OutcomeRecord, PredictionRecord
+from flyball.data.segments import MAGIC, SegmentHeader, encode_records, frame, read_segment, segment_start
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HEADER = SegmentHeader(worker="s-1", sequence=1, created_at=NOW)
+VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+
+
+def a_record(number: int, **fields: object) -> PredictionRecord:
+    return PredictionRecord(
+        format=1,
+        id=f"prd_{number}",
+        model="bike",
+        at=NOW,
+        received_at=NOW,
+        role="champion",
+        asked=1,
+        **fields,
+    )
+
+
+def a_segment(*batches: list[LogRecord]) -> bytes:
+    return segment_start(HEADER) + b"".join(frame(encode_records(batch)) for batch in batches)
+
+
+def test_records_come_back_in_the_order_they_were_written():
+    outcome = OutcomeRecord(
+        format=1, id="out_1", model="bike", value="yes", at=NOW, received_at=NOW, entity="e", time=NOW
+    )
+    written: list[list[LogRecord]] = [[a_record(1), a_record(2)], [outcome], [a_record(3)]]
+
+    segment = read_segment(a_segment(*written))
+
+    assert segment.header == HEADER
+    assert segment.records == [record for batch in written for record in batch]
+    assert (segment.torn_bytes, segment.damaged_frames) == (0, 0)
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=10), VALUES, max_size=5), max_size=5))
+def test_any_input_that_json_can_carry_comes_back(inputs: list[dict[str, object]]):
+    records = [a_record(number, input=given_input) for number, given_input in enumerate(inputs)]
+
+    read = read_segment(a_segment(*[[record] for record in records])).records
+
+    for record, again in zip(records, read, strict=True):
+        assert isinstance(again, PredictionRecord)
+        for name, value in record.input.items():
+            too_large = type(value) is int and not -(2**63) <= value < 2**64
+            assert again.input[name] == (str(value) if too_large else value)
+
+
+def test_an_integer_that_no_format_holds_is_kept_as_text_and_costs_no_record():
+    record = a_record(1, input={"a": 2**70, "b": [2**70, {"c": -(2**70)}], "d": 10**9000})
+
+    (again,) = read_segment(a_segment([record])).records
+
+    assert isinstance(again, PredictionRecord)
+    assert again.input["a"] == str(2**70)
+    assert again.input["b"] == [str(2**70), {"c": str(-(2**70))}]
+    assert isinstance(again.input["d"], str)
+
+
+def test_a_torn_last_frame_is_left_out_and_measured_at_every_length():
+    whole, torn = a_segment([a_record(1)], [a_record(2)]), frame(encode_records([a_record(3)]))
+
+    for length in range(len(torn)):
+        segment = read_segment(whole + torn[:length])
+        assert [record.id for record in segment.records] == ["prd_1", "prd_2"], length
+        assert segment.torn_bytes == length
+        assert segment.damaged_frames == 0
+
+
+def test_a_flipped_byte_in_the_middle_costs_its_frame_and_none_after_it():
+    first, second, third = (frame(encode_records([a_record(number)])) for number in (1, 2, 3))
+    start = segment_start(HEADER)
+    data = bytearray(start + first + second + third)
+    data[len(start) + len(first) + 20] ^= 0x10
+
+    segment = read_segment(bytes(data))
+
+    assert [record.id for record in segment.records] == ["prd_1", "prd_3"]
+    assert (segment.torn_bytes, segment.damaged_frames) == (0, 1)
+
+
+def test_every_flipped_byte_of_a_segment_is_noticed():
+    good = a_segment([a_record(1)], [a_record(2)])
+    expected = read_segment(good).records
+    for position in range(len(good)):
+        data = bytearray(good)
+        data[position] ^= 0x01
+        try:
+            segment = read_segment(bytes(data))
+        except NotASegment:
+            continue
+        assert segment.torn_bytes or segment.damaged_frames, position
+        assert all(record in expected for record in segment.records), position
+
+
+def test_a_record_of_an_unknown_shape_damages_its_frame_only():
+    strange = frame(msgspec.msgpack.encode([{"kind": "p", "format": "one"}]))
+    data = a_segment([a_record(1)]) + strange + frame(encode_records([a_record(2)]))
+
+    segment = read_segment(data)
+
+    assert [record.id for record in segment.records] == ["prd_1", "prd_2"]
+    assert segment.damaged_frames == 1
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"FLYSEG", b"PAR1" * 100, MAGIC, MAGIC + b"\x05\x00\x00\x00", MAGIC + frame(b"{")]
+)
+def test_what_is_no_segment_is_refused(data: bytes):
+    with pytest.raises(NotASegment):
+        read_segment(data)
+
+
+def test_a_segment_of_a_newer_format_is_refused_by_name_and_not_guessed_at():
+    data = MAGIC + frame(msgspec.json.encode(msgspec.structs.replace(HEADER, format=2)))
+
+    with pytest.raises(NotASegment, match="newer"):
+        read_segment(data)
+
+
+def test_a_length_that_claims_gigabytes_is_a_torn_tail_and_takes_no_memory():
+    segment = read_segment(a_segment([a_record(1)]) + b"\xff\xff\xff\x7f" + b"\x00" * 100)
+
+    assert (len(segment.records), segment.torn_bytes) == (1, 104)
