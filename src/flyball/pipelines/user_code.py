@@ -23,7 +23,6 @@ def enter_source(source: Path) -> None:
     """Make a project's folder the working folder and the first place to import from."""
     os.chdir(source)
     sys.path.insert(0, str(source))
-    sys.dont_write_bytecode = True
 
 
 def load_entry(entry: str, source: Path, key: str) -> Callable[..., Any]:
@@ -140,10 +139,11 @@ def _shown(file: str, source: Path) -> str:
 
 def own_modules(source: Path) -> list[str]:
     """The files of the project that were imported so far, as paths below it, sorted."""
+    below = f"{source}{os.sep}"
     files = set()
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if file and file.endswith(".py") and Path(file).is_relative_to(source):
+        if isinstance(file, str) and file.startswith(below) and file.endswith(".py"):
             files.add(Path(file).relative_to(source).as_posix())
     return sorted(files)
 

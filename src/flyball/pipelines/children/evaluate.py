@@ -14,7 +14,7 @@ import msgspec
 from flyball.core.contract import Contract
 from flyball.core.project import Project
 from flyball.pipelines.children.answering import Held, held_answers
-from flyball.pipelines.children.asking import ask_package
+from flyball.pipelines.children.asking import ask_package, ask_saved
 from flyball.pipelines.children.comparing import Champion, Comparison, compare
 from flyball.pipelines.children.gating import Evidence, judge_gates
 from flyball.pipelines.children.measuring import (
@@ -25,7 +25,6 @@ from flyball.pipelines.children.measuring import (
     slice_columns,
 )
 from flyball.pipelines.children.references import Witnessed, make_reference
-from flyball.registry.bundle import BundleManifest
 from flyball.registry.formats.saving import Saved
 
 if TYPE_CHECKING:
@@ -60,18 +59,25 @@ class EvaluateTask(msgspec.Struct, frozen=True, kw_only=True):
 
 def evaluate(payload: dict[str, Any]) -> dict[str, Any]:
     """Metrics, slices, comparison, measures of the package, verdicts of the gates, and warnings."""
+    from flyball.registry.formats.package import finish
+
     task = msgspec.convert({name: payload[name] for name in EvaluateTask.__struct_fields__}, EvaluateTask)
     project, package = task.project, Path(task.package)
     test = _read(task, "test")
     rows = test.select(task.trained.features)
-    manifest = _finish(task, package, task.trained.saved, rows)
+    manifest = finish(
+        package,
+        task.trained.saved,
+        model=project.model.name,
+        task=project.model.task,
+        contract=task.trained.contract,
+        rows=rows,
+    )
     asked = ask_package(package, rows, measure=True)
     measures, answers = asked.measures, asked.answers
     if task.trained.twin is not None:
         # The numbers are those of the model that had not seen the held-out rows.
-        twin = Path(task.made) / "evaluated"
-        _finish(task, twin, task.trained.twin, rows)
-        answers = ask_package(twin, rows, measure=False).answers
+        answers = ask_saved(Path(task.made) / "evaluated", task.trained.twin, rows, project.model.task)
     assert measures is not None
     held = held_answers(answers, manifest.signature.classes, test, project, task.positive)
     groups = group_rows(test, project)
@@ -99,13 +105,6 @@ def evaluate(payload: dict[str, Any]) -> dict[str, Any]:
         "refused_forms": [form.because for form in manifest.refused_forms],
         "warnings": _warnings(test, held, comparison, project),
     }
-
-
-def _finish(task: EvaluateTask, folder: Path, saved: Saved, rows: pl.DataFrame) -> BundleManifest:
-    from flyball.registry.formats.package import finish
-
-    model = task.project.model
-    return finish(folder, saved, model=model.name, task=model.task, contract=task.trained.contract, rows=rows)
 
 
 def _read(task: EvaluateTask, name: str) -> pl.DataFrame:
