@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -15,8 +16,8 @@ from flyball.delivery.transitions import Moment, put_in_service
 from flyball.governance.journal import Change, record
 from flyball.monitoring.incidents import add_entry, find_open_incident
 from flyball.registry.evidence import add_evidence
-from flyball.registry.routes import current
-from flyball.registry.versions import get_version
+from flyball.registry.routes import current, list_revisions
+from flyball.registry.versions import ModelVersion, get_version
 
 
 class Rollback(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +68,7 @@ def rollback(
         conn,
         model,
         target,
-        project=version.project,
+        project=_settings_of(conn, version),
         previous=deployment.champion,
         rollout_id=None,
         actor=actor,
@@ -77,6 +78,14 @@ def rollback(
     done = Rollback(model=model, from_number=deployment.champion, to_number=target, revision=revision)
     _tell(conn, done, because, actor, moment)
     return done
+
+
+def _settings_of(conn: Connection, version: ModelVersion) -> dict[str, Any]:
+    """The settings that were in force when the version was last champion; else those it was registered with."""
+    for deployment in list_revisions(conn, version.model, limit=1000):
+        if deployment.champion == version.number:
+            return deployment.project
+    return version.project
 
 
 def _tell(conn: Connection, done: Rollback, because: str, actor: Actor, moment: Moment) -> None:

@@ -1,0 +1,257 @@
+"""The whole loop in one process for stories: bundles answer by the published route table, the log is the real one.
+
+Rows are answered in the order of their event times up to the next moment at which something may be decided; then the
+loop turns until it rests. Model servers, HTTP and the controller's thread are left out, everything else is real.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "bike_sharing"
+STREAM_START = datetime(2011, 7, 1, tzinfo=UTC)
+FEATURES = (
+    "season", "mnth", "hr", "holiday", "weekday", "workingday", "weathersit", "temp", "atemp", "hum", "windspeed",
+)  # fmt: skip
+
+
+def bike_rows() -> Any:
+    """All rows of the example in time order."""
+    import polars as pl
+
+    frame = pl.read_parquet(EXAMPLE / "data" / "bike_sharing_hourly.parquet").sort("ts")
+    return frame.with_columns(pl.col("ts").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
+
+
+class Loop:
+    """A home with one model, its log, and a clock of events."""
+
+    def __init__(self, folder: Path, settings: Any, project: Callable[[str], str] = lambda text: text) -> None:
+        from flyball.operations.control import open_workshop
+        from flyball.operations.opening import open_backends
+
+        self.folder = folder / "project"
+        (self.folder / "data").mkdir(parents=True)
+        shutil.copy(EXAMPLE / "train.py", self.folder)
+        (self.folder / "flyball.toml").write_text(project((EXAMPLE / "flyball.toml").read_text()))
+        self.backends = open_backends(settings)
+        self.heartbeat, self.engine, self.workshop = open_workshop(self.backends, "test")
+        self.heartbeat.start()
+        self.engine.launch()
+        self.model = "bike-sharing"
+        self.served: list[tuple[datetime, float, float, int]] = []
+        self._predictors: dict[str, Any] = {}
+        self._sequence = 0
+        self.seconds: dict[str, float] = {}
+
+    def close(self) -> None:
+        self.engine.shutdown()
+        self.heartbeat.stop()
+        self.backends.close()
+
+    def train(self, rows: Any) -> int:
+        """The first version, from these rows, put into service; its number."""
+        from flyball.delivery.start import deploy
+        from flyball.governance.actors import local_actor
+        from flyball.pipelines.project_file import read_project
+        from flyball.pipelines.request import RunRequest
+        from flyball.pipelines.run import follow_run, start_run
+        from flyball.registry.routes import publish_wanted
+
+        rows.write_parquet(self.folder / "data" / "bike_sharing_hourly.parquet")
+        project = read_project(self.folder).project
+        request = RunRequest(
+            model=self.model, project=project, folder=str(self.folder), actor=local_actor(), why="first"
+        )
+        result = follow_run(self.workshop, start_run(self.engine, self.workshop, request))
+        assert result.state == "registered", result.error
+        now = self.backends.clock.now()
+        with self.backends.database.write() as conn:
+            deploy(conn, self.model, result.version, actor=local_actor(), why="first", now=now, model_time=None)
+        publish_wanted(self.backends.database, self.backends.blobs, now)
+        return int(result.version)
+
+    def replay(self, rows: Any, *, chunk: timedelta | None = None) -> None:
+        """Answer rows in order, outcomes following a day later; rest at each moment that may decide something.
+
+        chunk: fold at least that often, which must change nothing.
+        """
+        import polars as pl
+
+        times = rows["ts"].to_list()
+        place, told = 0, 0
+        while place < len(times):
+            stop = self.next_moment() or times[place] + timedelta(hours=1)
+            if chunk is not None:
+                stop = min(stop, times[place] + chunk)
+            until = max(stop, times[place] + timedelta(microseconds=1))
+            part = rows[place:].filter(pl.col("ts") < until)
+            if part.height == 0:  # nothing before the moment: the event behind it lets time pass it
+                part = rows[place : place + 1]
+            self._answer(part)
+            place += part.height
+            reached = times[place] if place < len(times) else times[-1] + timedelta(days=2)
+            while told < place and times[told] + timedelta(days=1) <= reached:
+                told += 1
+            self._tell(rows[self._told(told) : told])
+            self._told_until = told
+            self.turn(reached)
+
+    _told_until = 0
+
+    def _told(self, upto: int) -> int:
+        return min(self._told_until, upto)
+
+    def turn(self, model_now: datetime) -> None:
+        """Fold, judge what is due at a model time, and let everything that follows come to rest."""
+        from flyball.data.ingest import LogSchema, fold
+        from flyball.delivery import candidates
+        from flyball.delivery.look import look_all
+        from flyball.monitoring.watch import analyse_due
+        from flyball.registry.routes import current, publish_wanted
+        from flyball.retraining import start, triggers
+        from flyball.retraining.due import busy
+
+        database, blobs, url = self.backends.database, self.backends.blobs, self.backends.tables_url
+        clock = self.backends.clock
+        with database.read() as conn:
+            contract = current(conn, self.model).contract
+        schema = LogSchema(task="regression", contract=contract)
+        self._timed("fold", lambda: fold(database, blobs, url, {self.model: schema}, clock.now()))
+        self._timed(
+            "watch", lambda: analyse_due(database, blobs, url, self.model, model_now, clock.now())
+        )
+        self._timed("look", lambda: look_all(database, blobs, url, {self.model: model_now}, clock.now()))
+        began = time.perf_counter()
+        while True:
+            count = triggers.consume(database, clock)
+            count += len(start.start_wanted(database, self.engine, clock))
+            count += candidates.consume(database, clock)
+            publish_wanted(database, blobs, clock.now())
+            with database.read() as conn:
+                if not count and not busy(conn, self.model):
+                    break
+            if not count:
+                time.sleep(0.02)
+        self.seconds["rest"] = self.seconds.get("rest", 0.0) + time.perf_counter() - began
+
+    def next_moment(self) -> datetime | None:
+        """The next moment of model time at which something may be decided."""
+        from flyball.delivery import due as delivery_due
+        from flyball.monitoring import due as monitoring_due
+
+        with self.backends.database.read() as conn:
+            moments = [monitoring_due.next_due(conn, self.model), delivery_due.next_due(conn, self.model)]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _timed(self, name: str, work: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+    def _table(self) -> Any:
+        from flyball.registry.route_table import find_next
+
+        return find_next(self.backends.blobs, self.model, 0)
+
+    def _predictor(self, bundle: str) -> Any:
+        from flyball.registry.bundle import fetch
+        from flyball.registry.formats.loading import load_predictor
+
+        if bundle not in self._predictors:
+            folder = fetch(bundle, self.backends.blobs, self.backends.settings.cache_folder)
+            self._predictors[bundle] = load_predictor(folder)
+        return self._predictors[bundle]
+
+    def _answer(self, rows: Any) -> None:
+        from flyball.core.records import PredictionRecord
+
+        table = self._table()
+        inputs = rows.select(FEATURES).to_dicts()
+        asked = [("champion", table.champion)]
+        if table.candidate is not None:
+            asked.append(("shadow" if table.candidate_role == "shadow" else "candidate", table.candidate))
+        records = []
+        for role, version in asked:
+            answers = self._predictor(version.bundle).predict_rows(inputs).predictions
+            for at, row, truth, answer in zip(rows["ts"], inputs, rows["cnt"], answers, strict=True):
+                records.append(
+                    PredictionRecord(
+                        format=1,
+                        id=f"prd_{int(at.timestamp()):032x}",
+                        model=self.model,
+                        at=at,
+                        received_at=self.backends.clock.now(),
+                        role=role,
+                        asked=version.number,
+                        answered=version.number,
+                        revision=table.revision,
+                        input=row,
+                        output=float(answer),
+                        latency_us=900,
+                    )
+                )
+                if role == "champion":
+                    self.served.append((at, float(answer), float(truth), version.number))
+        self._log(records)
+
+    def _tell(self, rows: Any) -> None:
+        from flyball.core.records import OutcomeRecord
+
+        self._log(
+            [
+                OutcomeRecord(
+                    format=1,
+                    id=f"out_{int(at.timestamp()):032x}",
+                    model=self.model,
+                    value=float(truth),
+                    at=at + timedelta(days=1),
+                    received_at=self.backends.clock.now(),
+                    prediction_id=f"prd_{int(at.timestamp()):032x}",
+                )
+                for at, truth in zip(rows["ts"], rows["cnt"], strict=True)
+            ]
+        )
+
+    def _log(self, records: list[Any]) -> None:
+        from flyball.data.spool import SpoolWriter, ship
+
+        if not records:
+            return
+        self._sequence += 1
+        spool = self.backends.settings.spool_folder
+        writer = SpoolWriter(spool, f"test-{self._sequence:06d}")
+        writer.append(records)
+        writer.close()
+        ship(spool, self.backends.blobs)
+
+    def error(self, start: datetime | None = None) -> float:
+        """Mean absolute error of what was served."""
+        chosen = [abs(answer - truth) for at, answer, truth, _ in self.served if start is None or at >= start]
+        return sum(chosen) / len(chosen)
+
+
+@pytest.fixture
+def make_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Loop]]:
+    """Makes one loop in a home of its own: `make_loop()`; a function may change the example's project file."""
+    from flyball.core.settings import read_settings
+
+    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "home"))
+    made: list[Loop] = []
+
+    def make(project: Callable[[str], str] = lambda text: text) -> Loop:
+        made.append(Loop(tmp_path, read_settings(), project))
+        return made[-1]
+
+    yield make
+    for loop in made:
+        loop.close()
