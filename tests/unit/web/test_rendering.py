@@ -88,9 +88,9 @@ def incident(text: str) -> dict[str, Any]:
     return {
         "place": "/incidents",
         "here": "/incidents/inc_1",
-        "incident": {"id": "inc_1", "model": "bike", "title": text, "state": text, "hold": True, "cause": text,
+        "incident": {"id": "inc_1", "model": "bike", "problem": text, "title": text, "state": text, "hold": True, "cause": text,
                      "opened_at": AT, "resolved_at": None, "facts": {text: [text]}},
-        "entries": [{"kind": "note", "text": text, "actor": text, "model_time": AT, "at": AT}],
+        "entries": [{"kind": "note", "text": text, "actor": text, "model_time": AT, "at": AT, "folded": []}],
         "signals": [signal],
     }  # fmt: skip
 
@@ -109,6 +109,8 @@ def version(text: str) -> dict[str, Any]:
         "evidence": [{"at": AT, "kind": text, "summary": text, "facts": {text: text}, "actor": text}],
         "lineage": [{"what": text, "name": text, "link": text}, {"what": "run", "name": text, "link": "/runs/run_1"}],
         "rollouts": [],
+        "rows": text,
+        "package": {"package_mb": text, "latency_p50_ms": 1.0, "latency_p99_ms": 2.0},
         "retraining": {"because": text, "result": text, "decided_at": AT, "rows_until": AT, "incident_id": None,
                        "data_choice": {text: 1}},
     }  # fmt: skip

@@ -27,7 +27,7 @@ def model_page(flyball: App, model: InPath) -> Response[str]:
     summary = flyball.get_model(name)
     series = flyball.metric_series(name)
     metric = series["metric"] or "loss"
-    samples = [read_sample(window) for window in series["windows"]]
+    samples = from_first_value([read_sample(window) for window in series["windows"]])
     marks = [read_mark(event) for event in series["events"]]
     incidents = [plain(found) for found in flyball.list_incidents(name, 50)]
     state, sentence, command = health(summary, series["windows"], series["metric"])
@@ -68,6 +68,12 @@ def read_sample(window: dict[str, Any]) -> Sample:
         healthy=window["healthy"],
         rows=window["rows"],
     )
+
+
+def from_first_value(samples: list[Sample]) -> list[Sample]:
+    """The samples from the first whose value is known; all of them while none is."""
+    first = next((index for index, sample in enumerate(samples) if sample.value is not None), 0)
+    return samples[first:]
 
 
 def read_mark(event: dict[str, Any]) -> Mark:

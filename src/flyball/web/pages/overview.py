@@ -69,7 +69,11 @@ def health(model: ModelSummary, windows: list[dict[str, Any]], metric: str | Non
             text += f"; training promised {short_number(last['reference'])}"
         text += "."
     elif windows:
-        text = f"{windows[-1]['rows']} predictions in the last window; outcomes are not due yet."
+        last = windows[-1]
+        missing = (
+            "outcomes are not due yet" if last["state"] == "inputs" else "too few with an outcome to judge"
+        )
+        text = f"{last['rows']} predictions in the window to {last['end'][:10]}: {missing}."
     else:
         text = "In service. No window has been judged yet."
     if model.open_incidents:

@@ -27,13 +27,31 @@ def version_page(flyball: App, model: InPath, ref: InPath) -> Response[str]:
         is_champion=summary.champion == version["number"],
         is_candidate=summary.candidate == version["number"],
         has_champion=summary.champion is not None,
-        metrics=sorted(version["metrics"].items()),
+        metrics=list(measured_metrics(version["metrics"], evidence).items()),
+        rows=training_rows(version["lineage"]),
+        package=next((e["facts"].get("package") for e in evidence if e["kind"] == "evaluation"), None),
         gates=[gate_line(gate) for gate in found["gates"]],
         evidence=[item for item in evidence if item["kind"] != "gate"][:EVIDENCE_SHOWN],
         lineage=found["lineage"],
         rollouts=found["rollouts"],
         retraining=found["retraining"],
     )
+
+
+def measured_metrics(metrics: dict[str, Any], evidence: list[dict[str, Any]]) -> dict[str, Any]:
+    """A version's metrics, with their intervals where an evaluation among its evidence (newest first) has them."""
+    measured = next((e["facts"].get("metrics") for e in evidence if e["kind"] == "evaluation"), None) or {}
+    return {name: measured.get(name, value) for name, value in metrics.items()}
+
+
+def training_rows(lineage: dict[str, Any]) -> str:
+    """How many rows made a version, such as `train 210, validation 30, test 60`; nothing when that is unknown."""
+    counts = lineage.get("rows")
+    if not isinstance(counts, dict):
+        return ""
+    text = ", ".join(f"{name} {count}" for name, count in counts.items() if name != "source")
+    until = lineage.get("trained_until")
+    return f"{text}; trained on rows until {str(until)[:16]}" if until else text
 
 
 def gate_line(gate: dict[str, Any]) -> dict[str, Any]:
