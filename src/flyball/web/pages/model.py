@@ -43,7 +43,7 @@ def model_page(flyball: App, model: InPath) -> Response[str]:
         why=flyball.why(name)["text"],
         metric=metric,
         samples=samples,
-        charts=[metric_chart(samples, marks, f"{metric} per window", size) for size in (WIDE, NARROW)],
+        charts=[metric_chart(samples, marks, metric, size) for size in (WIDE, NARROW)],
         marks=sorted(marks, key=lambda mark: mark.at, reverse=True)[:EVENTS_SHOWN],
         drift=drift_rows(flyball.drift_series(name), plain(flyball.list_signals(name, 500))),
         open_incidents=[found for found in incidents if found["state"] == "open"],
