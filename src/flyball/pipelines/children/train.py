@@ -85,7 +85,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     if before or task.project.train.refit:
         # Only now: nothing that is trained above has seen the held-out rows.
         test = _read_test(task)
-        test = run_train_steps(bench, before, test, features) if before else test
+        test = run_train_steps(bench, before, test, task.prepared.features) if before else test
         if before:
             rows.write_parquet(made / "train.parquet")
             test.write_parquet(made / "test.parquet")
