@@ -61,8 +61,11 @@ def _infer_rule(series: pl.Series) -> FeatureRule:
         finite = values.filter(values.is_finite()) if kind == "float" else values
         if finite.is_empty():
             return FeatureRule(type=kind, nullable=nullable)
-        low, high = float(finite.min()), float(finite.max())  # type: ignore[arg-type]
-        widest = _widened(low, high, kind == "int")
+        low, high = finite.min(), finite.max()
+        if kind == "int":
+            widest = _widened_integers(int(low), int(high))  # type: ignore[arg-type]
+        else:
+            widest = _widened(float(low), float(high))  # type: ignore[arg-type]
         return FeatureRule(type=kind, nullable=nullable, min=widest[0], max=widest[1])
     if kind == "string" and series.dtype == pl.String:
         known = values.unique().sort()
@@ -92,16 +95,25 @@ def _feature_type(series: pl.Series) -> FeatureType:
     )
 
 
-def _widened(low: float, high: float, whole: bool) -> tuple[float, float]:
-    slack = SLACK * (high - low)
-    widest_low, widest_high = low - slack, high + slack
-    if low >= 0:
-        widest_low = max(widest_low, 0.0)
-    if high <= 0:
-        widest_high = min(widest_high, 0.0)
-    if whole:
-        return math.floor(widest_low), math.ceil(widest_high)
+def _widened(low: float, high: float) -> tuple[float, float]:
+    slack = SLACK * high - SLACK * low  # in this order, since high - low may overflow
+    widest_low = max(low - slack, 0.0) if low >= 0 else low - slack
+    widest_high = min(high + slack, 0.0) if high <= 0 else high + slack
     return _rounded(widest_low, low, math.floor), _rounded(widest_high, high, math.ceil)
+
+
+def _widened_integers(low: int, high: int) -> tuple[float, float]:
+    slack = math.ceil(SLACK * (high - low))
+    widest_low = max(low - slack, 0) if low >= 0 else low - slack
+    widest_high = min(high + slack, 0) if high <= 0 else high + slack
+    return _outward(widest_low, -math.inf), _outward(widest_high, math.inf)
+
+
+def _outward(bound: int, towards: float) -> float:
+    """The nearest float that does not lie within the bound; above 2**53 not every integer is one."""
+    near = float(bound)
+    wrong = near > bound if towards < 0 else near < bound
+    return math.nextafter(near, towards) if wrong else near
 
 
 def _rounded(bound: float, seen: float, towards: Any) -> float:

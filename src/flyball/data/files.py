@@ -76,7 +76,7 @@ def _read_text(name: str, data: Path | bytes) -> pl.DataFrame:
 
     header = _first_line(data)
     separator = "\t" if ".tsv" in name.lower() else _separator(header)
-    names = [field.strip().strip('"') for field in header.split(separator)]
+    names = next(csv.reader([header], delimiter=separator), [])
     twice = sorted({field for field in names if names.count(field) > 1})
     if twice:
         raise SourceUnreadable(
@@ -84,7 +84,7 @@ def _read_text(name: str, data: Path | bytes) -> pl.DataFrame:
             file=name,
         )
     try:
-        return pl.read_csv(
+        frame = pl.read_csv(
             _readable(data),
             separator=separator,
             try_parse_dates=True,
@@ -100,6 +100,9 @@ def _read_text(name: str, data: Path | bytes) -> pl.DataFrame:
             file=name,
             line=line,
         ) from error
+    # A column that is empty here may hold numbers in the next file; text would turn those into text.
+    empty = [series.name for series in frame if series.null_count() == frame.height]
+    return frame.with_columns(pl.col(empty).cast(pl.Null)) if empty and frame.height else frame
 
 
 def _uneven_line(data: Path | bytes, separator: str, expected: int) -> tuple[int | None, int]:
