@@ -103,15 +103,18 @@ class Whole:
         return json.loads(self.flyball(*arguments, "--json", allow=allow))
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """A command left running."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "flyball", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        """A command left running; what it prints goes to a log of its own."""
+        logs = self.home / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        with (logs / f"{arguments[0]}.log").open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "flyball", *arguments],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
 
     def up(self, *, wait: bool = True) -> None:
         """Start `flyball up`; it may find a model server to adopt."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from flyball.core.errors import FlyballError, Unavailable
-
-START_SECONDS = 60.0
 
 
 class AnalysisFailed(FlyballError):
@@ -38,6 +35,9 @@ class AnalysisProcess:
         self._environment = dict(environment)
         self._child: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
+        self._closed = False
+        # The kernel ends a child with the thread that started it, and threads of a web server come and go.
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="analysis-starter")
 
     def ask(self, request: dict[str, Any], timeout_seconds: float = 600.0) -> Any:
         """The answer to one request. A child that died idle is started again once.
@@ -67,32 +67,43 @@ class AnalysisProcess:
             raise Unavailable("the analysis process died at its work; logs/analysis.log says why") from error
 
     def close(self) -> None:
-        """End the child, if it runs."""
+        """End the child, also one at work, and start no other."""
+        self._closed = True
+        child = self._child
+        if child is not None:
+            child.kill()
         with self._lock:
             self._end()
+        self._starter.shutdown()
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._child is None or self._child.poll() is not None:
-            self._child = self._start()
+        if self._closed:
+            raise Unavailable("the control plane is ending")
+        if self._child is not None and self._child.poll() is not None:
+            self._end()
+        if self._child is None:
+            self._child = self._starter.submit(self._start).result()
         return self._child
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "flyball.operations.analyst"],
+                [sys.executable, "-m", "flyball.operations.analyst", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=self._folder,
                 env=self._environment,
                 bufsize=0,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - prctl only, safe after fork
             )
 
     def _end(self) -> None:
         if self._child is not None:
             self._child.kill()
             self._child.wait()
+            for pipe in (self._child.stdin, self._child.stdout):
+                if pipe is not None:
+                    pipe.close()
             self._child = None
 
 
@@ -113,7 +124,3 @@ def _exchange(child: subprocess.Popen[bytes], line: bytes, timeout_seconds: floa
     if not isinstance(answer, dict):
         raise EOFError
     return answer
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import select
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from flyball.backends.executors.child import die_with
 from flyball.core.clock import parse_moment
 from flyball.core.errors import FlyballError
 from flyball.core.settings import read_settings
@@ -25,8 +27,12 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 20.0
 
 
-def main() -> None:
-    """Answer commands from standard input until it closes or nothing was asked for 20 seconds."""
+def main(parent: int) -> None:
+    """Answer commands from standard input until it closes or nothing was asked for 20 seconds.
+
+    parent: the control plane's process; whoever comes after it starts an analysis of its own.
+    """
+    die_with(parent)
     # Standard output carries answers only: whatever a library prints goes to the log.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
@@ -76,4 +82,4 @@ def _do(backends: Backends, memory: FoldMemory, request: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

@@ -27,7 +27,7 @@ class Changes(Readings):
         """Address of the model server: as given, else that of the one running on this home. Raises NotFound."""
         if self._serve_url:
             return self._serve_url
-        from flyball.operations.supervise import ask_socket
+        from flyball.operations.server_socket import ask_socket
 
         status = ask_socket(self.settings.home / "serve.sock", {"command": "status"})
         if status is None:

@@ -6,11 +6,16 @@ import threading
 
 from flyball.backends.db.heartbeats import Heartbeat, new_executor_id
 from flyball.backends.db.lease import open_lease
+from flyball.backends.executors.local import end_children
 from flyball.backends.workflows.engine import WorkflowEngine
 from flyball.operations.controller import Controller
 from flyball.operations.opening import Backends
 from flyball.pipelines.workflow import Workshop, register_run
 from flyball.retraining.workflow import register_retrain
+
+PASS_SECONDS = (
+    10.0  # what a pass at work may take before its analysis is ended; the next controller repeats it
+)
 
 
 def open_workshop(backends: Backends, kind: str) -> tuple[Heartbeat, WorkflowEngine, Workshop]:
@@ -30,7 +35,7 @@ class ControlPlane:
     def __init__(self, backends: Backends) -> None:
         self._heartbeat, self.engine, self.workshop = open_workshop(backends, "control")
         lease = open_lease(backends.database, backends.settings.home, "controller")
-        self.controller = Controller(backends, self.engine, lease)
+        self.controller = Controller(backends, self.engine, self.workshop, lease)
         self._thread = threading.Thread(target=self.controller.run, name="controller", daemon=True)
 
     def start(self) -> None:
@@ -43,6 +48,9 @@ class ControlPlane:
         """End the present pass, the engine and the heartbeat, in this order."""
         self.controller.stop()
         if self._thread.is_alive():
-            self._thread.join(timeout=30)
-        self.engine.shutdown()
+            self._thread.join(PASS_SECONDS)
+        self.controller.analysis.close()
+        if self._thread.is_alive():
+            self._thread.join(PASS_SECONDS)
+        self.engine.shutdown(end_children=end_children)
         self._heartbeat.stop()

@@ -25,17 +25,20 @@ PASS_SECONDS = 0.1
 REAP_SECONDS = 2.0
 ROLLING_SECONDS = 1.0
 LEASE_SECONDS = 2.0
+STANDBY_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 5.0
 FRESH = timedelta(seconds=10)
 
 _log = logging.getLogger(__name__)
 
 
 class Controller:
-    """Runs in a thread of the control plane's process. `workshop` and `engine` are open and launched."""
+    """Runs in a thread of the control plane's process. `engine` is launched by the time `run` begins."""
 
-    def __init__(self, backends: Backends, engine: Any, lease: Any) -> None:
+    def __init__(self, backends: Backends, engine: Any, workshop: Any, lease: Any) -> None:
         self._backends = backends
         self._engine = engine
+        self._workshop = workshop
         self._lease = lease
         folder = backends.settings.log_folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,17 +49,18 @@ class Controller:
         self._next_reap = 0.0
         self._next_renewal = 0.0
         self.failures: Counter[str] = Counter()
+        self._in_a_row: Counter[str] = Counter()
 
     def run(self) -> None:
         """Turn the loop until `stop`; stands by while another controller holds the lease."""
         while not self._stop.is_set():
-            if not self._hold_lease():
-                self._stop.wait(1.0)
+            if not self._guarded("lease", self._hold_lease):
+                self._stop.wait(STANDBY_SECONDS)
                 continue
             busy = self._guarded("pass", self._pass)
             self._stop.wait(0.005 if busy else PASS_SECONDS)
         self.analysis.close()
-        self._lease.release()
+        self._guarded("release", self._lease.release)
 
     def stop(self) -> None:
         """End after the present pass."""
@@ -115,12 +119,15 @@ class Controller:
 
     def _reap(self) -> None:
         from flyball.backends.db.heartbeats import dead_executors
+        from flyball.pipelines.run import resume_abandoned
 
         with self._backends.database.read() as conn:
             dead = dead_executors(conn, self._backends.clock.now())
         if dead:
             for workflow_id in self._engine.take_over(dead):
                 _log.info("took over %s of a process that died", workflow_id)
+        for run_id in resume_abandoned(self._engine, self._workshop):
+            _log.info("took over %s, which was recorded and not begun", run_id)
 
     def _turn_is_due(self) -> bool:
         return time.monotonic() >= self._next_turn or bool(self._backends.blobs.list("segments", limit=1))
@@ -180,7 +187,9 @@ class Controller:
 
     def _guarded(self, what: str, work: Any) -> bool:
         try:
-            return bool(work())
+            done = bool(work())
+            self._in_a_row[what] = 0
+            return done
         except FlyballError as error:
             self.failures[what] += 1
             _log.error("%s failed: %s (%s)", what, error.message, error.code)
@@ -188,7 +197,8 @@ class Controller:
             # The loop's edge: a pass that fails is logged, counted, and tried again; serving does not depend on it.
             self.failures[what] += 1
             _log.exception("%s failed", what)
-        self._stop.wait(min(5.0, 0.2 * self.failures[what]))
+        self._in_a_row[what] += 1
+        self._stop.wait(min(LONGEST_PAUSE_SECONDS, 0.2 * self._in_a_row[what]))
         return False
 
 

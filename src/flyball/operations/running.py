@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from flyball.backends.db.heartbeats import dead_executors
+from flyball.backends.executors.local import end_children
 from flyball.core.errors import BadInput
 from flyball.governance.actors import Actor
 from flyball.operations.control import open_workshop
 from flyball.operations.opening import Backends
 from flyball.pipelines.project_file import read_project
 from flyball.pipelines.request import DataChoice, RunRequest
-from flyball.pipelines.run import follow_run, start_run
+from flyball.pipelines.run import follow_run, resume_abandoned, start_run
 
 
 def run_project(
@@ -25,8 +26,9 @@ def run_project(
     actor: Actor,
     on_line: Callable[[str], None] | None,
 ) -> Any:
-    """The result of a project folder's pipeline run. A run that was left in the middle is finished first.
+    """The result of a project folder's pipeline run; what processes that died left in the middle is finished too.
 
+    A run left in the middle whose code, data and settings are still these is gone on with, and is the result.
     Raises ProjectError, BadInput for a setting that is not `key=value`, and what the run itself raises.
     """
     import os
@@ -47,16 +49,35 @@ def run_project(
     heartbeat.start()
     try:
         engine.launch()
-        with backends.database.read() as conn:
-            dead = dead_executors(conn, backends.clock.now())
-        for workflow_id in engine.take_over(dead):
-            if on_line is not None:
-                on_line(f"going on with {workflow_id}, left by a process that died")
+        left = _take_over(backends, engine, workshop)
         run_id = start_run(engine, workshop, request)
-        return follow_run(workshop, run_id, on_line=on_line)
+        _tell(left, run_id, on_line)
+        result = follow_run(workshop, run_id, on_line=on_line, engine=engine)
+        for workflow_id in left:
+            engine.wait(workflow_id)
+        return result
     finally:
-        engine.shutdown()
+        engine.shutdown(end_children=end_children)
         heartbeat.stop()
+
+
+def _take_over(backends: Backends, engine: Any, workshop: Any) -> list[str]:
+    """Let this process go on with what processes that died left unfinished; the ids of it all."""
+    with backends.database.read() as conn:
+        dead = set(dead_executors(conn, backends.clock.now()))
+    # What was taken over before, by a process that died too, waits in a queue: any live process finds it there.
+    left = {found.workflow_id for found in engine.list_unfinished() if found.executor_id in {*dead, ""}}
+    left.update(engine.take_over(dead))
+    left.update(resume_abandoned(engine, workshop))
+    return sorted(left)
+
+
+def _tell(left: list[str], own: str, on_line: Callable[[str], None] | None) -> None:
+    if on_line is None:
+        return
+    for workflow_id in left:
+        what = "this very run" if workflow_id == own else workflow_id
+        on_line(f"going on with {what}, left by a process that died")
 
 
 def _flags(sets: Sequence[str]) -> dict[str, str]:

@@ -23,9 +23,15 @@ import msgspec
 
 from flyball.core.errors import Conflict, Unavailable
 from flyball.core.settings import Settings
+from flyball.operations.server_socket import ask_socket, server_holder
 
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 CALM_SECONDS = 30.0
+WATCH_SECONDS = 0.2
+START_SECONDS = 60.0
+# What a process that was killed may take to let go of its port, and a server that was told to end to end.
+PORT_SECONDS = 2.0
+END_SECONDS = 50.0
 
 
 class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +43,35 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
 
 
+class _Child:
+    """A process that is started again when it ends: at once the first time, later when it dies again and again."""
+
+    def __init__(self, name: str, log: Path, *, own_session: bool) -> None:
+        self.name = name
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start_at = 0.0
+        self._own_session = own_session
+        self._deaths: list[float] = []
+
+    def start(self, arguments: list[str]) -> None:
+        self.process = _spawn(arguments, self.log, own_session=self._own_session)
+
+    def has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def mourn(self) -> str:
+        """Note an end and when to start again; a sentence that says both."""
+        now = time.monotonic()
+        recent = [at for at in self._deaths if now - at < CALM_SECONDS]
+        self._deaths = [*recent, now]
+        pause = RESTART_SECONDS[min(len(recent), len(RESTART_SECONDS) - 1)]
+        self.start_at = now + pause
+        ended = "is gone" if self.process is None else f"ended ({_describe(self.process.returncode)})"
+        self.process = None
+        return f"{self.name} {ended}; starting it again in {pause:g} s"
+
+
 class Supervisor:
     """One `flyball up`: holds the home's lock while it lives."""
 
@@ -45,28 +80,31 @@ class Supervisor:
         self._up = up
         self._say = say
         self._stopping = False
+        self._ready = False
         self._lock: IO[str] | None = None
-        self._control: subprocess.Popen[bytes] | None = None
-        self._serve: subprocess.Popen[bytes] | None = None
+        self._control = _Child("control plane", settings.log_folder / "control.log", own_session=False)
+        self._serve = _Child("model server", settings.log_folder / "serve.log", own_session=True)
+        self._serve_port = up.serve_port
+        # Whether the model server is another `up`'s child: seen through its socket only.
         self._adopted = False
-        self._deaths: dict[str, list[float]] = {"control plane": [], "model server": []}
+        self._found_adopted = False
+        self._told = ""
 
     def run(self) -> int:
         """Start, watch and restart until SIGTERM or SIGINT. Raises Conflict for a second `up` or a taken port."""
         self._take_lock()
         self._settings.log_folder.mkdir(parents=True, exist_ok=True)
-        self._adopted = self._serve_status() is not None
-        self._check_port(self._up.port, "--port")
-        if not self._adopted:
-            self._check_port(self._up.serve_port, "--serve-port")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         try:
-            self._start()
+            self._find_server()
+            self._check_port(self._up.port, "--port")
+            if not self._adopted:
+                self._check_port(self._serve_port, "--serve-port")
             self._wait_ready()
             while not self._stopping:
                 self._watch()
-                time.sleep(0.2)
+                time.sleep(WATCH_SECONDS)
         finally:
             self._shut_down()
         return 0
@@ -90,129 +128,161 @@ class Supervisor:
         self._lock.flush()
 
     def _check_port(self, port: int, option: str) -> None:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self._up.host, port))
-            except OSError as error:
+        deadline = time.monotonic() + PORT_SECONDS
+        while True:
+            with socket.socket(socket.AF_INET6 if ":" in self._up.host else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((self._up.host, port))
+                    return
+                except OSError as error:
+                    if time.monotonic() > deadline or self._stopping:
+                        raise Conflict(
+                            f"port {port} of {self._up.host} can't be used ({error.strerror}): stop what listens "
+                            f"there, or choose another port with {option}",
+                            port=port,
+                        ) from error
+            time.sleep(0.05)
+
+    def _find_server(self) -> None:
+        """Adopt the model server that runs on this home, once one that starts or ends has done so."""
+        deadline = time.monotonic() + END_SECONDS
+        while not self._stopping:
+            status = self._serve_status()
+            if status is not None:
+                self._adopt(status)
+                self._found_adopted = True
+                return
+            holder = server_holder(self._settings.home)
+            if holder is None:
+                return
+            self._tell(f"waiting for the model server of this home (process {holder}) to answer or to end")
+            if time.monotonic() > deadline:
                 raise Conflict(
-                    f"port {port} of {self._up.host} is taken ({error.strerror}); choose another with {option}",
-                    port=port,
-                ) from error
+                    f"the model server of this home (process {holder}) neither answers nor ends; "
+                    "end it, then start again",
+                    home=str(self._settings.home),
+                )
+            time.sleep(0.1)
 
-    def _start(self) -> None:
-        if self._adopted:
-            self._say("model server found running: adopted")
-        else:
-            self._serve = self._spawn_serve()
-        self._control = self._spawn_control()
-
-    def _spawn_control(self) -> subprocess.Popen[bytes]:
-        arguments = ["flyball.web.server", "--host", self._up.host, "--port", str(self._up.port)]
-        arguments += ["--serve-url", f"http://{self._up.host}:{self._up.serve_port}"]
-        return _spawn(arguments, self._settings.log_folder / "control.log", own_session=False)
-
-    def _spawn_serve(self) -> subprocess.Popen[bytes]:
-        arguments = [
-            "flyball.serving.supervisor",
-            "--host",
-            self._up.host,
-            "--port",
-            str(self._up.serve_port),
-        ]
-        arguments += ["--workers", str(self._up.workers)]
-        return _spawn(arguments, self._settings.log_folder / "serve.log", own_session=True)
+    def _adopt(self, status: dict[str, object]) -> None:
+        self._adopted = True
+        port = status.get("port")
+        self._tell(f"model server found running (process {status.get('pid')}, port {port}): adopted")
+        if isinstance(port, int) and port != self._serve_port:
+            self._say(f"it listens on {port}, not on {self._serve_port}: stop it to have it moved")
+            self._serve_port = port
 
     def _watch(self) -> None:
-        if self._control is not None and self._control.poll() is not None:
-            self._mourn("control plane", self._control.returncode)
-            self._control = self._spawn_control()
-        if self._serve is not None and self._serve.poll() is not None:
-            self._mourn("model server", self._serve.returncode)
-            self._serve = self._spawn_serve()
-        if self._serve is None and self._serve_status() is None:
-            self._mourn("model server", None)
-            self._serve = self._spawn_serve()
+        self._watch_control()
+        self._watch_serve()
 
-    def _mourn(self, what: str, code: int | None) -> None:
-        now = time.monotonic()
-        deaths = [at for at in self._deaths[what] if now - at < CALM_SECONDS]
-        self._deaths[what] = [*deaths, now]
-        pause = RESTART_SECONDS[min(len(deaths), len(RESTART_SECONDS) - 1)]
-        ended = "is gone" if code is None else f"ended ({_describe(code)})"
-        self._say(f"{what} {ended}; starting it again in {pause:g} s")
-        deadline = now + pause
-        while time.monotonic() < deadline and not self._stopping:
-            time.sleep(0.05)
+    def _watch_control(self) -> None:
+        control = self._control
+        if control.has_ended():
+            self._raise_if_unable(control)
+            self._say(control.mourn())
+        if control.process is None and time.monotonic() >= control.start_at:
+            url = self._address(self._serve_port)
+            listen = ["--host", self._up.host, "--port", str(self._up.port)]
+            control.start(["flyball.web.server", *listen, "--serve-url", url])
 
-    def _wait_ready(self, seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
-        waiting = {self._up.port: "control plane", self._up.serve_port: "model server"}
-        while waiting and not self._stopping:
-            for port in list(waiting):
-                if _answers(self._up.host, port):
-                    del waiting[port]
-            self._raise_if_dead()
+    def _watch_serve(self) -> None:
+        serve = self._serve
+        if serve.has_ended():
+            self._raise_if_unable(serve)
+            self._say(serve.mourn())
+        if serve.process is not None:
+            return
+        status = self._serve_status()
+        if status is not None:
+            if not self._adopted:
+                self._adopt(status)
+            return
+        holder = server_holder(self._settings.home)
+        if holder is not None:
+            # It starts, ends or is held up; its workers answer meanwhile.
+            self._tell(f"the model server (process {holder}) does not answer on its socket; waiting for it")
+            return
+        if self._adopted:
+            self._adopted = False
+            self._say(serve.mourn())
+        if time.monotonic() >= serve.start_at:
+            listen = ["--host", self._up.host, "--port", str(self._serve_port)]
+            serve.start(["flyball.serving.supervisor", *listen, "--workers", str(self._up.workers)])
+
+    def _raise_if_unable(self, child: _Child) -> None:
+        """A child that ends by itself at the first start won't do better at the second. Raises Unavailable."""
+        assert child.process is not None
+        if self._ready or child.process.returncode < 0:
+            return
+        tail = _last_lines(child.log)
+        raise Unavailable(
+            f"the {child.name} ended at its start ({_describe(child.process.returncode)}); "
+            f"{child.log.name} says:\n{tail}"
+        )
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        waiting = [(self._up.port, self._control.name), (self._serve_port, self._serve.name)]
+        while not self._stopping:
+            self._watch()
+            waiting = [(port, name) for port, name in waiting if not _answers(self._up.host, port)]
+            if not waiting:
+                break
             if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"the {' and the '.join(waiting.values())} did not start within {seconds:g} s; see logs/"
-                )
+                names = " and the ".join(name for _, name in waiting)
+                raise Unavailable(f"the {names} did not start within {START_SECONDS:g} s; see logs/")
             time.sleep(0.05)
+        self._ready = True
         if not waiting:
-            self._say(f"console and API  http://{self._up.host}:{self._up.port}")
-            self._say(f"model server     http://{self._up.host}:{self._up.serve_port}")
+            self._say(f"console and API  {self._address(self._up.port)}")
+            self._say(f"model server     {self._address(self._serve_port)}")
 
-    def _raise_if_dead(self) -> None:
-        for name, child, log in (
-            ("control plane", self._control, "control.log"),
-            ("model server", self._serve, "serve.log"),
-        ):
-            if child is not None and child.poll() is not None:
-                tail = _last_lines(self._settings.log_folder / log)
-                raise Unavailable(
-                    f"the {name} ended at its start ({_describe(child.returncode)}); {log} says:\n{tail}"
-                )
+    def _address(self, port: int) -> str:
+        host = f"[{self._up.host}]" if ":" in self._up.host else self._up.host
+        return f"http://{host}:{port}"
 
     def _serve_status(self) -> dict[str, object] | None:
         return ask_socket(self._settings.home / "serve.sock", {"command": "status"})
+
+    def _tell(self, line: str) -> None:
+        """Say a line once, however often it holds."""
+        if line != self._told:
+            self._told = line
+            self._say(line)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
 
     def _shut_down(self) -> None:
-        if self._control is not None and self._control.poll() is None:
-            self._control.terminate()
-        ask_socket(self._settings.home / "serve.sock", {"command": "stop"})
-        for child in (self._control, self._serve):
-            if child is None:
-                continue
-            try:
-                child.wait(35)
-            except subprocess.TimeoutExpired:
-                child.kill()
+        if self._control.process is not None and self._control.process.poll() is None:
+            self._control.process.terminate()
+        # An `up` that could not start leaves the server that it found as it was.
+        if self._ready or not self._found_adopted:
+            self._end_server()
+        if self._control.process is not None:
+            _end(self._control.process, 35)
         if self._lock is not None:
             self._lock.close()
 
+    def _end_server(self) -> None:
+        if self._serve.process is not None:
+            self._serve.process.terminate()
+            _end(self._serve.process, END_SECONDS)
+        elif self._adopted:
+            ask_socket(self._settings.home / "serve.sock", {"command": "stop"})
+            deadline = time.monotonic() + END_SECONDS
+            while server_holder(self._settings.home) is not None and time.monotonic() < deadline:
+                time.sleep(0.05)
 
-def ask_socket(
-    path: Path, request: dict[str, object], timeout_seconds: float = 2.0
-) -> dict[str, object] | None:
-    """The answer of a process that listens on a Unix socket (one JSON line each way); None when nobody answers."""
+
+def _end(process: subprocess.Popen[bytes], patience_seconds: float) -> None:
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(timeout_seconds)
-            connection.connect(str(path))
-            connection.sendall(msgspec.json.encode(request) + b"\n")
-            data = b""
-            while not data.endswith(b"\n"):
-                piece = connection.recv(65536)
-                if not piece:
-                    break
-                data += piece
-        answer = msgspec.json.decode(data)
-    except (OSError, msgspec.DecodeError):
-        return None
-    return answer if isinstance(answer, dict) else None
+        process.wait(patience_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _spawn(arguments: list[str], log: Path, *, own_session: bool) -> subprocess.Popen[bytes]:

@@ -9,7 +9,7 @@ from typing import Any
 from flyball.core.clock import isoformat
 from flyball.operations.opening import Backends
 from flyball.operations.overview import list_models
-from flyball.operations.supervise import ask_socket
+from flyball.operations.server_socket import ask_socket
 
 LOW_SPACE_MB = 500
 

@@ -49,6 +49,9 @@ _APPLICATION_VERSION = "1"
 _SCHEMA = "flyball_workflows"
 _QUEUE = "flyball-{name}"
 _POLL_SECONDS = 1.0
+_AT_ONCE = (
+    2  # taken-over workflows of one name that a process works at; ten crashes must not become ten trainings
+)
 _TAKE_OVER_LOCK = 0x666C79746F  # "flyto": PostgreSQL's advisory lock for taking work over
 _UNFINISHED = ["PENDING", "ENQUEUED", "DELAYED"]
 
@@ -124,7 +127,9 @@ class WorkflowEngine:
         DBOS.listen_queues([_QUEUE.format(name=name) for name in self._functions])
         DBOS.launch()
         for name in self._functions:
-            DBOS.register_queue(_QUEUE.format(name=name), polling_interval_sec=_POLL_SECONDS)
+            DBOS.register_queue(
+                _QUEUE.format(name=name), polling_interval_sec=_POLL_SECONDS, worker_concurrency=_AT_ONCE
+            )
         self._launched = True
 
     def start(self, name: str, payload: dict[str, Any], workflow_id: str) -> None:
