@@ -85,12 +85,7 @@ def native_raw(folder: Path, manifest: BundleManifest) -> Raw:
     if spec.kind == "lightgbm":
         return _lightgbm(folder, manifest)
     if spec.kind == "xgboost":
-        from flyball.registry.formats.xgboost_library import XGBoostModel
-
-        iterations = spec.options.get("iterations", 0)
-        if not isinstance(iterations, int) or iterations < 0:
-            raise BadBundle("the bundle's number of rounds is none")
-        return XGBoostModel(read_file(folder, manifest, spec.path), iterations).raw
+        return _xgboost(folder, manifest)
     if spec.kind == "skops":
         from flyball.registry.formats.sklearn import raw_answers
 
@@ -139,6 +134,22 @@ def _lightgbm(folder: Path, manifest: BundleManifest) -> Raw:
             f"{len(manifest.predictor.features)}"
         )
     return LightGBMModel(text, len(facts.feature_names)).raw
+
+
+def _xgboost(folder: Path, manifest: BundleManifest) -> Raw:
+    from flyball.registry.formats.xgboost_file import read_model
+    from flyball.registry.formats.xgboost_library import XGBoostModel
+
+    data = read_file(folder, manifest, manifest.predictor.path)
+    facts = read_model(data)
+    iterations = manifest.predictor.options.get("iterations", 0)
+    if not isinstance(iterations, int) or not 0 <= iterations <= facts.round_count:
+        raise BadBundle("the bundle's number of rounds is none")
+    if facts.feature_count != len(manifest.predictor.features):
+        raise BadBundle(
+            f"the model takes {facts.feature_count} features, the manifest names {len(manifest.predictor.features)}"
+        )
+    return XGBoostModel(data, iterations).raw
 
 
 def _load_skops(folder: Path, manifest: BundleManifest) -> Any:

@@ -66,9 +66,8 @@ def convert(estimator: Any, kind: str, feature_count: int) -> bytes:
         from onnxmltools import convert_xgboost
         from onnxmltools.convert.common.data_types import FloatTensorType
 
-        made = convert_xgboost(
-            estimator, name="model", initial_types=[(INPUT, FloatTensorType([None, feature_count]))]
-        )
+        types = [(INPUT, FloatTensorType([None, feature_count]))]
+        made = convert_xgboost(_without_names(estimator), name="model", initial_types=types)
     else:
         from skl2onnx import convert_sklearn
         from skl2onnx.common.data_types import FloatTensorType
@@ -78,6 +77,16 @@ def convert(estimator: Any, kind: str, feature_count: int) -> bytes:
         made = convert_sklearn(estimator, name="model", initial_types=types, options=options)
     data: bytes = made.SerializeToString(deterministic=True)
     return data
+
+
+def _without_names(booster: Any) -> Any:
+    """The converter takes feature names for indexes, and stumbles over types such as true-or-false."""
+    nameless = type(booster)()
+    nameless.load_model(bytearray(booster.save_raw("ubj")))
+    if "c" not in (nameless.feature_types or ()):
+        nameless.feature_types = None
+    nameless.feature_names = None
+    return nameless
 
 
 def compare(expected: Answers, found: Answers, task: Task) -> tuple[float, float, str | None]:

@@ -171,10 +171,16 @@ def _refuse(draft: BundleManifest, folder: Path, path: str, because: str) -> Bun
 
 def _splits(folder: Path, draft: BundleManifest) -> dict[str, list[float]]:
     """Split values by feature name, of models that tell them cheaply."""
-    if draft.predictor.kind != "lightgbm":
-        return {}
-    from flyball.registry.formats.lightgbm_text import read_text
+    path = folder / draft.predictor.path
+    if draft.predictor.kind == "lightgbm":
+        from flyball.registry.formats.lightgbm_text import read_text
 
-    facts = read_text((folder / draft.predictor.path).read_text(encoding="utf-8"))
+        thresholds = read_text(path.read_text(encoding="utf-8")).thresholds
+    elif draft.predictor.kind == "xgboost":
+        from flyball.registry.formats.xgboost_file import read_model
+
+        thresholds = read_model(path.read_bytes()).thresholds
+    else:
+        return {}
     names = [feature.name for feature in draft.predictor.features]
-    return {names[place]: values for place, values in facts.thresholds.items()}
+    return {names[place]: values for place, values in thresholds.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from flyball.core.errors import UnsupportedModel
 from flyball.core.project import Task
 from flyball.registry.formats.classes import match_classes
 from flyball.registry.formats.features import match_features
+from flyball.registry.formats.xgboost_file import read_model
 from flyball.registry.manifest import FeatureSpec, PredictorSpec, Signature
 
 MODEL_NAME = "model.ubj"
@@ -24,13 +24,18 @@ def save_xgboost(
 ) -> tuple[PredictorSpec, Signature]:
     """Write the model's bytes; how it is asked, and the signature with its classes. Raises UnsupportedModel."""
     booster = booster_of(estimator)
-    objective = str(json.loads(booster.save_config())["learner"]["objective"]["name"])
-    _check_objective(objective, task)
-    matched = match_features(booster.feature_names, features, count=int(booster.num_features()))
+    data = bytes(booster.save_raw("ubj"))
+    facts = read_model(data)
+    _check_objective(facts.objective, task)
+    if facts.booster == "gblinear":
+        raise UnsupportedModel(
+            "XGBoost's linear booster can't be asked row by row; use one of scikit-learn's linear models"
+        )
+    matched = match_features(booster.feature_names, features, count=facts.feature_count)
     options: dict[str, Any] = {}
     if task != "regression":
         own = getattr(estimator, "classes_", None)
-        count = 2 if task == "binary" else _class_count(booster)
+        count = max(2, facts.class_count)
         # XGBoost's own wrapper takes labels 0, 1, 2 … only, so that they stand for the sorted values.
         classes, order = match_classes(own, signature.classes, count=count, knows_labels=False)
         signature = msgspec.structs.replace(signature, classes=classes)
@@ -38,7 +43,7 @@ def save_xgboost(
             options["class_order"] = order
     if (rounds := _rounds(estimator)) is not None:
         options["iterations"] = rounds
-    (folder / MODEL_NAME).write_bytes(bytes(booster.save_raw("ubj")))
+    (folder / MODEL_NAME).write_bytes(data)
     return PredictorSpec(kind="xgboost", path=MODEL_NAME, features=matched, options=options), signature
 
 
@@ -61,10 +66,6 @@ def _rounds(estimator: Any) -> int | None:
         return int(estimator.best_iteration) + 1
     except AttributeError:
         return None
-
-
-def _class_count(booster: Any) -> int:
-    return int(json.loads(booster.save_config())["learner"]["learner_model_param"]["num_class"])
 
 
 def _check_objective(objective: str, task: Task) -> None:

@@ -29,7 +29,10 @@ class XGBoostModel:
     """A model in UBJSON in the library. Answers are float64 of float32 values, (rows,) or (rows, classes)."""
 
     def __init__(self, data: bytes, iterations: int = 0) -> None:
-        """`iterations`: how many rounds answer; 0 for all. Raises UnsupportedModel, UnsafeModel."""
+        """`data` must have been checked by `xgboost_file.read_model`: for some files the library ends the process.
+
+        iterations: how many rounds answer; 0 for all. Raises UnsupportedModel, UnsafeModel.
+        """
         library = find_library("xgboost", "xgboost")
         if library is None:
             raise UnsupportedModel("this model needs XGBoost; install flyball[boost] where it is served")
