@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from flyball.backends.executors.port import ChildResult, open_executor
 from flyball.backends.workflows.outcome import WorkflowError, rebuilt
 from flyball.core.clock import isoformat
 from flyball.core.durations import format_duration, parse_duration
-from flyball.core.errors import RunOutOfMemory, RunTimedOut, StepCrashed
+from flyball.core.errors import RunOutOfMemory, RunTimedOut, StepCrashed, WorkflowCancelled
 from flyball.judge.choosing import training_start
 from flyball.pipelines.source_tree import check_out, read_tree
 from flyball.pipelines.stages.source import wants_champion
@@ -59,7 +61,10 @@ def gather(shop: Workshop, plan: RetrainPlan) -> dict[str, Any]:
 
 
 def try_windows(shop: Workshop, plan: RetrainPlan) -> dict[str, Any]:
-    """What each window of rows would have given on recent windows, by the project's own code."""
+    """What each window of rows would have given on recent windows, by the project's own code.
+
+    Folds need nothing of each other, so two children take every other one.
+    """
     if not plan.folds:
         return {}
     _ready_rows(shop, plan)
@@ -70,6 +75,23 @@ def try_windows(shop: Workshop, plan: RetrainPlan) -> dict[str, Any]:
     champion = None
     if wants_champion(tree, plan.project.train.entry):
         champion = str(fetch(plan.bundle, shop.blobs, shop.settings.cache_folder))
+    shares = [numbers for numbers in _shares(len(plan.folds)) if numbers]
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(shares)) as pool:
+        parts = list(pool.map(lambda numbers: _try_folds(shop, plan, numbers, source, champion), shares))
+    return _together(plan, shares, parts, time.perf_counter() - began)
+
+
+def _shares(count: int) -> list[list[int]]:
+    """The numbers of the folds, dealt out to as many children as there are processors, at most two."""
+    children = min(2, os.cpu_count() or 1)
+    return [list(range(first, count, children)) for first in range(children)]
+
+
+def _try_folds(
+    shop: Workshop, plan: RetrainPlan, numbers: list[int], source: Path, champion: str | None
+) -> dict[str, Any]:
+    folder = shop.bench(plan.retraining_id).fresh(f"trial-{numbers[0]}")
     task = {
         "source": str(source),
         "project": plan.project,
@@ -78,9 +100,9 @@ def try_windows(shop: Workshop, plan: RetrainPlan) -> dict[str, Any]:
         "positive": plan.positive,
         "champion": champion,
         "file": str(_rows_file(shop, plan)),
-        "out": str(bench.fresh("out")),
+        "out": str(folder / "out"),
         "names": plan.names,
-        "folds": plan.folds,
+        "folds": [plan.folds[number] for number in numbers],
     }
     train = plan.project.train
     variables = {**dict.fromkeys(_THREAD_VARIABLES, str(train.threads)), "PYTHONHASHSEED": str(train.seed)}
@@ -89,9 +111,29 @@ def try_windows(shop: Workshop, plan: RetrainPlan) -> dict[str, Any]:
         plan,
         {"kind": "choose", "task": msgspec.to_builtins(task)},
         variables,
+        folder=folder,
         timeout=parse_duration(train.timeout),
         memory_mb=train.memory_mb,
     )
+
+
+def _together(
+    plan: RetrainPlan, shares: list[list[int]], parts: list[dict[str, Any]], seconds: float
+) -> dict[str, Any]:
+    """The parts' losses in the order of the folds."""
+    order = [
+        (number, part, place)
+        for numbers, part in zip(shares, parts, strict=True)
+        for place, number in enumerate(numbers)
+    ]
+    order.sort(key=lambda item: item[0])
+    return {
+        "losses": {name: [part["losses"][name][place] for _, part, place in order] for name in plan.names},
+        "champion": [part["champion"][place] for _, part, place in order],
+        "row_counts": [part["row_counts"][place] for _, part, place in order],
+        "trainings": sum(part["trainings"] for part in parts),
+        "seconds": round(seconds, 3),
+    }
 
 
 def keep_snapshot(shop: Workshop, plan: RetrainPlan, name: str) -> dict[str, Any]:
@@ -133,6 +175,7 @@ def _call(
     payload: dict[str, Any],
     variables: dict[str, str],
     *,
+    folder: Path | None = None,
     timeout: timedelta = timedelta(hours=1),
     memory_mb: int | None = None,
 ) -> dict[str, Any]:
@@ -141,7 +184,7 @@ def _call(
     result = open_executor(shop.settings.executor_url).run(
         CHILD_MODULE,
         payload,
-        folder=bench.folder,
+        folder=folder or bench.folder,
         timeout_seconds=timeout.total_seconds(),
         environment=variables,
         memory_limit_mb=memory_mb,
@@ -151,6 +194,8 @@ def _call(
 
 
 def _outcome(kind: str, result: ChildResult, timeout: timedelta) -> dict[str, Any]:
+    if result.cancelled:
+        raise WorkflowCancelled("the retraining was cancelled")
     if result.timed_out:
         limit = format_duration(timeout)
         raise RunTimedOut(f"{kind} of a retraining was ended after {limit}; raise [train].timeout", step=kind)
