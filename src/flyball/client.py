@@ -319,7 +319,9 @@ def _error(status: int, content: bytes) -> errors.FlyballError:
         problem = {}
     code = str(problem.get("code", "error"))
     facts = problem.get("facts")
-    kind = _class_of(code) or next((k for s, k in _BRANCHES if s == status), errors.FlyballError)
+    kind = errors.find_class(code)
+    if kind is None or kind is errors.FlyballError:
+        kind = next((k for s, k in _BRANCHES if s == status), errors.FlyballError)
     # Classes have constructors of their own; what this error says was written on the other side.
     error = kind.__new__(kind)
     error.code = code
@@ -327,13 +329,3 @@ def _error(status: int, content: bytes) -> errors.FlyballError:
     errors.FlyballError.__init__(error, message)
     error.facts = facts if isinstance(facts, dict) else {}
     return error
-
-
-def _class_of(code: str) -> type[errors.FlyballError] | None:
-    waiting = [errors.FlyballError]
-    while waiting:
-        kind = waiting.pop()
-        if kind.code == code and kind is not errors.FlyballError:
-            return kind
-        waiting += kind.__subclasses__()
-    return None

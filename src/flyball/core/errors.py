@@ -394,6 +394,18 @@ class SpoolFull(Unavailable):
     code = "spool_full"
 
 
+class PredictionNotFound(NotFound):
+    """No prediction of that id is in the log (yet)."""
+
+    code = "prediction_not_found"
+
+    def __init__(self, prediction_id: str) -> None:
+        super().__init__(
+            f"no prediction {prediction_id} is in the log; a new one appears there within seconds of its answer",
+            prediction_id=prediction_id,
+        )
+
+
 class NotASegment(Corrupt):
     """Bytes that should be a segment of the prediction log and are not, or are of a newer format."""
 
@@ -504,3 +516,14 @@ class RouteConflict(Conflict):
     """Another route table is published under this revision already."""
 
     code = "route_conflict"
+
+
+def find_class(code: str) -> type[FlyballError] | None:
+    """The class of a code, or None: an error that crossed a process or a wire carries its code, not its class."""
+    waiting: list[type[FlyballError]] = [FlyballError]
+    while waiting:
+        kind = waiting.pop()
+        if kind.code == code:
+            return kind
+        waiting += kind.__subclasses__()
+    return None

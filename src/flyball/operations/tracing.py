@@ -8,22 +8,10 @@ from typing import Any
 import msgspec
 
 from flyball.core.clock import isoformat
-from flyball.core.errors import NotFound
+from flyball.core.errors import PredictionNotFound
 from flyball.operations.opening import Backends
 
 RECENT_DAYS = 3
-
-
-class PredictionNotFound(NotFound):
-    """No prediction of that id is in the log (yet)."""
-
-    code = "prediction_not_found"
-
-    def __init__(self, prediction_id: str) -> None:
-        super().__init__(
-            f"no prediction {prediction_id} is in the log; a new one appears there within seconds of its answer",
-            prediction_id=prediction_id,
-        )
 
 
 def trace_prediction(backends: Backends, prediction_id: str) -> dict[str, Any]:

@@ -76,13 +76,7 @@ def problem_body(problem: Problem, instance: str = "") -> dict[str, Any]:
 
 def _kind_of(code: str) -> type[errors.FlyballError] | None:
     """The class of a code: an error that came from another process carries its code, not its class."""
-    waiting = [errors.FlyballError]
-    while waiting:
-        kind = waiting.pop()
-        if kind.code == code:
-            return kind
-        waiting += kind.__subclasses__()
-    return errors.NotFound if code.endswith("_not_found") else None
+    return errors.find_class(code) or (errors.NotFound if code.endswith("_not_found") else None)
 
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:
