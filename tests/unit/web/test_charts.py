@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
@@ -14,6 +15,7 @@ from flyball.web.pages.charts import (
     WIDE,
     Mark,
     Sample,
+    Size,
     describe,
     heat_level,
     heat_strip,
@@ -180,3 +182,22 @@ def test_shades_grow_with_drift_and_unknown_windows_are_left_empty():
 @given(finite)
 def test_a_short_number_reads_back_within_four_digits(value: float):
     assert float(short_number(value)) == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("weeks", [1 / 168, 1 / 7, 1, 4, 26, 104])
+def test_labels_of_the_time_axis_never_run_into_each_other(size: Size, weeks: float):
+    span = timedelta(weeks=weeks)
+    found = [
+        Sample(start=START + span * i / 10, end=START + span * (i + 1) / 10, value=float(i))
+        for i in range(10)
+    ]
+    chart = drawn(metric_chart(found, [], "mae", size))
+    labels = [e for e in with_class(chart, "tick") if float(e.get("y", "")) == size.height - 11]
+    assert labels
+    edges = []
+    for label in labels:
+        x, width, look = float(label.get("x", "")), 6.5 * len(label.text or ""), label.get("class", "")
+        start = x - width if "end" in look else x if "start" in look else x - width / 2
+        edges.append((start, start + width))
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(edges))

@@ -83,23 +83,50 @@ def structure(page: str) -> Structure:
 
 
 def incident(text: str) -> dict[str, Any]:
-    signal = {"at": AT, "kind": text, "sentence": text, "cause": text, "facts": {text: text}, "statistic": 1.4,
-              "threshold": 1.2, "p_value": None}  # fmt: skip
+    signal = {
+        "at": AT,
+        "kind": text,
+        "sentence": text,
+        "cause": text,
+        "facts": {text: text},
+        "statistic": 1.4,
+        "threshold": 1.2,
+        "p_value": None,
+    }
     return {
         "place": "/incidents",
         "here": "/incidents/inc_1",
-        "incident": {"id": "inc_1", "model": "bike", "problem": text, "title": text, "state": text, "hold": True, "cause": text,
-                     "opened_at": AT, "resolved_at": None, "facts": {text: [text]}},
+        "incident": {
+            "id": "inc_1",
+            "model": "bike",
+            "problem": text,
+            "title": text,
+            "state": text,
+            "hold": True,
+            "cause": text,
+            "opened_at": AT,
+            "resolved_at": None,
+            "facts": {text: [text]},
+        },
         "entries": [{"kind": "note", "text": text, "actor": text, "model_time": AT, "at": AT, "folded": []}],
         "signals": [signal],
-    }  # fmt: skip
+    }
 
 
 def version(text: str) -> dict[str, Any]:
     return {
         "place": "/",
-        "version": {"model": "bike", "number": 3, "state": text, "why": text, "author": text, "created_at": AT,
-                    "params": {text: text}, "lineage": {text: text}, "digest": DIGEST},
+        "version": {
+            "model": "bike",
+            "number": 3,
+            "state": text,
+            "why": text,
+            "author": text,
+            "created_at": AT,
+            "params": {text: text},
+            "lineage": {text: text},
+            "digest": DIGEST,
+        },
         "aliases": [text],
         "is_champion": False,
         "is_candidate": False,
@@ -107,19 +134,41 @@ def version(text: str) -> dict[str, Any]:
         "metrics": [(text, {"value": 1.0, "row_count": 3})],
         "gates": [gate_line({"metric": text, "outcome": text, "because": text, "by": text})],
         "evidence": [{"at": AT, "kind": text, "summary": text, "facts": {text: text}, "actor": text}],
-        "lineage": [{"what": text, "name": text, "link": text}, {"what": "run", "name": text, "link": "/runs/run_1"}],
+        "lineage": [
+            {"what": text, "name": text, "link": text},
+            {"what": "run", "name": text, "link": "/runs/run_1"},
+        ],
         "rollouts": [],
         "rows": text,
         "package": {"package_mb": text, "latency_p50_ms": 1.0, "latency_p99_ms": 2.0},
-        "retraining": {"because": text, "result": text, "decided_at": AT, "rows_until": AT, "incident_id": None,
-                       "data_choice": {text: 1}},
-    }  # fmt: skip
+        "retraining": {
+            "because": text,
+            "result": text,
+            "decided_at": AT,
+            "rows_until": AT,
+            "incident_id": None,
+            "data_choice": {text: 1},
+        },
+    }
 
 
 def prediction(text: str) -> dict[str, Any]:
-    answer = {"id": "prd_1", "at": AT, "role": text, "version": 3, "asked": 4, "prediction": text, "scores": [0.1],
-              "error": text, "flags": [text], "latency_ms": 0.3, "entity": text, "outcome": text, "known_at": AT,
-              "difference": None}  # fmt: skip
+    answer = {
+        "id": "prd_1",
+        "at": AT,
+        "role": text,
+        "version": 3,
+        "asked": 4,
+        "prediction": text,
+        "scores": [0.1],
+        "error": text,
+        "flags": [text],
+        "latency_ms": 0.3,
+        "entity": text,
+        "outcome": text,
+        "known_at": AT,
+        "difference": None,
+    }
     return {
         "place": "/",
         "found": {"id": "prd_1", "model": "bike", "request_id": text, "revision": 2, "received_at": AT},
@@ -131,10 +180,22 @@ def prediction(text: str) -> dict[str, Any]:
 
 
 def audit(text: str) -> dict[str, Any]:
-    entry = {"number": 1, "at": AT, "actor": {"name": text}, "action": text, "subject": text, "why": text,
-             "facts": {text: text}}  # fmt: skip
-    return {"place": "/audit", "entries": [entry], "model": "", "next": None,
-            "verification": {"ok": False, "bad_number": 1, "problem": text}}  # fmt: skip
+    entry = {
+        "number": 1,
+        "at": AT,
+        "actor": {"name": text},
+        "action": text,
+        "subject": text,
+        "why": text,
+        "facts": {text: text},
+    }
+    return {
+        "place": "/audit",
+        "entries": [entry],
+        "model": "",
+        "next": None,
+        "verification": {"ok": False, "bad_number": 1, "problem": text},
+    }
 
 
 def run(text: str) -> dict[str, Any]:
@@ -149,12 +210,22 @@ def run(text: str) -> dict[str, Any]:
     return {
         "place": "/runs",
         "here": "/runs/run_1",
-        "run": {"id": "run_1", "model": "bike", "state": text, "version": 3, "started_at": AT, "seconds": 3.0,
-                "actor": text, "why": text, "cached": False, "error": {"message": text}},
+        "run": {
+            "id": "run_1",
+            "model": "bike",
+            "state": text,
+            "version": 3,
+            "started_at": AT,
+            "seconds": 3.0,
+            "actor": text,
+            "why": text,
+            "cached": False,
+            "error": {"message": text},
+        },
         "steps": [step],
         "lines": [text, text],
         "left_out": 0,
-    }  # fmt: skip
+    }
 
 
 PAGES = {

@@ -217,11 +217,18 @@ def _grid(frame: _Frame) -> list[str]:
         y = frame.y(tick)
         parts.append(f'<path class="grid" d="M{left:g} {y:.1f}H{right:g}"/>')
         parts.append(f'<text class="tick end" x="{left - 8:g}" y="{y + 4:.1f}">{short_number(tick)}</text>')
+    free = 0.0
     for moment, label in time_ticks(frame.start, frame.end, frame.size.time_ticks):
-        x = frame.x(moment)
-        place = "end" if x > right - 24 else "start" if x < left + 24 else "middle"
+        x, width = frame.x(moment), 6.8 * len(label)
+        place, start = "middle", x - width / 2
+        if start + width > right:
+            place, start = "end", x - width
+        elif start < left:
+            place, start = "start", x
         parts.append(f'<path class="grid" d="M{x:.1f} {bottom:g}v5"/>')
-        parts.append(f'<text class="tick {place}" x="{x:.1f}" y="{bottom + 19:g}">{_text(label)}</text>')
+        if start >= free:  # a label that would run into the one before it is left out; its tick stays
+            parts.append(f'<text class="tick {place}" x="{x:.1f}" y="{bottom + 19:g}">{_text(label)}</text>')
+            free = start + width + 8
     return parts
 
 
