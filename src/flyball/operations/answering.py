@@ -15,7 +15,7 @@ def main() -> None:
 
     payload = msgspec.json.decode(Path(sys.argv[1]).read_bytes())
     folder = Path(payload["bundle"])
-    predictor = load_predictor(folder, read_folder_manifest(folder))
+    predictor = load_predictor(folder, read_folder_manifest(folder), in_model_process=True)
     answers = predictor.predict_rows(payload["rows"])
     Path(sys.argv[2]).write_bytes(
         msgspec.json.encode({"predictions": list(answers.predictions), "scores": answers.scores})

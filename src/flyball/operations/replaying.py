@@ -5,48 +5,47 @@ from __future__ import annotations
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flyball.core.errors import Conflict, Refused, Unavailable
+from flyball.core.errors import Conflict, Unavailable
+from flyball.core.records import label_text
 from flyball.operations.opening import Backends
 
+if TYPE_CHECKING:
+    from flyball.core.project import Project
+    from flyball.registry.manifest import Signature
+
 TIMEOUT_SECONDS = 120.0
+# One row is summed in another order than a batch, so the last bits of a linear model may differ.
+TOLERANCE = 1e-9
 
 
 def replay(backends: Backends, prediction_id: str) -> dict[str, Any]:
-    """The logged answer beside today's answer of the same version to the same input, and whether they are identical.
+    """The logged answer beside today's answer of the same version to the same input.
 
+    `identical`: prediction and scores are the same to the last bit. `agrees`: they are so within 1e-9 of their size;
+    `difference` is the largest one between two numbers, None where there are none to compare.
     Raises PredictionNotFound, Conflict when input fields were dropped or hashed before they were written.
     """
-    from flyball.backends.executors.local import run_child
     from flyball.operations.tracing import trace_prediction
-    from flyball.registry.bundle import fetch, read_manifest
+    from flyball.registry.bundle import read_manifest
+    from flyball.registry.routes import get_deployment, project_of
     from flyball.registry.versions import get_version
 
     found = trace_prediction(backends, prediction_id)
-    if found.get("answered") is None:
+    if found["answered"] is None:
         raise Conflict(
-            f"{prediction_id} was never answered ({found.get('error')}), so there is nothing to compare with"
+            f"{prediction_id} was never answered ({found['error']}), so there is nothing to compare with"
         )
     with backends.database.read() as conn:
         version = get_version(conn, found["model"], found["answered"])
-    manifest = read_manifest(version.digest, backends.blobs)
-    missing = [f.name for f in manifest.signature.features if f.name not in found["input"]]
-    if missing:
-        raise Conflict(
-            f"the log of {prediction_id} lacks {', '.join(missing)} ([log] drop or hash), so it can't be replayed"
-        )
-    bundle = fetch(version.digest, backends.blobs, backends.settings.cache_folder)
-    with tempfile.TemporaryDirectory() as folder:
-        payload = {"bundle": str(bundle), "digest": version.digest, "rows": [found["input"]]}
-        child = run_child(
-            "flyball.operations.answering", payload, folder=Path(folder), timeout_seconds=TIMEOUT_SECONDS
-        )
-    if child.result is None:
-        raise Unavailable(
-            f"the version could not answer again (exit code {child.exit_code}); see its run's log"
-        )
-    again = child.result["predictions"][0]
+        project = project_of(get_deployment(conn, found["model"], found["revision"]))
+    signature = read_manifest(version.digest, backends.blobs).signature
+    _check_input(prediction_id, project, signature)
+    answer = _answer(backends, version.digest, found["input"], project.serve.memory_mb)
+    again = _decide(project, signature, answer)
+    difference = _difference(found, again, answer["scores"])
+    same = _same_label(found["prediction"], again)
     return {
         "prediction_id": prediction_id,
         "model": found["model"],
@@ -54,24 +53,76 @@ def replay(backends: Backends, prediction_id: str) -> dict[str, Any]:
         "bundle": version.digest,
         "prediction": found["prediction"],
         "again": again,
-        "identical": _same(found["prediction"], again),
+        "identical": same and not difference,
+        "agrees": (same or isinstance(again, float)) and (difference or 0.0) <= TOLERANCE,
+        "difference": difference,
     }
 
 
 def load_predictor(backends: Backends, version: Any) -> Any:
-    """The predictor of a version in this process. Raises Refused for a version that brings code of its own."""
+    """The predictor of a version in this process. Raises NeedsModelProcess for one that brings code of its own."""
     from flyball.registry.bundle import fetch, read_manifest
     from flyball.registry.formats.loading import load_predictor as load
 
     manifest = read_manifest(version.digest, backends.blobs)
-    folder = fetch(version.digest, backends.blobs, backends.settings.cache_folder)
-    predictor = load(folder, manifest)
-    if predictor.needs_process:
-        raise Refused(f"{version.model}@{version.number} brings code of its own; ask a model server instead")
-    return predictor
+    return load(fetch(version.digest, backends.blobs, backends.settings.cache_folder), manifest)
 
 
-def _same(logged: Any, again: Any) -> bool:
-    if isinstance(logged, float) and isinstance(again, float):
-        return logged == again or (math.isnan(logged) and math.isnan(again))
-    return bool(logged == again)
+def _check_input(prediction_id: str, project: Project, signature: Signature) -> None:
+    hidden = {*project.log.drop, *project.log.hash} & {feature.name for feature in signature.features}
+    if hidden:
+        raise Conflict(
+            f"the log of {prediction_id} holds no {', '.join(sorted(hidden))} as it came ([log] drop or hash), "
+            "so it can't be answered again",
+            features=sorted(hidden),
+        )
+
+
+def _answer(backends: Backends, digest: str, row: dict[str, Any], memory_mb: int) -> dict[str, Any]:
+    from flyball.backends.executors.local import run_child
+    from flyball.registry.bundle import fetch
+
+    bundle = fetch(digest, backends.blobs, backends.settings.cache_folder)
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        child = run_child(
+            "flyball.operations.answering",
+            {"bundle": str(bundle), "rows": [row]},
+            folder=Path(folder),
+            timeout_seconds=TIMEOUT_SECONDS,
+            memory_limit_mb=memory_mb,
+            on_line=lines.append,
+        )
+    if child.result is None:
+        said = f": {lines[-1][:300]}" if lines else ""
+        raise Unavailable(f"the version could not answer again (exit code {child.exit_code}){said}")
+    return {"prediction": child.result["predictions"][0], "scores": (child.result["scores"] or [None])[0]}
+
+
+def _decide(project: Project, signature: Signature, answer: dict[str, Any]) -> Any:
+    """The answer after the decision threshold that was in force, as the model server applies it."""
+    from flyball.registry.routes import threshold_of
+
+    threshold, classes = threshold_of(project.decision), signature.classes
+    if threshold is None or project.model.task != "binary" or not answer["scores"] or not classes:
+        return answer["prediction"]
+    positive = project.model.positive if project.model.positive is not None else classes[-1]
+    if positive not in classes or len(classes) != 2:
+        return answer["prediction"]
+    index = classes.index(positive)
+    return classes[index] if answer["scores"][index] >= threshold else classes[1 - index]
+
+
+def _same_label(logged: Any, again: Any) -> bool:
+    # The log holds classes as text.
+    return bool(logged == (label_text(again) if isinstance(logged, str) else again))
+
+
+def _difference(found: dict[str, Any], again: Any, scores: list[float] | None) -> float | None:
+    """The largest difference between numbers of both answers, relative where they are larger than 1."""
+    pairs = list(zip(found["scores"] or [], scores or [], strict=False))
+    if isinstance(found["prediction"], float) and isinstance(again, int | float):
+        pairs.append((found["prediction"], float(again)))
+    if not pairs:
+        return None
+    return max(abs(old - new) / max(1.0, abs(old)) if math.isfinite(new) else math.inf for old, new in pairs)
