@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -295,20 +295,15 @@ class Bundles:
     def _package(self, estimator: Any, target: Path, **more: Any) -> None:
         import polars
 
-        from flyball.registry.formats.package import package
+        from flyball.registry.formats.package import finish
+        from flyball.registry.formats.saving import save_estimator
         from flyball.registry.formats.signatures import signature_for
 
-        signature = signature_for(CONTRACT, target="rentals")
-        package(
-            estimator,
-            target,
-            model=MODEL,
-            task="regression",
-            signature=signature,
-            contract=CONTRACT,
-            rows=polars.DataFrame(self._rows),
-            **more,
-        )
+        signature, rows = signature_for(CONTRACT, target="rentals"), polars.DataFrame(self._rows)
+        saved = save_estimator(estimator, target, task="regression", signature=signature, sample=rows, **more)
+        sys.modules.pop("misbehaving", None)  # the packaged copy is loaded next, as in a process of its own
+        finish(target, saved, model=MODEL, task="regression", contract=CONTRACT, rows=rows)
+        sys.modules.pop("misbehaving", None)
 
     def _train(self, target: Path, offset: float) -> None:
         import lightgbm
@@ -322,9 +317,11 @@ class Bundles:
         source = self._folder / "source"
         source.mkdir(exist_ok=True)
         (source / "misbehaving.py").write_text(MISBEHAVING)
-        if str(source) not in sys.path:
-            sys.path.insert(0, str(source))
-        module = importlib.import_module("misbehaving")
+        spec = importlib.util.spec_from_file_location("misbehaving", source / "misbehaving.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["misbehaving"] = module
+        spec.loader.exec_module(module)
         self._package(module.Model(behaviour, offset), target, source=source)
 
 

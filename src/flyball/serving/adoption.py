@@ -27,6 +27,7 @@ MODELS_SECONDS = 1.0
 LONGEST_POLL_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
+SHADOW_PATIENCE_SECONDS = 5.0
 
 log = logging.getLogger("flyball.worker")
 
@@ -110,7 +111,7 @@ class Adoption:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), *self._asides, return_exceptions=True)
         shadows = [served.shadow for served in self._models.values() if served.shadow is not None]
-        await asyncio.gather(*(shadow.close(10.0) for shadow in shadows))
+        await asyncio.gather(*(shadow.close(SHADOW_PATIENCE_SECONDS) for shadow in shadows))
         await self._shelf.close()
 
     async def _poll(self) -> None:
@@ -179,7 +180,7 @@ class Adoption:
             except (FlyballError, OSError, ModelFault) as error:
                 log.warning("%s@%d is not warm: %s", table.model, table.previous.number, error)
         if before is not None and before.shadow is not None and before.shadow is not served.shadow:
-            await before.shadow.close(10.0)
+            await before.shadow.close(SHADOW_PATIENCE_SECONDS)
         await self._shelf.keep_only(version for one in self._models.values() for version in one.versions())
 
     async def _load(self, table: RouteTable) -> Served:

@@ -187,7 +187,8 @@ class ModelProcess:
             if self._closing.is_set():
                 link.kill(ModelFault("crash", "this version is not served any more"))
             fault = await link.bury()
-        if link.culprit is not None and len(self._poison) < POISON_KEPT:
+        # Only a champion needs it: a candidate that dies of a request again and again is to be given up on.
+        if self.breaker is None and link.culprit is not None and len(self._poison) < POISON_KEPT:
             self._poison[link.culprit] = self._poison.get(link.culprit, 0) + 1
         if not self.is_over:
             self._note(fault)

@@ -37,6 +37,7 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     slot: int
     parent: int
     options: ServeOptions
+    final: bool = False  # the shipper: ship what is left, once
 
     @property
     def home_folder(self) -> Path:

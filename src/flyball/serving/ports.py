@@ -44,6 +44,8 @@ def listen(host: str, port: int) -> socket.socket:
     family, address = _resolve(host, port)
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # Connections that linger after us (TIME_WAIT) inherit this; without it they would look like a server to `reserve`.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(address)
     listener.listen(BACKLOG)
     listener.setblocking(False)

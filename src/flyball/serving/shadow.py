@@ -14,7 +14,7 @@ from flyball.serving.isolation import ModelProcess, NotReady, Poisoned, ProcessA
 from flyball.serving.metrics import Value
 
 ROWS_LIMIT = 20_000
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 5.0
 
 Finish = Callable[[list[PredictionRecord], ProcessAnswers | None], None]
 

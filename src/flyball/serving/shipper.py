@@ -29,10 +29,12 @@ log = logging.getLogger("flyball.shipper")
 
 
 def main() -> int:
-    """Ship until SIGTERM; then ship what is left, for at most 5 seconds."""
+    """Ship until SIGTERM (`final`: not even until then); then ship what is left, for at most 5 seconds."""
     spec = msgspec.json.decode(os.environ[SPEC_VARIABLE].encode(), type=WorkerSpec)
     log_to_stderr("shipper")
     ending = threading.Event()
+    if spec.final:
+        ending.set()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(spec.parent, signal.SIGTERM)

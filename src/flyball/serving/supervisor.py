@@ -136,7 +136,7 @@ class Supervisor:
             if child.process is None and time.monotonic() >= child.start_at:
                 child.start(self._environment(child.slot))
 
-    def _environment(self, slot: int) -> dict[str, str]:
+    def _environment(self, slot: int, *, final: bool = False) -> dict[str, str]:
         spec = WorkerSpec(
             home=str(self._settings.home),
             objects_url=self._settings.objects_url,
@@ -144,6 +144,7 @@ class Supervisor:
             slot=slot,
             parent=os.getpid(),
             options=self._options,
+            final=final,
         )
         # The data plane needs no database, so it does not get to know how to reach one.
         kept = {name: value for name, value in os.environ.items() if name != "FLYBALL_DATABASE"}
@@ -203,8 +204,14 @@ class Supervisor:
 
     def _shut_down(self) -> None:
         """Workers first: they finish what they began and close their log; then the shipper carries that away."""
-        _end([child for child in self._workers if child.process is not None], WORKER_STOP_SECONDS)
-        _end([self._shipper] if self._shipper.process is not None else [], SHIPPER_STOP_SECONDS)
+        _end(self._workers, WORKER_STOP_SECONDS)
+        _end([self._shipper], SHIPPER_STOP_SECONDS)
+        if self._shipper.process is None or self._shipper.process.returncode != 0:
+            # It was dead, or too young to hear: one more goes, so that nothing waits for the next start.
+            self._shipper.start(self._environment(-1, final=True))
+            assert self._shipper.process is not None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._shipper.process.wait(SHIPPER_STOP_SECONDS)
         log.info("model server ended")
 
 
