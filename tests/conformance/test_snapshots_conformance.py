@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from flyball.core.errors import Corrupt, CorruptSnapshot, NotFound, SnapshotNotFound
+from flyball.core.errors import Corrupt, CorruptSnapshot, NewerFormat, NotFound, SnapshotNotFound
 from flyball.core.values import Actor
 from flyball.data import snapshots
 from flyball.data.catalogue import add_snapshot, get_snapshot, list_snapshots
@@ -105,7 +105,7 @@ def test_a_newer_manifest_is_refused_and_left_alone(file_blobs: Any):
     newer = data.replace(b'"format": 1', b'"format": 2')
     file_blobs.create(manifest_key(digest), newer)
 
-    with pytest.raises(CorruptSnapshot, match="newer"):
+    with pytest.raises(NewerFormat, match="newer"):
         read_snapshot(digest, file_blobs)
     assert file_blobs.get(manifest_key(digest)) == newer
 

@@ -297,6 +297,17 @@ def test_a_worker_id_used_twice_overwrites_nothing(tmp_path: Path, file_blobs: A
     assert sorted(ids_in(stored(file_blobs))) == sorted([*(f"prd_{number}" for number in range(5)), "prd_77"])
 
 
+def test_values_that_no_format_holds_cost_no_record(tmp_path: Path, log_book: Any):
+    writer = SpoolWriter(tmp_path, "w")
+    writer.append([log_book.prediction(1), log_book.prediction(2, input={"n": 2**70, "s": "\ud800"})])
+    writer.append([log_book.prediction(3)])
+    writer.close()
+
+    records = [record for path in list_closed(tmp_path) for record in read_segment(path.read_bytes()).records]
+    assert [record.id for record in records] == ["prd_1", "prd_2", "prd_3"]
+    assert records[1].input == {"n": str(2**70), "s": "?"}
+
+
 def test_an_ended_writer_refuses_and_a_name_that_is_none_is_refused(tmp_path: Path, log_book: Any):
     writer = SpoolWriter(tmp_path, "w")
     writer.close()

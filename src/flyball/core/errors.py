@@ -407,7 +407,7 @@ class PredictionNotFound(NotFound):
 
 
 class NotASegment(Corrupt):
-    """Bytes that should be a segment of the prediction log and are not, or are of a newer format."""
+    """Bytes that should be a segment of the prediction log and are not."""
 
     code = "not_a_segment"
 

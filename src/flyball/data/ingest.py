@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flyball.backends.blobs.store import BlobStore
-from flyball.core.errors import AlreadyCommitted, NotASegment, Unavailable
+from flyball.core.errors import AlreadyCommitted, NewerFormat, NotASegment, Unavailable
 from flyball.core.records import RECORD_FORMAT, OutcomeRecord, PredictionRecord
 from flyball.core.refs import MODEL_NAME
 from flyball.data.fold_memory import FoldMemory
@@ -177,11 +177,11 @@ def _read(blobs: BlobStore, names: Sequence[str], limit: int | None) -> _Found:
             continue
         try:
             segment = read_segment(data)
-        except NotASegment as error:
-            if "format" in error.facts:
-                found.skipped.append(name)
-            else:
-                found.unreadable[name] = len(data)
+        except NewerFormat:
+            found.skipped.append(name)
+            continue
+        except NotASegment:
+            found.unreadable[name] = len(data)
             continue
         if any(record.format > RECORD_FORMAT for record in segment.records):
             found.skipped.append(name)

@@ -13,14 +13,16 @@ from datetime import datetime
 
 import msgspec
 
-from flyball.core.errors import NotASegment
-from flyball.core.records import LogRecord, PredictionRecord
+from flyball.core.errors import NewerFormat, NotASegment
+from flyball.core.records import LogRecord
 
 MAGIC = b"FLYSEG1\n"
 SEGMENT_FORMAT = 1
 FRAME_HEAD = struct.Struct("<II")
 FRAME_LIMIT_BYTES = 256 * 2**20
 FOLDER = "segments"
+# What an encoder raises for values that no client's JSON should have led to, and that must cost no record.
+UNWRITABLE = (OverflowError, UnicodeEncodeError)
 
 _records_decoder = msgspec.msgpack.Decoder(list[LogRecord])
 _encoder = msgspec.msgpack.Encoder()
@@ -59,15 +61,15 @@ def segment_start(header: SegmentHeader) -> bytes:
 
 
 def encode_records(records: list[LogRecord]) -> bytes:
-    """The payload of a frame. Integers that MessagePack can't hold are written as text instead."""
+    """The payload of a frame. Integers that MessagePack can't hold are written as text, half surrogates as `?`."""
     try:
         return _encoder.encode(records)
-    except OverflowError:
-        return _encoder.encode([_with_writable_input(record) for record in records])
+    except UNWRITABLE:
+        return _encoder.encode([_made_writable(record) for record in records])
 
 
 def read_segment(data: bytes) -> Segment:
-    """Header and records of a segment. Raises NotASegment for anything else, and for a newer format.
+    """Header and records of a segment. Raises NotASegment for anything else, NewerFormat.
 
     A tail that is no whole frame is left out and counted in `torn_bytes`: the writer was killed before it had
     acknowledged those records.
@@ -111,7 +113,7 @@ def _read_header(payload: bytes) -> SegmentHeader:
     except msgspec.DecodeError as error:
         raise NotASegment(f"this segment's header can't be read: {error}") from error
     if header.format > SEGMENT_FORMAT:
-        raise NotASegment(
+        raise NewerFormat(
             f"this segment has format {header.format}, newer than this program knows ({SEGMENT_FORMAT}); "
             "update Flyball here",
             format=header.format,
@@ -144,17 +146,18 @@ def _decode(payload: bytes) -> list[LogRecord] | None:
         return None
 
 
-def _with_writable_input(record: LogRecord) -> LogRecord:
-    if isinstance(record, PredictionRecord):
-        return msgspec.structs.replace(record, input=_writable(record.input), output=_writable(record.output))
-    return msgspec.structs.replace(record, value=_writable(record.value))
+def _made_writable(record: LogRecord) -> LogRecord:
+    fields = {name: _writable(value) for name, value in msgspec.structs.asdict(record).items()}
+    return msgspec.structs.replace(record, **fields)
 
 
 def _writable(value: object) -> object:
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return str(value) if value.bit_length() < 10_000 else "an integer of thousands of digits"
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
     if isinstance(value, dict):
-        return {key: _writable(item) for key, item in value.items()}
+        return {_writable(key): _writable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_writable(item) for item in value]
     return value

@@ -14,7 +14,7 @@ import msgspec
 
 from flyball.backends.blobs.store import BlobStore
 from flyball.core.digests import is_digest
-from flyball.core.errors import CorruptSnapshot, ObjectExists, SnapshotNotFound
+from flyball.core.errors import CorruptSnapshot, NewerFormat, ObjectExists, SnapshotNotFound
 from flyball.data.content import canonical_frame, digest_content, type_name
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def take_snapshot(frame: pl.DataFrame, *, source: str, blobs: BlobStore, now: da
 
 
 def find_manifest(digest: str, blobs: BlobStore) -> SnapshotManifest | None:
-    """The manifest of a snapshot, None when there is none. Raises CorruptSnapshot."""
+    """The manifest of a snapshot, None when there is none. Raises CorruptSnapshot, NewerFormat."""
     data = blobs.find(manifest_key(digest))
     return None if data is None else _decode(digest, data)
 
@@ -123,7 +123,7 @@ def read_snapshot(digest: str, blobs: BlobStore) -> pl.DataFrame:
 
 
 def encode_manifest(manifest: SnapshotManifest) -> bytes:
-    """The manifest's bytes: JSON, indented, with sorted keys."""
+    """The manifest's bytes: JSON, indented, in the order of its fields."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1) + b"\n"
 
 
@@ -137,7 +137,7 @@ def _decode(digest: str, data: bytes) -> SnapshotManifest:
             digest=digest,
         ) from error
     if manifest.format > SNAPSHOT_FORMAT:
-        raise CorruptSnapshot(
+        raise NewerFormat(
             f"snapshot {digest} has format {manifest.format}, newer than this program knows ({SNAPSHOT_FORMAT}); "
             "update Flyball here",
             digest=digest,

@@ -23,6 +23,7 @@ from flyball.core.records import LogRecord
 from flyball.data.redaction import LogRules, hash_value, read_hash_key
 from flyball.data.segments import (
     FRAME_HEAD,
+    UNWRITABLE,
     Segment,
     SegmentHeader,
     encode_records,
@@ -197,7 +198,7 @@ class SpoolWriter:
         buffer = self._buffer
         try:
             _encoder.encode_into(records, buffer, FRAME_HEAD.size)
-        except OverflowError:
+        except UNWRITABLE:
             buffer[FRAME_HEAD.size :] = encode_records(records)
         length = len(buffer)
         payload = memoryview(buffer)[FRAME_HEAD.size :]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyball.core.errors import NotASegment
+from flyball.core.errors import NewerFormat, NotASegment
 from flyball.core.records import LogRecord, OutcomeRecord, PredictionRecord
 from flyball.data.segments import MAGIC, SegmentHeader, encode_records, frame, read_segment, segment_start
 
@@ -70,6 +70,15 @@ def test_an_integer_that_no_format_holds_is_kept_as_text_and_costs_no_record():
     assert isinstance(again.input["d"], str)
 
 
+def test_half_a_surrogate_pair_costs_no_record():
+    record = a_record(1, input={"a\ud800": "b\udc00"}, entity="\ud800", error="in file \udcff")
+
+    (again,) = read_segment(a_segment([record])).records
+
+    assert isinstance(again, PredictionRecord)
+    assert (again.input, again.entity, again.error) == ({"a?": "b?"}, "?", "in file ?")
+
+
 def test_a_torn_last_frame_is_left_out_and_measured_at_every_length():
     whole, torn = a_segment([a_record(1)], [a_record(2)]), frame(encode_records([a_record(3)]))
 
@@ -127,7 +136,7 @@ def test_what_is_no_segment_is_refused(data: bytes):
 def test_a_segment_of_a_newer_format_is_refused_by_name_and_not_guessed_at():
     data = MAGIC + frame(msgspec.json.encode(msgspec.structs.replace(HEADER, format=2)))
 
-    with pytest.raises(NotASegment, match="newer"):
+    with pytest.raises(NewerFormat, match="newer"):
         read_segment(data)
 
 
