@@ -27,6 +27,7 @@ from flyball.web.edge import LOOPBACK_NAMES
 
 FINISH_SECONDS = 10
 HOSTS = "FLYBALL_CONTROL_HOSTS"
+LOG_LEVEL = "FLYBALL_LOG_LEVEL"
 
 
 class _Server(uvicorn.Server):
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the control plane until SIGTERM or SIGINT; returns 0 then, 2 or 3 when it can't start."""
     options = _parse(arguments)
     logging.basicConfig(
-        level=os.environ.get("FLYBALL_LOG_LEVEL", "WARNING").upper(),
+        level=logging.getLevelNamesMapping().get(os.environ.get(LOG_LEVEL, "").upper(), logging.WARNING),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
