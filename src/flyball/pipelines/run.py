@@ -91,10 +91,16 @@ def start_run(engine: WorkflowEngine, shop: Workshop, request: RunRequest) -> st
 
 
 def resume_abandoned(engine: WorkflowEngine, shop: Workshop) -> list[str]:
-    """Take over the unfinished runs of processes that died; their ids."""
+    """Take over what processes that died have left: unfinished workflows, and runs whose workflow never began.
+
+    Returns the ids that this process (or another live one that has them registered) goes on with.
+    """
+    with shop.database.read() as conn:
+        dead = dead_executors(conn, shop.clock.now())
+    taken = engine.take_over(dead)
     with shop.database.read() as conn:
         unfinished = list_runs(conn, state="running", limit=1000)
-    return [run.id for run in unfinished if _take_up(engine, shop, run)]
+    return taken + [run.id for run in unfinished if run.id not in taken and _take_up(engine, shop, run)]
 
 
 def follow_run(
