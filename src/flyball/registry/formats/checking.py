@@ -11,6 +11,7 @@ from flyball.registry.formats.answers import Answers, Predictor
 from flyball.registry.formats.classes import answers_in
 from flyball.registry.formats.frames import Kind, as_kind, matrix_of, with_categories
 from flyball.registry.formats.loading import class_order
+from flyball.registry.formats.predictors import never_alone
 from flyball.registry.formats.steps import StepChain
 from flyball.registry.manifest import PredictorSpec, Signature, StepSpec
 
@@ -30,7 +31,7 @@ def run_rowwise(
     few = rows.head(_ROWS_STEPPED_SINGLY)
     try:
         together = chain.run(few)
-        singly = [chain.run(few.slice(row, 1)) for row in range(few.height)]
+        singly = [chain.run(never_alone(few.slice(row, 1))).head(1) for row in range(few.height)]
         apart = pl.concat(singly, how="vertical_relaxed") if singly else together
     except Exception as error:
         # The project's own code: whatever it raises on a request's columns, it would raise in serving.
@@ -38,13 +39,27 @@ def run_rowwise(
             f"the steps {', '.join(step.name for step in specs)} do not run on a request's columns "
             f"({', '.join(rows.columns[:12])}): {type(error).__name__}: {error}"
         ) from error
-    if not together.equals(apart.cast(dict(together.schema), strict=False)):  # type: ignore[arg-type]
+    if not _close(together, apart.cast(dict(together.schema), strict=False)):  # type: ignore[arg-type]
         raise UnsupportedModel(
             f"the steps {', '.join(step.name for step in specs)} give a row other values when it comes alone: a step "
             'with at = "both" sees requests, so it may look at its own row only. Use at = "train", or learn what it '
             "needs in train"
         )
     return chain.run(rows)
+
+
+def _close(left: pl.DataFrame, right: pl.DataFrame) -> bool:
+    """Equal values, up to the last digits of fractions."""
+    import numpy as np
+
+    for ours, theirs in zip(left.get_columns(), right.get_columns(), strict=True):
+        if ours.dtype.is_float():
+            one, other = ours.fill_null(np.nan).to_numpy(), theirs.fill_null(np.nan).to_numpy()
+            if not np.allclose(one, other, rtol=1e-9, atol=1e-12, equal_nan=True):
+                return False
+        elif not ours.equals(theirs, null_equal=True):
+            return False
+    return True
 
 
 def compare_with_live(

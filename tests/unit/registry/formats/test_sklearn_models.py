@@ -34,7 +34,6 @@ from flyball.registry.formats.golden import verify_golden
 from flyball.registry.formats.loading import load_predictor
 from flyball.registry.formats.sklearn import dump_estimator, load_estimator
 
-
 # Fitted with names and asked with a matrix in the same order, or stopped early on purpose; and skl2onnx's own.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:X does not have valid feature names"),
