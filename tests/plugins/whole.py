@@ -1,4 +1,4 @@
-"""A whole Flyball for tests: a small project, `flyball up` as a process, clients that keep a journal, a checker."""
+"""A whole Flyball for tests: a small project, the `flyball` command, `flyball up` as a process."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +116,17 @@ class Whole:
         """Start `flyball up`; it may find a model server to adopt."""
         self.up_process = self.start("up", "--port", str(self.port), "--serve-port", str(self.serve_port))
         if wait:
-            self.wait(
-                lambda: self.call(self.serve_port, "GET", "/v2/health/ready")[0] == 200, "the model server"
-            )
-            self.wait(lambda: self.call(self.port, "GET", "/api/v1/health")[0] == 200, "the control plane")
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until both servers answer."""
+        self.wait(lambda: self.call(self.serve_port, "GET", "/v2/health/ready")[0] == 200, "the model server")
+        self.wait(lambda: self.call(self.port, "GET", "/api/v1/health")[0] == 200, "the control plane")
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Runs as the control plane knows them, newest first."""
+        status, found = self.call(self.port, "GET", "/api/v1/runs")
+        return found["items"] if status == 200 else []
 
     def down(self) -> None:
         if self.up_process is not None and self.up_process.poll() is None:
@@ -135,13 +138,16 @@ class Whole:
                 os.kill(pid, signal.SIGKILL)
 
     def call(
-        self, port: int, method: str, path: str, body: Any = None, timeout: float = 10
+        self, port: int, method: str, path: str, body: Any = None, timeout: float = 10, key: str | None = None
     ) -> tuple[int, Any]:
-        """Status and decoded body; status 0 when nobody answered."""
+        """Status and decoded body; status 0 when nobody answered. key: makes repeating a change safe."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
         try:
             data = None if body is None else json.dumps(body)
-            connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+            headers = {"Origin": f"http://127.0.0.1:{port}"}
+            headers |= {} if data is None else {"Content-Type": "application/json"}
+            headers |= {} if key is None else {"Idempotency-Key": key}
+            connection.request(method, path, data, headers)
             answer = connection.getresponse()
             content = answer.read()
             return answer.status, json.loads(content) if content[:1] in (b"{", b"[") else content
@@ -160,6 +166,18 @@ class Whole:
             assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s; {self.logs()}"
             time.sleep(0.05)
 
+    def settle(self, seconds: float = 60) -> None:
+        """Wait until all that was logged is read, and everything decided is in force; clients are to be still."""
+
+        def waiting() -> list[str]:
+            spool = [path.name for path in (self.home / "spool").glob("*.*") if path.suffix != ".draft"]
+            return spool + [path.name for path in (self.home / "objects" / "segments").glob("*")]
+
+        def settled() -> bool:
+            return not waiting() and self.progress().get("busy", True) is False and not waiting()
+
+        self.wait(settled, "the loop's reading of the log", seconds)
+
     def pids(self, word: str) -> list[int]:
         """Processes of this home whose command line holds a word."""
         found = []
@@ -172,126 +190,16 @@ class Whole:
                     found.append(int(entry.name))
         return found
 
+    def log(self, command: str) -> str:
+        """What commands of this name that were `start`ed have printed so far."""
+        path = self.home / "logs" / f"{command}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
     def logs(self) -> str:
         texts = []
         for log in sorted((self.home / "logs").glob("*.log")):
             texts.append(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-30:]))
         return "\n".join(texts)
-
-
-@dataclass
-class Journal:
-    """What clients asked and were told: prediction ids that were acknowledged, outcomes likewise."""
-
-    acknowledged: list[str] = field(default_factory=list)
-    outcomes: list[str] = field(default_factory=list)
-    unanswered: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-
-class Clients:
-    """Threads that ask for predictions and send outcomes until they are stopped; each answer goes to the journal."""
-
-    def __init__(self, whole: Whole, count: int = 4) -> None:
-        self.journal = Journal()
-        self._whole = whole
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._work, args=(n,), daemon=True) for n in range(count)]
-
-    def __enter__(self) -> Clients:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    def _work(self, number: int) -> None:
-        chance = random.Random(number)
-        path = "/v1/models/plant"
-        while not self._stop.is_set():
-            row = {"heat": chance.uniform(0, 10), "water": chance.uniform(0, 5)}
-            status, answer = self._whole.call(
-                self._whole.serve_port, "POST", f"{path}/predict", {"rows": [row]}
-            )
-            if status == 200:
-                identity = answer["prediction_ids"][0]
-                with self._lock:
-                    self.journal.acknowledged.append(identity)
-                if chance.random() < 0.3:
-                    body = {"outcomes": [{"prediction_id": identity, "value": 3.0 * row["heat"]}]}
-                    if self._whole.call(self._whole.serve_port, "POST", f"{path}/outcomes", body)[0] == 200:
-                        with self._lock:
-                            self.journal.outcomes.append(identity)
-            elif status in (0, 503):
-                with self._lock:
-                    self.journal.unanswered += 1
-                time.sleep(0.02)
-            else:
-                with self._lock:
-                    self.journal.wrong.append(f"{status}: {answer}")
-            time.sleep(0.005)
-
-
-def check_history(whole: Whole, journal: Journal) -> list[str]:
-    """Everything that contradicts the journal or itself after faults; empty when the history holds."""
-    import polars as pl
-
-    from flyball.app import open_app
-    from flyball.data.outcomes import read_outcomes
-    from flyball.data.predictions import read_predictions
-
-    problems: list[str] = list(journal.wrong[:5])
-    saved = dict(os.environ)
-    os.environ["FLYBALL_HOME"] = str(whole.home)
-    try:
-        with open_app(whole.folder) as app:
-            start, end = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-            tables = app.backends.tables_url
-            logged = read_predictions(tables, "plant", start, end, roles=("champion", "candidate"))[
-                "id"
-            ].to_list()
-            told = read_outcomes(tables, "plant", known_by=end).filter(pl.col("prediction_id").is_not_null())
-            problems += _missing("predictions", journal.acknowledged, logged)
-            problems += [f"prediction {i} appears {n} times" for i, n in Counter(logged).items() if n > 1]
-            problems += _missing("outcomes", journal.outcomes, told["prediction_id"].to_list())
-            problems += _history_of_versions(app)
-            problems += [
-                f"doctor: {f['check']}: {f['repair']}" for f in app.doctor() if f["state"] != "right"
-            ]
-            if not app.audit_verify().ok:
-                problems.append(f"audit: {app.audit_verify().problem}")
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
-    return problems
-
-
-def _missing(what: str, acknowledged: list[str], found: list[str]) -> list[str]:
-    lost = set(acknowledged) - set(found)
-    return [f"{len(lost)} acknowledged {what} are lost, such as {sorted(lost)[:3]}"] if lost else []
-
-
-def _history_of_versions(app: Any) -> list[str]:
-    """Versions dense and unique, aliases linear, and one audit entry for each version and alias move."""
-    problems = []
-    numbers = sorted(version.number for version in app.list_versions("plant", limit=10_000))
-    if numbers != list(range(1, len(numbers) + 1)):
-        problems.append(f"version numbers are not dense: {numbers}")
-    standing: dict[str, int | None] = {}
-    for move in app.history("plant"):
-        if standing.get(move.name) != move.from_number:
-            problems.append(
-                f"alias {move.name} moved from {move.from_number}, but stood at {standing.get(move.name)}"
-            )
-        standing[move.name] = move.to_number
-    events = [event for event in app.list_events(limit=100_000) if event.kind == "version.created"]
-    if sorted(event.facts["version"] for event in events) != numbers:
-        problems.append(f"{len(events)} events version.created for {len(numbers)} versions")
-    return problems
 
 
 @pytest.fixture

@@ -51,11 +51,13 @@ class _Child:
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
         self.start_at = 0.0
+        self.starts = 0
         self._own_session = own_session
         self._deaths: list[float] = []
 
     def start(self, arguments: list[str]) -> None:
         self.process = _spawn(arguments, self.log, own_session=self._own_session)
+        self.starts += 1
 
     def has_ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None
@@ -212,9 +214,10 @@ class Supervisor:
             serve.start(["flyball.serving.supervisor", *listen, "--workers", str(self._up.workers)])
 
     def _raise_if_unable(self, child: _Child) -> None:
-        """A child that ends by itself at the first start won't do better at the second. Raises Unavailable."""
+        """What ends by itself when it is started for the first time won't do better later. Raises Unavailable."""
         assert child.process is not None
-        if self._ready or child.process.returncode < 0:
+        ran_before = self._ready or child.starts > 1 or (child is self._serve and self._found_adopted)
+        if ran_before or child.process.returncode < 0:
             return
         tail = _last_lines(child.log)
         raise Unavailable(
