@@ -52,15 +52,15 @@ def train(X, y, params):
 """
 
 
-def make_rows(count: int = 400, seed: int = 1, slope: float = 2.0) -> str:
-    """A CSV table with one row an hour: y = slope * x + 1 + noise."""
+def make_rows(count: int = 400, seed: int = 1, slope: float = 2.0, shift: float = 1.0, start: int = 0) -> str:
+    """A CSV table with one row an hour: y = slope * x + shift + noise. start: the first hour of 2025."""
     rng = random.Random(seed)
     lines = ["at,x,c,y"]
-    for hour in range(count):
+    for hour in range(start, start + count):
         x = rng.random() * 10
         day, rest = divmod(hour, 24)
         moment = f"2025-{1 + day // 28:02d}-{1 + day % 28:02d}T{rest:02d}:00:00Z"
-        lines.append(f"{moment},{x:.4f},{rng.choice('ab')},{slope * x + 1 + rng.gauss(0, 0.5):.4f}")
+        lines.append(f"{moment},{x:.4f},{rng.choice('ab')},{slope * x + shift + rng.gauss(0, 0.5):.4f}")
     return "\n".join(lines) + "\n"
 
 
