@@ -33,8 +33,8 @@ def _page(report: dict[str, Any]) -> str:
     low, high = report["gain_interval"]
     verdict = (
         f"The frozen model was wrong by {report['frozen']:.1f} rentals an hour; with the loop it was "
-        f"{report['served']:.1f}: {report['gain']:.1f} better (95 % interval {low:.1f} to {high:.1f}), by {report['retrainings']} retrainings and "
-        f"{report['promotions']} promotions. {report['lost']} of {report['predictions']['sent']} predictions were lost."
+        f"{report['served']:.1f}: {report['gain']:.1f} better (95 % interval {low:.1f} to {high:.1f}), "
+        f"by {report['retrainings']} retrainings and {report['promotions']} promotions. {report['lost']} of {report['predictions']['sent']} predictions were lost."
     )
     fault = report["fault"]
     parts = [
@@ -62,7 +62,7 @@ def _table(report: dict[str, Any]) -> str:
     calm = report["shuffled"]
     rows = [
         ("First model, frozen", report["frozen"], report["frozen_interval"], 0),
-        ("Retrained monthly, sliding window, nothing proven", report["monthly"], report["monthly_interval"], report["monthly_retrainings"]),
+        ("Retrained monthly, nothing proven", report["monthly"], report["monthly_interval"], report["monthly_retrainings"]),
         ("Flyball", report["served"], report["served_interval"], report["retrainings"]),
         ("Flyball, the same rows shuffled", calm["served"], calm["served_interval"], calm["retrainings"]),
     ]  # fmt: skip
