@@ -167,7 +167,10 @@ def _install(folder: Path, data: bytes, manifest: BundleManifest, blobs: BlobSto
             target = making / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             _fetch_file(file, target, blobs)
-        (making / MANIFEST_NAME).write_bytes(data)
+        with (making / MANIFEST_NAME).open("wb") as manifest_file:
+            manifest_file.write(data)
+            manifest_file.flush()
+            os.fsync(manifest_file.fileno())
         try:
             making.rename(folder)
         except OSError:

@@ -59,7 +59,8 @@ def class_order(spec: PredictorSpec) -> list[int] | None:
     order = spec.options.get("class_order")
     if order is None:
         return None
-    if not isinstance(order, list) or sorted(order) != list(range(len(order))):
+    is_whole = isinstance(order, list) and all(type(place) is int for place in order)
+    if not is_whole or sorted(order) != list(range(len(order))):
         raise BadBundle("the bundle's order of classes is none")
     return order
 
