@@ -24,7 +24,7 @@ S3_ENVIRONMENT = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def child_environment() -> dict[str, str]:
     """The environment of a Python process that imports this source tree and knows nothing else."""
     import flyball
