@@ -6,9 +6,11 @@ loop turns until it rests. Model servers, HTTP and the controller's thread are l
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,9 @@ def bike_rows() -> Any:
 class Loop:
     """A home with one model, its log, and a clock of events."""
 
-    def __init__(self, folder: Path, settings: Any, project: Callable[[str], str] = lambda text: text) -> None:
+    def __init__(
+        self, folder: Path, settings: Any, project: Callable[[str], str] = lambda text: text
+    ) -> None:
         from flyball.operations.control import open_workshop
         from flyball.operations.opening import open_backends
 
@@ -50,6 +54,8 @@ class Loop:
         self._predictors: dict[str, Any] = {}
         self._sequence = 0
         self.seconds: dict[str, float] = {}
+        self._untold: Any = None
+        self._told = 0
 
     def close(self) -> None:
         self.engine.shutdown()
@@ -74,7 +80,9 @@ class Loop:
         assert result.state == "registered", result.error
         now = self.backends.clock.now()
         with self.backends.database.write() as conn:
-            deploy(conn, self.model, result.version, actor=local_actor(), why="first", now=now, model_time=None)
+            deploy(
+                conn, self.model, result.version, actor=local_actor(), why="first", now=now, model_time=None
+            )
         publish_wanted(self.backends.database, self.backends.blobs, now)
         return int(result.version)
 
@@ -85,8 +93,9 @@ class Loop:
         """
         import polars as pl
 
+        rows = pl.concat([self._untold, rows]) if self._untold is not None else rows
         times = rows["ts"].to_list()
-        place, told = 0, 0
+        place, told = (0 if self._untold is None else self._untold.height), 0
         while place < len(times):
             stop = self.next_moment() or times[place] + timedelta(hours=1)
             if chunk is not None:
@@ -97,17 +106,13 @@ class Loop:
                 part = rows[place : place + 1]
             self._answer(part)
             place += part.height
-            reached = times[place] if place < len(times) else times[-1] + timedelta(days=2)
+            reached = times[place] if place < len(times) else times[-1] + timedelta(hours=1)
             while told < place and times[told] + timedelta(days=1) <= reached:
                 told += 1
-            self._tell(rows[self._told(told) : told])
-            self._told_until = told
+            self._tell(rows[self._told : told])
+            self._told = told
             self.turn(reached)
-
-    _told_until = 0
-
-    def _told(self, upto: int) -> int:
-        return min(self._told_until, upto)
+        self._untold, self._told = rows[told:], 0
 
     def turn(self, model_now: datetime) -> None:
         """Fold, judge what is due at a model time, and let everything that follows come to rest."""
@@ -125,9 +130,7 @@ class Loop:
             contract = current(conn, self.model).contract
         schema = LogSchema(task="regression", contract=contract)
         self._timed("fold", lambda: fold(database, blobs, url, {self.model: schema}, clock.now()))
-        self._timed(
-            "watch", lambda: analyse_due(database, blobs, url, self.model, model_now, clock.now())
-        )
+        self._timed("watch", lambda: analyse_due(database, blobs, url, self.model, model_now, clock.now()))
         self._timed("look", lambda: look_all(database, blobs, url, {self.model: model_now}, clock.now()))
         began = time.perf_counter()
         while True:
@@ -240,18 +243,48 @@ class Loop:
         return sum(chosen) / len(chosen)
 
 
-@pytest.fixture
-def make_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Loop]]:
-    """Makes one loop in a home of its own: `make_loop()`; a function may change the example's project file."""
+@contextmanager
+def open_loop(folder: Path, project: Callable[[str], str] = lambda text: text) -> Iterator[Loop]:
+    """One loop in a home of its own; a function may change the example's project file. One at a time in a process."""
+    import flyball
     from flyball.core.settings import read_settings
 
-    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "home"))
-    made: list[Loop] = []
-
-    def make(project: Callable[[str], str] = lambda text: text) -> Loop:
-        made.append(Loop(tmp_path, read_settings(), project))
-        return made[-1]
-
-    yield make
-    for loop in made:
+    source = str(Path(flyball.__file__).parents[1])
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = source  # children import the same tree
+    loop = Loop(folder, read_settings(folder, {"FLYBALL_HOME": str(folder / "home")}), project)
+    try:
+        yield loop
+    finally:
         loop.close()
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture
+def make_loop(tmp_path: Path) -> Iterator[Callable[..., Loop]]:
+    """Makes one loop: `make_loop()`."""
+    with ExitStack() as stack:
+        yield lambda project=lambda text: text: stack.enter_context(open_loop(tmp_path, project))
+
+
+@pytest.fixture(scope="session")
+def loop_opener() -> Callable[..., Any]:
+    """`with loop_opener(folder) as loop`, for stories that share a replay."""
+    return open_loop
+
+
+@pytest.fixture(scope="session")
+def bikes() -> Any:
+    """All rows of the example, and a function that cuts out days: `bikes("2012-01-01", "2012-02-01")`."""
+    import polars as pl
+
+    frame = bike_rows()
+
+    def cut(start: str, end: str) -> Any:
+        begin, until = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (start, end))
+        return frame.filter((pl.col("ts") >= begin) & (pl.col("ts") < until))
+
+    return cut

@@ -1,4 +1,4 @@
-"""What delivery does about news: a candidate that is ready, an approval that was given or refused."""
+"""What delivery does about news: a candidate that is ready, an approval, an alarm soon after a promotion."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from flyball.delivery import rollouts, transitions
 from flyball.delivery.approvals import find_rejection, subject_of
 from flyball.delivery.start import Origin, deploy, launch
 from flyball.delivery.transitions import Moment
+from flyball.delivery.watching import note_watch_alarm
 from flyball.governance.consumers import deliver, next_events
 from flyball.governance.events import Event
 from flyball.monitoring.incidents import add_entry
+from flyball.monitoring.signals import get_signal
 from flyball.registry.evidence import add_evidence
 
 CONSUMER = "delivery"
-KINDS = ("candidate.ready", "approval.given", "approval.refused")
+KINDS = ("candidate.ready", "approval.given", "approval.refused", "signal.raised")
 POLICY = Actor("retraining policy", "automation")
 
 
@@ -41,6 +43,8 @@ def _handle(database: Database, event: Event, now: datetime) -> None:
     with database.write() as conn:
         if event.kind == "candidate.ready":
             _start(conn, event.facts, now)
+        elif event.kind == "signal.raised":
+            note_watch_alarm(conn, get_signal(conn, event.facts["signal_id"]), now)
         else:
             _answer(conn, event, now)
 

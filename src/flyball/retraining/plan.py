@@ -114,10 +114,17 @@ def choose_window(plan: RetrainPlan, tried: dict[str, Any], loss_name: str) -> C
             "steps before training make the rows, so no window of them can be tried: trained on all rows"
         )
         return Choice(act=True, name=plan.names[0], because=because)
-    counts = tried["row_counts"]
-    champion = FoldLosses(name="champion", losses=tried["champion"], row_counts=counts)
-    losses = [FoldLosses(name=name, losses=tried["losses"][name], row_counts=counts) for name in plan.names]
-    least = _least_gain(plan.project, loss_name, _mean(tried["champion"], counts))
+    # All are compared on the same rows: those of the folds that the champion answered, if it answered any.
+    places = [place for place, loss in enumerate(tried["champion"]) if loss is not None]
+    places = places or list(range(len(tried["champion"])))
+    counts = _pick(tried["row_counts"], places)
+    own = _pick(tried["champion"], places)
+    champion = FoldLosses(name="champion", losses=own, row_counts=counts)
+    losses = [
+        FoldLosses(name=name, losses=_pick(tried["losses"][name], places), row_counts=counts)
+        for name in plan.names
+    ]
+    least = _least_gain(plan.project, loss_name, _mean(own, counts))
     choice = choose(losses, champion, least_gain=least)
     if choice.act or not plan.is_forced:
         return choice
@@ -189,6 +196,10 @@ def _least_gain(project: Project, loss_name: str, champion_loss: float | None) -
             return guard.max_increase
     share = GUARD_SHARE if project.rollout.strategy == "shadow" else LEAST_GAIN_SHARE
     return share * (champion_loss or 0.0)
+
+
+def _pick(values: list[Any], places: list[int]) -> list[Any]:
+    return [values[place] for place in places]
 
 
 def _mean(losses: list[float | None], counts: list[int]) -> float | None:

@@ -92,7 +92,7 @@ def begin(conn: Connection, retraining: Retraining, *, approvals: int, actor: Ac
         "because": retraining.because,
     }
     _record(conn, "retraining.decided", retraining, retraining.because, facts, actor, now)
-    _tell(conn, retraining, f"retraining decided: {retraining.because}", now, actor=actor)
+    _tell(conn, retraining, f"the policy asks for a retraining: {retraining.because}", now, actor=actor)
 
 
 def _decide(
@@ -242,15 +242,15 @@ def end(
         "because": f"retrained: {retraining.because}" if state == "ready" else result,
     }
     _record(conn, event, retraining, result, facts, POLICY, now)
-    _tell(conn, retraining, f"retraining {_SAID[state]}: {result}", now)
+    _tell(conn, retraining, f"{_SAID[state]}: {result}", now)
 
 
 _SAID = {
-    "ready": "done",
-    "refused": "refused",
-    "kept": "not needed",
-    "failed": "failed",
-    "cancelled": "cancelled",
+    "ready": "retrained",
+    "refused": "retrained in vain",
+    "kept": "no retraining is worth it",
+    "failed": "the retraining failed",
+    "cancelled": "the retraining was cancelled",
 }
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from flyball.core.clock import FixedClock, isoformat
 from flyball.core.digests import digest_bytes
@@ -8,9 +8,11 @@ from flyball.core.values import Actor
 from flyball.delivery import candidates, control
 from flyball.delivery.approvals import subject_of
 from flyball.delivery.rollouts import find_unfinished, list_rollouts
+from flyball.delivery.watching import note_watch_alarm
 from flyball.governance.approvals import approve, reject
 from flyball.governance.journal import Change, record
 from flyball.monitoring.incidents import list_entries, open_incident
+from flyball.monitoring.signals import Signal, signal_id
 from flyball.registry.evidence import list_evidence
 
 MODEL = "bikes"
@@ -148,3 +150,44 @@ def test_a_rejection_ends_a_waiting_rollout_and_the_champion_stays(quick_loop_ho
         (ended,) = list_rollouts(conn, MODEL)
     assert ended.state == "aborted"
     assert "unfair" in ended.because
+
+
+def test_an_alarm_soon_after_a_promotion_is_evidence_on_the_version_and_names_the_way_back(quick_loop_home):
+    home = quick_loop_home
+    home.deploy(home.register())
+    home.deploy(home.register())
+    with home.database.write() as conn:
+        control.promote(conn, MODEL, actor=Actor("grace"), why="yes", now=home.now, model_time=DECIDED)
+    incident = open_change(home)
+    for week, version in ((0, 2), (1, 1), (9, 2)):
+        with home.database.write() as conn:
+            raised = signal_about(home, week, version, incident)
+            noted = [note_watch_alarm(conn, raised, home.now) for _ in range(2)]
+        assert noted == [week == 0, False]
+    with home.database.read() as conn:
+        (found,) = list_evidence(conn, MODEL, 2, kind="watch")
+        texts = [entry.text for entry in list_entries(conn, incident)]
+    assert found.facts["verdict"] == "alarm"
+    assert len([text for text in texts if "flyball rollback bikes" in text and "version 1 back" in text]) == 1
+
+
+def signal_about(home, week: int, version: int, incident: str) -> Signal:
+    start = DECIDED + timedelta(days=7 * week)
+    return Signal(
+        id=signal_id(MODEL, start, "performance", str(version)),
+        model=MODEL,
+        kind="performance",
+        window_start=start,
+        window_end=start + timedelta(days=7),
+        at=start + timedelta(days=8),
+        raised_at=home.now,
+        statistic=70.0,
+        threshold=50.0,
+        p_value=None,
+        cause="concept-drift",
+        feature=None,
+        sentence="The error grew.",
+        facts={"version": version},
+        incident_id=incident,
+        confirmed=True,
+    )

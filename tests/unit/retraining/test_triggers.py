@@ -107,7 +107,7 @@ def test_a_thousand_alarms_about_one_window_ask_for_one_retraining(quick_loop_ho
     with home.database.read() as conn:
         (retraining,) = list_retrainings(conn, MODEL)
         assert busy(conn, MODEL)
-        decided = [e for e in list_entries(conn, incident) if "retraining decided" in e.text]
+        decided = [e for e in list_entries(conn, incident) if "asks for a retraining" in e.text]
     assert len(decided) == 1
     assert (retraining.state, retraining.champion) == ("wanted", 1)
     assert retraining.decided_at == FIRST + WEEK + timedelta(days=1)
