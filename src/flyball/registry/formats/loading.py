@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from flyball.core.errors import BadBundle, NeedsModelProcess
 from flyball.core.project import Task
 from flyball.registry.bundle import copy_files, read_file, read_folder_manifest
@@ -59,10 +61,13 @@ def class_order(spec: PredictorSpec) -> list[int] | None:
     order = spec.options.get("class_order")
     if order is None:
         return None
-    is_whole = isinstance(order, list) and all(type(place) is int for place in order)
-    if not is_whole or sorted(order) != list(range(len(order))):
+    try:
+        places = msgspec.convert(order, list[int])
+    except msgspec.ValidationError as error:
+        raise BadBundle(f"the bundle's order of classes is none: {error}") from error
+    if sorted(places) != list(range(len(places))):
         raise BadBundle("the bundle's order of classes is none")
-    return order
+    return places
 
 
 def frame_asker(estimator: Any, spec: PredictorSpec, task: Task, signature: Signature) -> Any:
