@@ -44,19 +44,10 @@ def kill_one(whole, name: str, chance: random.Random) -> None:
         time.sleep(0.02)
 
 
-def start_serving(whole) -> None:
-    """Two versions that were in service, and everything running."""
-    whole.flyball("run")
-    whole.flyball("deploy", "plant", "--why", "first version")
-    whole.flyball("run", "--set", "train.params.trees=12")
-    whole.flyball("deploy", "plant@2", "--strategy", "immediate", "--why", "second version")
-    whole.up()
-
-
 def storm(whole, kills_each: int, seed: int) -> list[str]:
     """Kill each kind of process `kills_each` times in random order under load; what the history checker finds."""
     chance = random.Random(seed)
-    start_serving(whole)
+    whole.up()
     order = [name for name in [*TARGETS, "up"] for _ in range(kills_each)]
     chance.shuffle(order)
     with history.Clients(whole, changing=True) as clients:
@@ -74,13 +65,13 @@ def storm(whole, kills_each: int, seed: int) -> list[str]:
     return history.check_history(whole, clients.journal)
 
 
-def test_killing_each_process_of_a_running_flyball_loses_nothing(whole):
-    assert storm(whole, kills_each=2, seed=1) == []
+def test_killing_each_process_of_a_running_flyball_loses_nothing(served):
+    assert storm(served, kills_each=2, seed=1) == []
 
 
 @pytest.mark.long
-def test_killing_each_process_twenty_times_loses_nothing(whole):
-    assert storm(whole, kills_each=20, seed=2) == []
+def test_killing_each_process_twenty_times_loses_nothing(served):
+    assert storm(served, kills_each=20, seed=2) == []
 
 
 def kill_runs(whole, kills: int, seed: int) -> list[str]:

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -80,9 +81,14 @@ class Whole:
 
     def flyball(self, *arguments: str, allow: tuple[int, ...] = (0,), timeout: float = 120) -> str:
         """The standard output of a command."""
-        command = [sys.executable, "-m", "flyball", *arguments]
+        code, output, errors = self.command(*arguments, timeout=timeout)
+        assert code in allow, f"{arguments} ended with {code}: {errors}{output}"
+        return output
+
+    def command(self, *arguments: str, timeout: float = 120) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error of a command."""
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "flyball", *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -90,10 +96,7 @@ class Whole:
             timeout=timeout,
             check=False,
         )
-        assert done.returncode in allow, (
-            f"{arguments} ended with {done.returncode}: {done.stderr}{done.stdout}"
-        )
-        return done.stdout
+        return done.returncode, done.stdout, done.stderr
 
     def json(self, *arguments: str, allow: tuple[int, ...] = (0,)) -> Any:
         return json.loads(self.flyball(*arguments, "--json", allow=allow))
@@ -122,6 +125,12 @@ class Whole:
         """Wait until both servers answer."""
         self.wait(lambda: self.call(self.serve_port, "GET", "/v2/health/ready")[0] == 200, "the model server")
         self.wait(lambda: self.call(self.port, "GET", "/api/v1/health")[0] == 200, "the control plane")
+
+    def predict(self) -> tuple[int | None, str | None]:
+        """The version that answers a request and the id of its answer; None twice when nobody does."""
+        body = {"rows": [{"heat": 4.0, "water": 2.0}]}
+        status, answer = self.call(self.serve_port, "POST", "/v1/models/plant/predict", body)
+        return (answer["version"], answer["prediction_ids"][0]) if status == 200 else (None, None)
 
     def runs(self) -> list[dict[str, Any]]:
         """Runs as the control plane knows them, newest first."""
@@ -208,3 +217,21 @@ def whole(tmp_path: Path, child_environment: dict[str, str]) -> Iterator[Whole]:
     made = Whole(write_project(tmp_path / "plant"), child_environment)
     yield made
     made.down()
+
+
+@pytest.fixture(scope="session")
+def served_home(tmp_path_factory: pytest.TempPathFactory, child_environment: dict[str, str]) -> Path:
+    """A project whose versions 1 and 2 were deployed, for copies."""
+    made = Whole(write_project(tmp_path_factory.mktemp("served") / "plant"), child_environment)
+    made.flyball("run")
+    made.flyball("deploy", "plant", "--why", "first version")
+    made.flyball("run", "--set", "train.params.trees=12")
+    made.flyball("deploy", "plant@2", "--strategy", "immediate", "--why", "second version")
+    return made.folder
+
+
+@pytest.fixture
+def served(whole: Whole, served_home: Path) -> Whole:
+    """As `whole`, with champion 2 and version 1 before it."""
+    shutil.copytree(served_home, whole.folder, dirs_exist_ok=True)
+    return whole
