@@ -176,36 +176,39 @@ class Loop:
         return self._predictors[bundle]
 
     def _answer(self, rows: Any) -> None:
-        from flyball.core.records import PredictionRecord
+        from flyball.registry.route_table import choose
 
         table = self._table()
-        inputs = rows.select(FEATURES).to_dicts()
-        asked = [("champion", table.champion)]
-        if table.candidate is not None:
-            asked.append(("shadow" if table.candidate_role == "shadow" else "candidate", table.candidate))
+        canary = table.candidate is not None and table.candidate_role == "canary"
         records = []
-        for role, version in asked:
-            answers = self._predictor(version.bundle).predict_rows(inputs).predictions
-            for at, row, truth, answer in zip(rows["ts"], inputs, rows["cnt"], answers, strict=True):
-                records.append(
-                    PredictionRecord(
-                        format=1,
-                        id=f"prd_{int(at.timestamp()):032x}",
-                        model=self.model,
-                        at=at,
-                        received_at=self.backends.clock.now(),
-                        role=role,
-                        asked=version.number,
-                        answered=version.number,
-                        revision=table.revision,
-                        input=row,
-                        output=float(answer),
-                        latency_us=900,
-                    )
-                )
-                if role == "champion":
-                    self.served.append((at, float(answer), float(truth), version.number))
+        for row, at, truth in zip(rows.select(FEATURES).to_dicts(), rows["ts"], rows["cnt"], strict=True):
+            key = f"prd_{int(at.timestamp()):032x}"
+            role = choose(table, key) if canary else "champion"
+            asked = table.champion if role == "champion" else table.candidate
+            records.append(self._record(table, key, at, row, role, asked))
+            self.served.append((at, records[-1].output, float(truth), asked.number))
+            if table.candidate is not None and not canary:
+                records.append(self._record(table, key, at, row, "shadow", table.candidate))
         self._log(records)
+
+    def _record(self, table: Any, key: str, at: datetime, row: dict[str, Any], role: str, asked: Any) -> Any:
+        from flyball.core.records import PredictionRecord
+
+        (answer,) = self._predictor(asked.bundle).predict_rows([row]).predictions
+        return PredictionRecord(
+            format=1,
+            id=key,
+            model=self.model,
+            at=at,
+            received_at=at,
+            role=role,  # type: ignore[arg-type]
+            asked=asked.number,
+            answered=asked.number,
+            revision=table.revision,
+            input=row,
+            output=float(answer),
+            latency_us=900,
+        )
 
     def _tell(self, rows: Any) -> None:
         from flyball.core.records import OutcomeRecord
