@@ -113,11 +113,13 @@ def serve(*, host: str, port: int, workers: int, models: list[str] | None) -> in
     os.execv(sys.executable, [*arguments, "--workers", str(workers), *(models or [])])  # noqa: S606 - no shell
 
 
-def init_project(folder: Path, *, data: Path | None, target: str | None, name: str | None) -> Any:
+def init_project(
+    folder: Path, *, data: Path | None, target: str | None, name: str | None, template: str | None = None
+) -> Any:
     """Write a project that runs at once."""
     from flyball.pipelines.init import init_project as write_project
 
-    return write_project(folder, data=data, target=target, name=name)
+    return write_project(folder, data=data, target=target, name=name, template=template)
 
 
 def check_project(folder: Path, *, explain: bool) -> dict[str, Any]:
@@ -141,13 +143,11 @@ def check_contract(folder: Path) -> list[Any]:
     return check_rows(folder)
 
 
-def project_schema() -> str:
+def project_schema() -> dict[str, Any]:
     """The JSON Schema of the project file."""
-    import json
-
     from flyball.pipelines.project_schema import json_schema
 
-    return json.dumps(json_schema(), indent=2)
+    return json_schema()
 
 
 def open_here() -> Flyball:

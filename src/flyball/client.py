@@ -148,6 +148,10 @@ class Client:
 
     def lineage(self, target: str) -> list[Record]:
         """What a prediction (id) or a version (model@ref) came from, nearest first."""
+        if target.startswith("sha256:"):
+            raise errors.BadInput(
+                "what came of a digest is told in place, not over HTTP; run this on the home"
+            )
         found = self.get_prediction(target) if target.startswith("prd_") else self.show_version(target)
         steps: list[Record] = found.lineage
         return steps

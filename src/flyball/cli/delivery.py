@@ -11,7 +11,7 @@ from flyball.cli.output import facts, json_option, progress, show, table
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", metavar="MODEL[@REF]")
 @click.option("--why", default="", help="Recorded with the rollout.")
 @click.option(
     "--strategy",
@@ -23,45 +23,76 @@ from flyball.cli.output import facts, json_option, progress, show, table
 )
 @json_option
 def deploy(ref: str, why: str, strategy: str | None, wait: bool, as_json: bool) -> None:
-    """Start a rollout of MODEL[@REF] (the newest registered version without @REF).
+    """Start a rollout of a version (the newest registered one without @REF).
 
     The first version of a model becomes champion at once: there is nothing to compare it with.
 
     \b
     Example: flyball deploy credit-default@4 --why "new features" --wait
     """
-    from flyball.app import open_app
+    from flyball.cli.connection import open_flyball
 
-    with open_app() as app:
-        started = app.deploy(ref, why=why, strategy=strategy)
-        if wait:
-            started = app.follow_rollout(started, progress)
-        show(started, as_json, _render_rollout)
-    if wait and started is not None:
-        sys.exit({"promoted": 0, "aborted": 1, "rolled_back": 1, "undecided": 4}.get(started.state, 0))
+    with open_flyball() as app:
+        done: Any = app.deploy(ref, why=why, strategy=strategy)
+        if not wait:
+            show(done, as_json, _render_started)
+            return
+        from flyball.operations.deploying import follow_rollout
+
+        done = follow_rollout(app, done, progress)
+        show(done, as_json, _render_rollout if hasattr(done, "candidate") else _render_started)
+    sys.exit({"aborted": 1, "rolled_back": 1, "undecided": 4}.get(done.state, 0))
+
+
+def _render_started(started: Any) -> None:
+    if started.first:
+        click.echo(f"{started.model}@{started.version} is champion: {started.because}")
+        return
+    click.echo(f"{started.model}@{started.version}: rollout {started.rollout_id} is {started.state}")
+    if started.waiting_for:
+        click.echo(f"{started.waiting_for} approvals are missing before it begins")
+    click.echo(f"`flyball rollout status {started.model}` shows how it goes")
 
 
 def _render_rollout(found: Any) -> None:
     if found is None:
         click.echo("no rollout")
         return
-    names = ("id", "model", "champion", "candidate", "strategy", "state", "step", "because")
-    facts((name, getattr(found, name, None)) for name in names)
+    facts(
+        [
+            ("rollout", found.id),
+            ("model", found.model),
+            ("candidate", f"version {found.candidate}, over {found.champion}"),
+            ("strategy", found.strategy),
+            ("state", found.state),
+            ("step", found.step + 1),
+            ("since", found.started_at),
+            ("because", found.because),
+        ]
+    )
 
 
 @click.group()
 def rollout() -> None:
-    """Look at a rollout, or decide it yourself."""
+    """Look at a rollout, or decide it yourself.
+
+    \b
+    Example: flyball rollout status credit-default
+    """
 
 
 @rollout.command()
 @click.argument("model")
 @json_option
 def status(model: str, as_json: bool) -> None:
-    """Show the newest rollout of MODEL and each guard. Example: flyball rollout status credit-default"""
-    from flyball.app import open_app
+    """Show the newest rollout of MODEL and each guard.
 
-    with open_app() as app:
+    \b
+    Example: flyball rollout status credit-default
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
         show(app.rollout_status(model), as_json, _render_status)
 
 
@@ -79,14 +110,16 @@ def _render_status(found: Any) -> None:
 
 
 def _decision(name: str, text: str) -> None:
-    @rollout.command(name, help=f"{text} Example: flyball rollout {name} credit-default --why reason")
+    example = f"flyball rollout {name} credit-default --why reason"
+
+    @rollout.command(name, help=f"{text}\n\n\b\nExample: {example}")
     @click.argument("model")
     @click.option("--why", required=True, help="Recorded with the decision.")
     @json_option
     def command(model: str, why: str, as_json: bool) -> None:
-        from flyball.app import open_app
+        from flyball.cli.connection import open_flyball
 
-        with open_app() as app:
+        with open_flyball() as app:
             show(app.decide_rollout(model, name, why=why), as_json, _render_rollout)
 
 
@@ -104,10 +137,14 @@ _decision("abort", "End the rollout of MODEL; the champion stays.")
 @click.option("--why", required=True, help="Recorded with the rollback.")
 @json_option
 def rollback(model: str, to: str | None, why: str, as_json: bool) -> None:
-    """Put MODEL's previous champion back in service, at once. Example: flyball rollback churn --why complaints"""
-    from flyball.app import open_app
+    """Put MODEL's previous champion back in service, at once.
 
-    with open_app() as app:
+    \b
+    Example: flyball rollback credit-default --why complaints
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
         result = app.rollback(model, to=to, why=why)
         show(
             result,

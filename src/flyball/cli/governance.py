@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
-from flyball.cli.output import facts, json_option, show, table
+from flyball.cli.output import facts, json_option, short, show, table
 
 
 @click.group()
 def audit() -> None:
-    """The hash-chained record of who did what to what, when and why."""
+    """The hash-chained record of who did what to what, when and why.
+
+    \b
+    Example: flyball audit log --model credit-default
+    """
 
 
 @audit.command()
-@click.option("--model", default=None)
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10000))
+@click.option("--model", default=None, help="Only entries about this model.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10000), help="How many.")
 @json_option
 def log(model: str | None, limit: int, as_json: bool) -> None:
-    """Print the newest entries. Example: flyball audit log --model credit-default"""
-    from flyball.app import open_app
+    """Print the newest entries.
 
-    with open_app() as app:
+    \b
+    Example: flyball audit log --model credit-default
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
         show(
             app.audit_log(model, limit),
             as_json,
             lambda items: table(
                 ("number", "at", "who", "action", "subject", "why"),
-                [(e.number, e.at, _who(e.actor), e.action, e.subject, e.why) for e in items],
+                [(e.number, e.at, _who(e.actor), e.action, short(e.subject), e.why) for e in items],
             ),
         )
 
@@ -48,20 +57,48 @@ def verify(head: str | None, as_json: bool) -> None:
     \b
     Example: flyball audit verify --head 120:sha256:1f9a…
     """
-    from flyball.app import open_app
+    from flyball.cli.connection import open_flyball
 
-    with open_app() as app:
+    with open_flyball() as app:
         result = app.audit_verify(head)
-        show(result, as_json, lambda r: facts((f, getattr(r, f, None)) for f in r.__struct_fields__))
+        show(result, as_json, _render_verification)
     sys.exit(0 if result.ok else 1)
 
 
-@audit.command()
-@click.option("--output", "-o", required=True, type=click.Path(dir_okay=False, writable=True))
-def export(output: str) -> None:
-    """Write the whole trail to a file, one entry a line. Example: flyball audit export -o audit.jsonl"""
-    from flyball.app import open_app
+def _render_verification(result: Any) -> None:
+    click.echo(
+        f"the chain holds: {result.entries} entries"
+        if result.ok
+        else f"the chain is broken at entry {result.bad_number}: {result.problem}"
+    )
+    facts([("head", _head(result.head))])
 
-    with open_app() as app:
+
+def _head(head: Any) -> str:
+    return f"{head['number']}:{head['digest']}" if isinstance(head, dict) else str(head)
+
+
+@audit.command()
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(dir_okay=False),
+    help="The file to write; must not exist.",
+)
+@json_option
+def export(output: str, as_json: bool) -> None:
+    """Write the whole trail to a file, one entry a line.
+
+    \b
+    Example: flyball audit export -o audit.jsonl
+    """
+    from flyball.cli.connection import open_home
+
+    with open_home() as app:
         count = app.audit_export(output)
-    click.echo(f"{count} entries written to {output}")
+    show(
+        {"file": output, "entries": count},
+        as_json,
+        lambda done: click.echo(f"{done['entries']} entries written to {done['file']}"),
+    )

@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from flyball.core.errors import FlyballError
 
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Start here": {
@@ -51,6 +55,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
+# `flyball run show RUN` reads better than `flyball runs show RUN`, and is the same.
+RUN_VERBS = ("show", "logs")
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands' one-line helps by heart and imports a command only to run it."""
 
@@ -68,6 +76,8 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[:1] == ["run"] and args[1:2] and args[1] in RUN_VERBS:
+            args = ["runs", *args[1:]]
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             import difflib
 
@@ -97,11 +107,11 @@ def flyball() -> None:
 
 
 def main() -> None:
-    """Run the command line; the exit code is that of interface: 0 yes, 1 no, 2 wrong use, 3 broke, 4 not enough yet."""
+    """Run the command line. Exit codes: 0 yes, 1 no, 2 wrong use or bad input, 3 broke, 4 not enough evidence yet."""
     from flyball.core.errors import FlyballError
 
     try:
-        code = flyball.main(standalone_mode=False)
+        code = flyball.main(standalone_mode=False, prog_name="flyball")
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -119,13 +129,27 @@ def main() -> None:
         # The edge: anything unforeseen is our fault, told in one line, with the way to the traceback.
         if os.environ.get("FLYBALL_DEBUG") == "1":
             raise
-        click.echo(f"flyball broke: {type(error).__name__}: {error} (FLYBALL_DEBUG=1 shows where)", err=True)
-        sys.exit(3)
+        sys.exit(_report_defect(error))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _report(error: Exception) -> int:
+def _report(error: FlyballError) -> int:
     from flyball.cli.output import exit_code
 
-    click.echo(f"error: {error}", err=True)
+    click.echo(f"error: {error.message}", err=True)
     return exit_code(error)
+
+
+def _report_defect(error: Exception) -> int:
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("flyball"):
+        click.echo(
+            f"error: this needs {error.name}, which is not installed: pip install 'flyball[standard,boost]'. The bare "
+            "package talks to a control plane only (FLYBALL_URL)",
+            err=True,
+        )
+        return 2
+    if isinstance(error, PermissionError | IsADirectoryError | FileExistsError):
+        click.echo(f"error: {error.filename or 'a file'}: {error.strerror}", err=True)
+        return 2
+    click.echo(f"flyball broke: {type(error).__name__}: {error} (FLYBALL_DEBUG=1 shows where)", err=True)
+    return 3

@@ -6,23 +6,27 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import facts, json_option, table
+from flyball.cli.output import cell, facts, json_option, moment, short, table
 from flyball.cli.output import show as show_result
 
 
 @click.command()
 @json_option
 def models(as_json: bool) -> None:
-    """List models with their champion. Example: flyball models"""
-    from flyball.app import open_app
+    """List models with their champion.
 
-    with open_app() as app:
+    \b
+    Example: flyball models
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
         show_result(
             app.list_models(),
             as_json,
             lambda items: table(
-                ("model", "task", "champion", "versions", "owner"),
-                [(m.name, m.task, m.champion, m.version_count, m.owner) for m in items],
+                ("model", "task", "champion", "versions", "open incidents", "owner"),
+                [(m.name, m.task, m.champion, m.version_count, m.open_incidents, m.owner) for m in items],
             ),
         )
 
@@ -31,31 +35,36 @@ def models(as_json: bool) -> None:
 @click.argument("model")
 @json_option
 def versions(model: str, as_json: bool) -> None:
-    """List the versions of MODEL, newest first. Example: flyball versions credit-default"""
-    from flyball.app import open_app
+    """List the versions of MODEL, newest first.
 
-    with open_app() as app:
+    \b
+    Example: flyball versions credit-default
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
         show_result(
             app.list_versions(model),
             as_json,
             lambda items: table(
                 ("version", "state", "aliases", "created", "digest", "why"),
-                [
-                    (v.number, v.state, ", ".join(v.aliases), v.created_at, v.digest[:19], v.why)
-                    for v in items
-                ],
+                [(v.number, v.state, v.aliases, v.created_at, short(v.digest), v.why) for v in items],
             ),
         )
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", metavar="MODEL[@REF]")
 @json_option
 def show(ref: str, as_json: bool) -> None:
-    """Show MODEL[@REF] with its evidence. Example: flyball show credit-default@champion"""
-    from flyball.app import open_app
+    """Show a version with its evidence. REF: number, digest prefix or alias; the champion without it.
 
-    with open_app() as app:
+    \b
+    Example: flyball show credit-default@champion
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
         show_result(app.show_version(ref), as_json, _render_version)
 
 
@@ -63,16 +72,17 @@ def _render_version(found: Any) -> None:
     version = found["version"]
     facts(
         [
-            ("model", version.model),
-            ("version", version.number),
+            ("version", f"{version.model}@{version.number}"),
             ("state", version.state),
-            ("digest", version.digest),
+            ("aliases", found["aliases"]),
             ("created", version.created_at),
-            ("run", version.run_id),
-            ("snapshot", version.snapshot),
-            ("source tree", version.source_tree),
-            ("environment", version.environment),
+            ("author", version.author),
             ("why", version.why),
+            ("bundle", version.digest),
+            ("run", version.run_id),
+            ("data", version.snapshot),
+            ("code", version.source_tree),
+            ("environment", version.environment),
         ]
     )
     click.echo()
@@ -81,28 +91,57 @@ def _render_version(found: Any) -> None:
 
 @click.command()
 @click.argument("model")
+@click.option(
+    "--at", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]),
+    help="Only what each alias pointed at by that moment (UTC, wall time).",
+)  # fmt: skip
 @json_option
-def history(model: str, as_json: bool) -> None:
-    """Tell which version was champion when, who moved it, and why. Example: flyball history credit-default"""
-    from flyball.app import open_app
+def history(model: str, at: Any, as_json: bool) -> None:
+    """Tell which version was champion when, who moved it, and why.
 
-    with open_app() as app:
-        show_result(
-            app.history(model),
-            as_json,
-            lambda items: table(
-                ("at", "model time", "alias", "from", "to", "who", "why"),
-                [(m.at, m.model_time, m.name, m.from_number, m.to_number, m.actor, m.why) for m in items],
-            ),
-        )
+    \b
+    Example: flyball history credit-default --at 2026-03-01
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
+        moves = app.history(model)
+        show_result(moves if at is None else _standing(moves, at), as_json, _render_moves)
+
+
+def _standing(moves: list[Any], at: Any) -> list[Any]:
+    """The last move of each alias up to a moment."""
+    from datetime import UTC
+
+    last = {move.name: move for move in moves if move.at <= at.replace(tzinfo=UTC)}
+    return [move for move in last.values() if move.to_number is not None]
+
+
+def _render_moves(moves: Any) -> None:
+    table(
+        ("at", "model time", "alias", "from", "to", "who", "why"),
+        [(m.at, _model_time(m), m.name, m.from_number, m.to_number, m.actor, m.why) for m in moves],
+    )
+
+
+def _model_time(move: Any) -> str:
+    return "" if move.model_time is None else moment(move.model_time)
 
 
 @click.command()
 @click.argument("target")
 @json_option
 def lineage(target: str, as_json: bool) -> None:
-    """Trace MODEL@REF or a prediction id back to its data. Example: flyball lineage prd_0199…"""
-    from flyball.app import open_app
+    """Trace TARGET: a prediction id or MODEL@REF back to its data; a digest (of data, code, …) on to its versions.
 
-    with open_app() as app:
-        show_result(app.lineage(target), as_json, lambda items: facts((i["what"], i["name"]) for i in items))
+    \b
+    Examples: flyball lineage prd_0199…
+              flyball lineage credit-default@champion
+              flyball lineage sha256:88c7320d5af8
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
+        show_result(
+            app.lineage(target), as_json, lambda items: facts((i["what"], cell(i["name"])) for i in items)
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,11 +22,17 @@ EXIT_CODES: tuple[tuple[type[errors.FlyballError], int], ...] = (
     (errors.Unavailable, 3),
     (errors.Corrupt, 3),
 )
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
-def exit_code(error: Exception) -> int:
+def exit_code(error: errors.FlyballError) -> int:
     """The exit code that belongs to an error: 1 no, 2 wrong use or bad input, 3 broke, 4 not enough evidence."""
-    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 3)
+    return exit_code_of(errors.find_class(error.code) or type(error))
+
+
+def exit_code_of(kind: type[errors.FlyballError]) -> int:
+    """The exit code of a class of errors."""
+    return next((code for branch, code in EXIT_CODES if issubclass(kind, branch)), 3)
 
 
 def show(value: Any, as_json: bool, render: Callable[[Any], None]) -> None:
@@ -40,18 +47,18 @@ def show(value: Any, as_json: bool, render: Callable[[Any], None]) -> None:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows under headings, columns as wide as their content (plain text: cheap, greppable)."""
-    lines = [[_cell(value) for value in row] for row in rows]
+    lines = [[cell(value) for value in row] for row in rows]
     widths = [max([len(heading), *(len(line[i]) for line in lines)]) for i, heading in enumerate(headings)]
     click.secho("  ".join(h.ljust(w) for h, w in zip(headings, widths, strict=True)).rstrip(), bold=True)
     for line in lines:
-        click.echo("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip())
+        click.echo("  ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)).rstrip())
     if not lines:
         click.echo("(none)")
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:
     """Print names and values, one pair a line; empty values are left out."""
-    shown = [(name, _cell(value)) for name, value in pairs if value not in (None, "", [], {})]
+    shown = [(name, cell(value)) for name, value in pairs if value not in (None, "", [], {})]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         click.echo(f"{name.ljust(width)}  {value}")
@@ -62,15 +69,27 @@ def moment(value: datetime | None) -> str:
     return "" if value is None else value.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _cell(value: Any) -> str:
+def short(text: str) -> str:
+    """Text with its digests cut to twelve digits, which every command takes as well.
+
+    >>> short("tree sha256:" + "ab" * 32)
+    'tree sha256:abababababab'
+    """
+    return _DIGEST.sub(r"\1", text)
+
+
+def cell(value: Any) -> str:
+    """A value as people read it."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, datetime):
         return moment(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(cell(item) for item in value)
     # A control character in stored text must not reach the terminal.
     return "".join(char if char.isprintable() else "?" for char in str(value))
 

@@ -10,28 +10,46 @@ import click
 
 from flyball.cli.output import facts, json_option, show, table
 
+SHOWN = 50
+
 
 @click.command()
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--data", type=click.Path(path_type=Path), help="A table: csv, parquet, json lines.")
 @click.option("--target", help="The column to predict.")
 @click.option("--name", help="Name of the model; default: the folder's.")
+@click.option("--template", help="A built-in example instead of data: orders (the default without --data).")
 @json_option
-def init(folder: Path, data: Path | None, target: str | None, name: str | None, as_json: bool) -> None:
+def init(
+    folder: Path, data: Path | None, target: str | None, name: str | None, template: str | None, as_json: bool
+) -> None:
     """Write a project into FOLDER: flyball.toml and a readable train.py. It runs at once.
 
+    Task, time, entity and columns to leave out are taken from the data, and told. Nothing is overwritten.
+
     \b
-    Example: flyball init churn --data customers.csv --target churned
+    Examples: flyball init shop
+              flyball init churn --data customers.csv --target churned
     """
     from flyball.app import init_project
 
-    show(init_project(folder, data=data, target=target, name=name), as_json, _render_init)
+    report = init_project(folder, data=data, target=target, name=name, template=template)
+    show(report, as_json, _render_init)
 
 
 def _render_init(report: Any) -> None:
     for file in report.files:
         click.echo(f"wrote {file}")
-    click.echo(f"task: {report.task}. Next: flyball check, flyball run")
+    told = [
+        ("model", f"{report.name}, {report.task}"),
+        ("target", report.target),
+        ("positive class", report.positive),
+    ]
+    told += [("event time", report.time), ("entity", report.entity), ("features", report.features)]
+    facts([*told, *((f"left out {name}", reason) for name, reason in report.excluded.items())])
+    folder = Path(report.files[0]).parent
+    step_in = "" if folder == Path() else f"`cd {folder}`, "
+    click.echo(f"Next: {step_in}`flyball check`, `flyball run`")
 
 
 @click.command()
@@ -68,14 +86,22 @@ def _render_check(report: Any) -> None:
 
 @click.group()
 def contract() -> None:
-    """What the data must satisfy."""
+    """What the data must satisfy.
+
+    \b
+    Example: flyball contract infer
+    """
 
 
 @contract.command("infer")
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
 @json_option
 def infer(folder: Path, as_json: bool) -> None:
-    """Print the [contract] section that the data suggest. Example: flyball contract infer >> flyball.toml"""
+    """Print the [contract] section that the data suggest.
+
+    \b
+    Example: flyball contract infer >> flyball.toml
+    """
     from flyball.app import infer_contract
 
     inferred = infer_contract(folder)
@@ -86,7 +112,11 @@ def infer(folder: Path, as_json: bool) -> None:
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
 @json_option
 def check_contract(folder: Path, as_json: bool) -> None:
-    """Check the source's rows against the contract; exit code 1 when some break it. Example: flyball contract check"""
+    """Check the source's rows against the contract; exit code 1 when some break it.
+
+    \b
+    Example: flyball contract check
+    """
     from flyball.app import check_contract as check_rows
 
     violations = check_rows(folder)
@@ -95,16 +125,26 @@ def check_contract(folder: Path, as_json: bool) -> None:
 
 
 def _render_violations(items: Any) -> None:
+    if not items:
+        click.echo("every row keeps the contract")
+        return
     table(
         ("row", "feature", "problem", "got", "expected"),
-        [(v.row, v.feature, v.problem, v.got, v.expected) for v in items[:50]],
+        [(v.row, v.feature, v.problem, v.got, v.expected) for v in items[:SHOWN]],
     )
-    facts([("violations", len(items))])
+    click.echo(f"{len(items)} violations" + (f", the first {SHOWN} are shown" if len(items) > SHOWN else ""))
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON Schema of flyball.toml. Example: flyball schema > flyball.schema.json"""
+@json_option
+def schema(as_json: bool) -> None:
+    """Print the JSON Schema of flyball.toml.
+
+    It is the same with and without --json.
+
+    \b
+    Example: flyball schema > flyball.schema.json
+    """
     from flyball.app import project_schema
 
-    click.echo(project_schema())
+    show(project_schema(), True, click.echo)

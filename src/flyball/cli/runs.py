@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import facts, json_option, progress, show, table
+from flyball.cli.output import exit_code_of, facts, json_option, short, show, table
 
 
 @click.command()
@@ -21,55 +21,64 @@ from flyball.cli.output import facts, json_option, progress, show, table
 def run(folder: Path, sets: tuple[str, ...], why: str, as_json: bool) -> None:
     """Snapshot, check, train, evaluate, package, gate and register a version. Nothing is deployed.
 
-    A version that fails its gates is kept as refused (exit code 1). A repeat of an unchanged run trains nothing.
+    FOLDER holds flyball.toml. A version that fails its gates is kept as refused (exit code 1). A repeat of an
+    unchanged run trains nothing. `flyball run show RUN` and `flyball run logs RUN` tell of an earlier one.
 
     \b
     Example: flyball run --set train.params.learning_rate=0.05
     """
     from flyball.app import open_app
+    from flyball.cli.run_progress import RunProgress
+    from flyball.pipelines.project_file import find_project_file
 
+    find_project_file(folder)  # before a home is made for nothing
+    progress = RunProgress()
     with open_app(folder) as app:
-        result = app.run(folder, sets=sets, why=why, on_line=progress)
+        try:
+            result = app.run(folder, sets=sets, why=why, on_line=progress)
+        finally:
+            progress.close()
         show(result, as_json, _render_run)
-    sys.exit(0 if result.state == "registered" else 1 if result.state == "refused" else 3)
+    sys.exit(_exit_code(result))
+
+
+def _exit_code(result: Any) -> int:
+    from flyball.core.errors import FlyballError, find_class
+
+    if result.state in ("registered", "refused"):
+        return 0 if result.state == "registered" else 1
+    return exit_code_of(find_class((result.error or {}).get("code", "")) or FlyballError)
 
 
 def _render_run(result: Any) -> None:
+    if result.error is not None:
+        click.echo(f"error: {result.error['message']}", err=True)
     if result.cached:
         click.echo(f"nothing changed: {result.model}@{result.version} stands, nothing was trained")
     elif result.version is not None:
         click.echo(f"{result.model}@{result.version} {result.state}")
     else:
-        click.echo(f"run {result.run_id} {result.state}: {result.error}")
-    rows = []
-    for name, measured in (result.metrics or {}).items():
-        low, high = _bounds(measured)
-        rows.append((name, _value(measured), low, high))
+        click.echo(
+            f"{result.state}, nothing was registered; `flyball runs logs {result.run_id}` prints its log"
+        )
+    rows = [(name, m["value"], *_bounds(m)) for name, m in (result.metrics or {}).items()]
     if rows:
         table(("metric", "value", "low", "high"), rows)
     for gate in result.gates or []:
-        click.echo(f"gate {_get(gate, 'metric')}: {_get(gate, 'outcome')} ({_get(gate, 'because')})")
+        click.echo(f"gate {gate['metric']}: {gate['outcome']} ({gate['because']})")
     for warning in result.warnings or []:
         click.echo(f"warning: {warning}")
-    facts((("run", result.run_id), ("digest", result.digest), ("seconds", result.seconds)))
+    facts((("run", result.run_id), ("digest", short(result.digest or "")), ("seconds", result.seconds)))
 
 
-def _get(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
-
-
-def _value(measured: Any) -> Any:
-    return measured if isinstance(measured, int | float) else _get(measured, "value")
-
-
-def _bounds(measured: Any) -> tuple[Any, Any]:
-    interval = None if isinstance(measured, int | float) else _get(measured, "interval")
-    return (None, None) if interval is None else (_get(interval, "low"), _get(interval, "high"))
+def _bounds(measured: dict[str, Any]) -> tuple[Any, Any]:
+    interval = measured.get("interval")
+    return (None, None) if interval is None else (interval["low"], interval["high"])
 
 
 @click.group(invoke_without_command=True)
 @click.option("--model", default=None, help="Only runs of this model.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many.")
 @json_option
 @click.pass_context
 def runs(context: click.Context, model: str | None, limit: int, as_json: bool) -> None:
@@ -80,9 +89,9 @@ def runs(context: click.Context, model: str | None, limit: int, as_json: bool) -
     """
     if context.invoked_subcommand is not None:
         return
-    from flyball.app import open_app
+    from flyball.cli.connection import open_flyball
 
-    with open_app() as app:
+    with open_flyball() as app:
         listed = app.list_runs(model, limit)
         show(listed, as_json, lambda items: table(*_run_rows(items)))
 
@@ -93,32 +102,53 @@ def _run_rows(items: Any) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
 
 
 @runs.command("show")
-@click.argument("run_id")
+@click.argument("run_id", metavar="RUN")
 @json_option
 def show_run(run_id: str, as_json: bool) -> None:
-    """Show one run with its steps. Example: flyball runs show run_0199…"""
-    from flyball.app import open_app
+    """Show one run with its steps.
 
-    with open_app() as app:
-        found = app.get_run(run_id)
-        show(found, as_json, _render_steps)
+    \b
+    Example: flyball runs show run_0199…
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
+        show(app.get_run(run_id), as_json, _render_steps)
 
 
 def _render_steps(found: Any) -> None:
     run_row, steps = found["run"], found["steps"]
+    error = run_row.error or {}
     facts(
-        (name, getattr(run_row, name, None))
-        for name in ("id", "model", "state", "version", "started_at", "why", "error")
+        [
+            ("run", run_row.id),
+            ("model", run_row.model),
+            ("state", run_row.state),
+            ("version", run_row.version),
+            ("started", run_row.started_at),
+            ("finished", run_row.finished_at),
+            ("why", run_row.why),
+            ("error", error.get("message")),
+        ]
     )
-    table(("step", "state", "cached", "seconds"), [(s.name, s.state, s.cached, s.seconds) for s in steps])
+    click.echo()
+    table(
+        ("step", "state", "seconds"),
+        [(s.name, "unchanged" if s.cached else s.state, s.seconds) for s in steps],
+    )
 
 
 @runs.command("logs")
-@click.argument("run_id")
-def logs(run_id: str) -> None:
-    """Print what a run printed. Example: flyball runs logs run_0199…"""
-    from flyball.app import open_app
+@click.argument("run_id", metavar="RUN")
+@json_option
+def logs(run_id: str, as_json: bool) -> None:
+    """Print what a run printed.
 
-    with open_app() as app:
-        for line in app.run_logs(run_id):
-            click.echo(line)
+    \b
+    Example: flyball runs logs run_0199…
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
+        found = {"run": run_id, "lines": app.run_logs(run_id)}
+        show(found, as_json, lambda log: click.echo("\n".join(log["lines"])))

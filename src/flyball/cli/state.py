@@ -13,57 +13,93 @@ from flyball.cli.output import facts, json_option, show, table
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Tell what runs and where state lives. Example: flyball status"""
-    from flyball.app import open_app
+    """Tell what runs, where state lives, and how each model stands.
 
-    with open_app() as app:
+    \b
+    Example: flyball status
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
         show(app.status(), as_json, _render_status)
 
 
 def _render_status(found: Any) -> None:
-    facts(found["places"].items())
-    facts(found["processes"].items())
+    facts([*found["places"].items(), *found["processes"].items()])
+    click.echo()
+    models = found["models"]
     table(
-        ("model", "champion", "candidate", "revision", "model time", "state"),
+        ("model", "champion", "candidate", "model time", "predictions", "outcomes", "pending", "state"),
         [
-            (m["model"], m["champion"], m["candidate"], m["revision"], m["model_time"], m["state"])
-            for m in found["models"]
+            (m["model"], m["champion"], m["candidate"], m["model_time"], m["predictions"], m["outcomes"],
+             m["pending_outcomes"], m["state"])
+            for m in models
         ],
-    )
+    )  # fmt: skip
+    for model in models:
+        if model["pending_outcomes"]:
+            click.echo(
+                f"{model['model']}: {model['pending_outcomes']} outcomes fit no prediction yet; they are kept until "
+                "one comes. Check prediction_id, or entity and time, where they should have fitted"
+            )
+        if model["conflicts"]:
+            click.echo(
+                f"{model['model']}: {model['conflicts']} predictions came with an id that was used for other input; "
+                "the first of each was kept"
+            )
 
 
 @click.command()
 @click.argument("model")
 @json_option
 def why(model: str, as_json: bool) -> None:
-    """Tell in a paragraph how MODEL stands and why. Example: flyball why credit-default"""
-    from flyball.app import open_app
+    """Tell in a paragraph how MODEL stands and why.
 
-    with open_app() as app:
+    \b
+    Example: flyball why credit-default
+    """
+    from flyball.cli.connection import open_flyball
+
+    with open_flyball() as app:
         show(app.why(model), as_json, lambda found: click.echo(found["text"]))
 
 
 @click.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Look for anything broken; exit code 1 when something is. Example: flyball doctor"""
-    from flyball.app import open_app
+    """Look for anything broken; exit code 1 when something is.
 
-    with open_app() as app:
+    \b
+    Example: flyball doctor
+    """
+    from flyball.cli.connection import open_home
+
+    with open_home() as app:
         findings = app.doctor()
         show(
             findings,
             as_json,
-            lambda items: table(("check", "state", "what to do"), [tuple(i.values()) for i in items]),
+            lambda items: table(
+                ("check", "state", "what to do"), [(i["check"], i["state"], i["repair"]) for i in items]
+            ),
         )
     sys.exit(1 if any(item["state"] == "wrong" for item in findings) else 0)
 
 
 @click.command()
-def migrate() -> None:
-    """Bring the database to this release's schema; a backup is written first. Example: flyball migrate"""
-    from flyball.app import open_app
+@json_option
+def migrate(as_json: bool) -> None:
+    """Bring the database to this release's schema; a backup is written first where something changes.
+
+    \b
+    Example: flyball migrate
+    """
+    from flyball.cli.connection import open_home
 
     # Opening migrates: an older database is never used half way.
-    with open_app() as app:
-        click.echo(f"{app.settings.home}: the schema is up to date")
+    with open_home() as app:
+        show(
+            {"home": str(app.settings.home), "schema": "up to date"},
+            as_json,
+            lambda done: click.echo(f"{done['home']}: the schema is up to date"),
+        )

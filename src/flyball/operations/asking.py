@@ -1,90 +1,156 @@
-"""Talking to a model server: predictions and outcomes from the command line."""
+"""Talking to a model server: predictions and outcomes from the command line. Needs no home and no database."""
 
 from __future__ import annotations
 
+import fcntl
 import sys
+import time
+from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from flyball.core.errors import BadInput, Unavailable
+from flyball.core.clock import isoformat
+from flyball.core.errors import BadInput, NotFound, Unavailable
+from flyball.operations.server_socket import ask_socket, server_holder
 
-TABLES = (".csv", ".parquet")
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 BATCH = 500
+TIMEOUT_SECONDS = 60.0
+# A server that starts loads its models first, and says when to come back.
+START_SECONDS = 15.0
+OUTCOME_COLUMNS = ("value", "prediction_id", "entity", "time", "at")
+
+
+def find_server(home: Path) -> str:
+    """Address of the model server that runs on a home; one that is starting is waited for. Raises NotFound."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        status = ask_socket(home / "serve.sock", {"command": "status"})
+        if status is not None:
+            return f"http://{status['host']}:{status['port']}"
+        starting = server_holder(home) is not None or _is_held(home / "up.lock")
+        if not starting or time.monotonic() > deadline:
+            raise NotFound("no model server runs on this home; start `flyball up`, or name one with --url")
+        time.sleep(0.2)
 
 
 def predict(url: str, model: str, rows: str) -> dict[str, Any]:
-    """The model server's answer for `rows`: JSON text, a .json, .csv or .parquet file, or `-` for standard input."""
-    return post(f"{url}/v1/models/{model}/predict", {"rows": _read_rows(rows)})
+    """The model server's answer for `rows`: JSON text, a file of rows, or `-` for standard input."""
+    return post(f"{url.rstrip('/')}/v1/models/{model}/predict", {"rows": read_rows(rows)})
 
 
-def add_outcomes(url: str, model: str, file: Path) -> dict[str, Any]:
-    """Send the outcomes of a table in batches; how many were accepted. A repeat is safe."""
-    rows = _read_rows(str(file))
+def add_outcomes(url: str, model: str, source: str) -> dict[str, Any]:
+    """Send the outcomes of a table in batches; how many were accepted. A repeat is safe.
+
+    Raises BadInput with nothing sent for wrong columns and rows without value or key.
+    """
+    rows = _as_outcomes(read_rows(source), source)
     accepted = 0
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
-        post(f"{url}/v1/models/{model}/outcomes", {"outcomes": part})
+        try:
+            post(f"{url.rstrip('/')}/v1/models/{model}/outcomes", {"outcomes": part}, first_row=start)
+        except (BadInput, Unavailable) as error:
+            if accepted:
+                error.message += f". The first {accepted} outcomes were accepted; sending them again is safe"
+                error.args = (error.message,)
+            raise
         accepted += len(part)
     return {"model": model, "accepted": accepted}
 
 
-def post(url: str, body: Any) -> dict[str, Any]:
-    """The decoded answer to a POST. Raises BadInput for what the server refuses, Unavailable when it can't answer."""
+def post(url: str, body: Any, *, first_row: int = 0) -> dict[str, Any]:
+    """The decoded answer to a POST; a server that is busy or starting is asked again for some seconds.
+
+    first_row: the number that the body's first row has for people, less one. Raises BadInput for what the server
+    refuses, Unavailable when it can't answer.
+    """
     import httpx2 as httpx
 
-    try:
-        answer = httpx.post(
-            url, content=msgspec.json.encode(body), headers={"content-type": "application/json"}, timeout=60
-        )
-    except httpx.HTTPError as error:
-        raise Unavailable(f"{url} does not answer ({error}); is `flyball up` running?", url=url) from error
+    content, deadline = msgspec.json.encode(body), time.monotonic() + START_SECONDS
+    while True:
+        try:
+            answer = httpx.post(
+                url, content=content, headers={"content-type": "application/json"}, timeout=TIMEOUT_SECONDS
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unavailable(
+                f"{url} does not answer ({error}); is `flyball up` running?", url=url
+            ) from error
+        pause = answer.headers.get("retry-after", "")
+        if answer.status_code not in (429, 503) or not pause.isdigit() or time.monotonic() > deadline:
+            break
+        time.sleep(min(int(pause), START_SECONDS))
     if answer.status_code == 200:
-        decoded: dict[str, Any] = msgspec.json.decode(answer.content)
-        return decoded
-    text = _problem(answer.content)
+        return _decode_answer(url, answer.content)
+    text = _problem(answer.content, first_row)
     if answer.status_code >= 500 or answer.status_code == 429:
         raise Unavailable(
             f"the model server answered {answer.status_code}: {text}", status=answer.status_code
         )
+    if answer.status_code == 404:
+        raise NotFound(text, status=404)
     raise BadInput(f"the model server refused ({answer.status_code}): {text}", status=answer.status_code)
 
 
-def _problem(content: bytes) -> str:
-    try:
-        decoded = msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        return content[:200].decode(errors="replace")
-    if isinstance(decoded, dict):
-        for item in decoded.get("errors", [])[:5]:
-            if isinstance(item, dict):
-                where = f"row {item.get('row')}, {item.get('feature')}"
-                return (
-                    f"{where}: {item.get('problem')}, got {item.get('got')}, expected {item.get('expected')}"
-                )
-        return str(decoded.get("detail") or decoded.get("error") or decoded)[:400]
-    return str(decoded)[:400]
-
-
-def _read_rows(source: str) -> list[dict[str, Any]]:
-    """Rows as dicts. Raises BadInput that names the source."""
+def read_rows(source: str) -> list[dict[str, Any]]:
+    """Rows as plain JSON values. Raises BadInput that names the source."""
     if source == "-":
         return _rows_of_json(sys.stdin.buffer.read(), "standard input")
     if source.lstrip()[:1] in ("{", "["):
         return _rows_of_json(source.encode(), "the argument")
     path = Path(source)
     if not path.is_file():
-        raise BadInput(f"{source!r} is neither JSON nor a file that exists", rows=source[:200])
-    if path.suffix in TABLES:
+        raise BadInput(
+            f"{source[:200]!r} is neither a file that exists nor JSON, which begins with {{ or [",
+            rows=source[:200],
+        )
+    if path.name.endswith((*TABLES, ".csv.gz")):
         return _rows_of_table(path)
     return _rows_of_json(path.read_bytes(), source)
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with lock.open("r", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _decode_answer(url: str, content: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise Unavailable(f"{url} answered no JSON: this is no model server of Flyball", url=url) from error
+
+
+def _problem(content: bytes, first_row: int) -> str:
+    """What a refusal says: its message, and the first errors with row (counted from 1) and field."""
+    try:
+        decoded = msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return content[:200].decode(errors="replace")
+    text = str(decoded.get("message") or decoded.get("detail") or decoded)[:400]
+    errors = [item for item in decoded.get("errors") or [] if isinstance(item, dict)]
+    for item in errors[:5]:
+        row = item.get("row")
+        where = [] if row is None else [f"row {first_row + row + 1}"]
+        where += [str(item["feature"])] if item.get("feature") else []
+        text += f"\n  {', '.join(where)}: {item.get('problem')}: got {item.get('got')}, expected {item.get('expected')}"
+    return text + (f"\n  and {len(errors) - 5} more" if len(errors) > 5 else "")
 
 
 def _rows_of_json(data: bytes, where: str) -> list[dict[str, Any]]:
     try:
         decoded = msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{where} is not JSON: {error}") from error
     rows = decoded if isinstance(decoded, list) else [decoded]
     if not rows or not all(isinstance(row, dict) for row in rows):
@@ -95,9 +161,33 @@ def _rows_of_json(data: bytes, where: str) -> list[dict[str, Any]]:
 def _rows_of_table(path: Path) -> list[dict[str, Any]]:
     from flyball.data.sources import read_source
 
-    frame = read_source(str(path), folder=path.parent)
+    frame = read_source(str(path.resolve()), folder=path.parent)
     return [{name: _plain(value) for name, value in row.items()} for row in frame.to_dicts()]
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return isoformat(value if value.tzinfo is not None else value.replace(tzinfo=UTC))
     return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _as_outcomes(rows: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
+    """The rows as outcomes, empty cells left out. Raises BadInput for the first thing that is wrong."""
+    where = "standard input" if source == "-" else source[:200]
+    names = dict.fromkeys(name for row in rows for name in row)
+    for name in names:
+        if name not in OUTCOME_COLUMNS:
+            near = get_close_matches(name, OUTCOME_COLUMNS, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise BadInput(
+                f"{where} has a column {name!r}, which outcomes do not have{hint}. They have value and "
+                "prediction_id (or entity and time), and at where the moment of knowing is recorded",
+                column=name,
+            )
+    outcomes = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    for number, outcome in enumerate(outcomes, start=1):
+        if "value" not in outcome:
+            raise BadInput(f"{where}, row {number}: no value; leave out rows whose truth is unknown")
+        if ("prediction_id" in outcome) == ("entity" in outcome and "time" in outcome):
+            raise BadInput(f"{where}, row {number}: it needs prediction_id, or entity and time, and not both")
+    return outcomes

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flyball.core.errors import BadInput, NotFound
+from flyball.core.errors import BadInput
 from flyball.core.refs import parse_ref
 from flyball.operations.opening import Backends
 from flyball.operations.readings import Readings
@@ -27,12 +27,9 @@ class Changes(Readings):
         """Address of the model server: as given, else that of the one running on this home. Raises NotFound."""
         if self._serve_url:
             return self._serve_url
-        from flyball.operations.server_socket import ask_socket
+        from flyball.operations.asking import find_server
 
-        status = ask_socket(self.settings.home / "serve.sock", {"command": "status"})
-        if status is None:
-            raise NotFound("no model server runs on this home; start `flyball up`, or name one with --url")
-        return f"http://{status['host']}:{status['port']}"
+        return find_server(self.settings.home)
 
     def run(
         self,
@@ -55,12 +52,6 @@ class Changes(Readings):
         from flyball.operations.deploying import deploy
 
         return deploy(self.backends, parse_ref(ref), why=why, strategy=strategy, actor=_person(actor))
-
-    def follow_rollout(self, started: Any, on_line: Callable[[str], None]) -> Any:
-        """Wait for the end of a rollout; needs a controller (`flyball up`) at work."""
-        from flyball.operations.deploying import follow_rollout
-
-        return follow_rollout(self.backends, started, on_line)
 
     def decide_rollout(self, model: str, decision: str, *, why: str, actor: Actor | None = None) -> Any:
         """Pause, resume, promote or abort the running rollout by a person's decision."""
@@ -110,7 +101,7 @@ class Changes(Readings):
         """Send outcomes from a table to the model server."""
         from flyball.operations.asking import add_outcomes
 
-        return add_outcomes(url or self.serve_url, model, file)
+        return add_outcomes(url or self.serve_url, model, str(file))
 
     def replay(self, prediction_id: str) -> dict[str, Any]:
         """The same input through the same version again, in a child process, compared with the logged answer."""

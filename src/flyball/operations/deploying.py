@@ -15,6 +15,8 @@ from flyball.core.refs import ModelRef
 from flyball.governance.actors import Actor
 from flyball.operations.opening import Backends
 
+UNFINISHED = ("waiting", "running", "paused")
+
 
 def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None, actor: Actor) -> Any:
     """The rollout that was started, or, for a model's first version, its deployment.
@@ -45,23 +47,24 @@ def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None,
     return started
 
 
-def follow_rollout(backends: Backends, started: Any, on_line: Callable[[str], None]) -> Any:
-    """Wait until a rollout ends and return it; tells each change. A first version has nothing to wait for."""
-    from flyball.delivery.rollouts import UNFINISHED, get_rollout
+def follow_rollout(app: Any, started: Any, on_line: Callable[[str], None]) -> Any:
+    """Wait until a rollout ends and return it; tells each change. A first version has nothing to wait for.
 
+    app: the local or the remote Flyball object.
+    """
     if started.rollout_id is None:
         return started
+    if app.status()["processes"]["control plane"] == "not running":
+        on_line("no `flyball up` runs on this home: the rollout goes on when one does (Ctrl-C leaves it)")
     told = ""
     while True:
-        with backends.database.read() as conn:
-            rollout = get_rollout(conn, started.rollout_id)
-        line = f"{rollout.state}, step {rollout.step + 1}" + (
-            f": {rollout.because}" if rollout.because else ""
-        )
+        rollout = app.rollout_status(started.model)
+        line = f"{rollout.state}, step {rollout.step + 1}"
+        line += f": {rollout.because}" if rollout.because else ""
         if line != told:
             told = line
             on_line(line)
-        if rollout.state not in UNFINISHED:
+        if rollout.id != started.rollout_id or rollout.state not in UNFINISHED:
             return rollout
         time.sleep(0.5)
 

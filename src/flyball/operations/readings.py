@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flyball.core.errors import BadInput
 from flyball.core.refs import ModelRef, parse_ref
 from flyball.core.settings import Settings
 from flyball.operations import overview, upkeep
@@ -44,7 +45,7 @@ class Readings:
         return describe_version(self.backends, self.resolve(parse_ref(ref)))
 
     def history(self, model: str) -> list[Any]:
-        """Every move of an alias of a model, oldest first."""
+        """Every move of an alias of a model, oldest first. Raises ModelNotFound."""
         from flyball.registry.aliases import list_history
         from flyball.registry.models import get_model
 
@@ -57,12 +58,16 @@ class Readings:
         return overview.why(self.backends, model)
 
     def lineage(self, target: str) -> list[dict[str, Any]]:
-        """What a prediction (id) or a version (model@ref) came from, nearest first."""
-        from flyball.core.ids import is_id
-        from flyball.operations.tracing import trace_version
+        """What a prediction (id) or a version (model@ref) came from, nearest first; what came of a digest.
 
-        if is_id(target, "prd"):
+        Raises PredictionNotFound, ModelNotFound, VersionNotFound, SnapshotNotFound.
+        """
+        from flyball.operations.tracing import trace_digest, trace_version
+
+        if target.startswith("prd_"):
             return list(self.get_prediction(target)["lineage"])
+        if target.startswith("sha256:"):
+            return trace_digest(self.backends, target)
         return trace_version(self.backends, self.resolve(parse_ref(target)))
 
     def metric_series(self, model: str) -> dict[str, Any]:
@@ -80,7 +85,7 @@ class Readings:
         from flyball.pipelines.runs import list_runs
 
         with self.backends.database.read() as conn:
-            return list(list_runs(conn, model=model, limit=limit))
+            return self._known(model, list(list_runs(conn, model=model, limit=limit)))
 
     def get_run(self, run_id: str) -> dict[str, Any]:
         """A run and its steps. Raises RunNotFound."""
@@ -107,7 +112,7 @@ class Readings:
         from flyball.delivery.rollouts import list_rollouts
 
         with self.backends.database.read() as conn:
-            return list(list_rollouts(conn, model, limit=limit))
+            return self._known(model, list(list_rollouts(conn, model, limit=limit)))
 
     def get_prediction(self, prediction_id: str) -> dict[str, Any]:
         """One prediction with input, answer, version, outcome and lineage. Raises PredictionNotFound."""
@@ -126,14 +131,14 @@ class Readings:
         from flyball.monitoring.signals import list_signals
 
         with self.backends.database.read() as conn:
-            return list(list_signals(conn, model, limit=limit))
+            return self._known(model, list(list_signals(conn, model, limit=limit)))
 
     def list_incidents(self, model: str | None = None, limit: int = 100) -> list[Any]:
         """Incidents, newest first."""
         from flyball.monitoring.incidents import list_incidents
 
         with self.backends.database.read() as conn:
-            return list(list_incidents(conn, model, limit=limit))
+            return self._known(model, list(list_incidents(conn, model, limit=limit)))
 
     def get_incident(self, incident_id: str) -> dict[str, Any]:
         """An incident, its timeline and its signals. Raises IncidentNotFound."""
@@ -152,14 +157,15 @@ class Readings:
         from flyball.retraining.retrainings import list_retrainings
 
         with self.backends.database.read() as conn:
-            return list(list_retrainings(conn, model, limit=limit))
+            return self._known(model, list(list_retrainings(conn, model, limit=limit)))
 
     def audit_log(self, model: str | None = None, limit: int = 50, before: int | None = None) -> list[Any]:
         """The newest audit entries, newest first."""
         from flyball.governance.journal import list_entries
 
         with self.backends.database.read() as conn:
-            return list(list_entries(conn, model=model, before=before, limit=limit, newest_first=True))
+            found = list(list_entries(conn, model=model, before=before, limit=limit, newest_first=True))
+            return self._known(model, found)
 
     def audit_verify(self, head: str | None = None) -> Any:
         """Whether the chain of audit entries holds, up to a head noted earlier when one is given."""
@@ -169,14 +175,23 @@ class Readings:
             return verify(conn, parse_head(head) if head else None)
 
     def audit_export(self, path: str) -> int:
-        """Write every audit entry to a file, one JSON document a line; returns their number."""
+        """Write every audit entry to a new file, one JSON document a line; returns their number.
+
+        Raises BadInput, with no file left behind, when it exists already or can't be written.
+        """
         from flyball.governance.journal import export_entries
 
-        with self.backends.database.read() as conn, Path(path).open("wb") as file:
-            count = 0
-            for line in export_entries(conn):
-                file.write(line)
-                count += 1
+        target, count = Path(path), 0
+        try:
+            with target.open("xb") as file, self.backends.database.read() as conn:
+                for line in export_entries(conn):
+                    file.write(line)
+                    count += 1
+        except FileExistsError as error:
+            raise BadInput(f"{path} exists already; nothing was written. Choose another name") from error
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            raise BadInput(f"{path} can't be written: {error.strerror}") from error
         return count
 
     def list_events(self, after: int = 0, limit: int = 100) -> list[Any]:
@@ -193,6 +208,12 @@ class Readings:
     def doctor(self) -> list[dict[str, str]]:
         """Every check of this home's health."""
         return upkeep.doctor(self.backends)
+
+    def _known(self, model: str | None, found: list[Any]) -> list[Any]:
+        """What was found; an empty list about a model that does not exist is told as that. Raises ModelNotFound."""
+        if model is not None and not found:
+            self.get_model(model)
+        return found
 
     def resolve(self, ref: ModelRef) -> Any:
         """The version a reference points at. Raises ModelNotFound, VersionNotFound."""

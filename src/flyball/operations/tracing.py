@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from flyball.core.clock import isoformat
-from flyball.core.errors import PredictionNotFound
+from flyball.core.errors import BadInput, PredictionNotFound, SnapshotNotFound
 from flyball.operations.opening import Backends
 
 RECENT_DAYS = 3
+MOST_SNAPSHOTS = 100_000
 
 
 def trace_prediction(backends: Backends, prediction_id: str) -> dict[str, Any]:
@@ -104,6 +106,38 @@ def trace_version(backends: Backends, version: Any) -> list[dict[str, Any]]:
     return steps
 
 
+def trace_digest(backends: Backends, prefix: str) -> list[dict[str, Any]]:
+    """What came of a snapshot: the versions made of it, by model; likewise of a source tree, environment or bundle.
+
+    prefix: `sha256:` and at least 6 hexadecimal digits. Raises BadInput for less, SnapshotNotFound.
+    """
+    from flyball.data.catalogue import list_snapshots
+    from flyball.registry.models import list_models
+    from flyball.registry.versions import list_versions
+
+    if not re.fullmatch(r"sha256:[0-9a-f]{6,64}", prefix):
+        raise BadInput(f"{prefix[:80]!r} is no digest: sha256: and 6 to 64 hexadecimal digits", digest=prefix)
+    with backends.database.read() as conn:
+        taken = [s for s in list_snapshots(conn, limit=MOST_SNAPSHOTS) if s.digest.startswith(prefix)]
+        versions = [v for model in list_models(conn) for v in list_versions(conn, model.name, limit=10_000)]
+    steps: list[dict[str, Any]] = []
+    for snapshot in taken:
+        text = f"{snapshot.digest}, {snapshot.row_count} rows of {snapshot.source}, {isoformat(snapshot.created_at)}"
+        steps.append({"what": "data", "name": text, "link": None})
+    for version in versions:
+        origins = {"data": version.snapshot, "code": version.source_tree, "environment": version.environment}
+        for what, digest in (origins | {"bundle": version.digest}).items():
+            if digest and digest.startswith(prefix):
+                name, link = (
+                    f"{version.model}@{version.number}",
+                    f"/models/{version.model}/versions/{version.number}",
+                )
+                steps.append({"what": f"{what} of", "name": name, "link": link})
+    if not steps:
+        raise SnapshotNotFound(prefix)
+    return steps
+
+
 def describe_version(backends: Backends, version: Any) -> dict[str, Any]:
     """A version with aliases, evidence, gates, lineage, rollouts and the retraining it came of."""
     from flyball.delivery.rollouts import list_rollouts
@@ -139,11 +173,14 @@ def describe_version(backends: Backends, version: Any) -> dict[str, Any]:
 
 
 def summarise(kind: str, facts: dict[str, Any]) -> str:
-    """Evidence in one line: its reason where it has one, else its first facts."""
+    """Evidence in one line: its reason where it has one, else its first metrics, else its first facts."""
     for name in ("because", "sentence", "summary", "why"):
         if facts.get(name):
             prefix = f"{facts['metric']}: " if facts.get("metric") else ""
             return f"{prefix}{facts.get('outcome', '')} {facts[name]}".strip()
+    metrics = facts.get("metrics")
+    if isinstance(metrics, dict) and metrics:
+        facts = {n: m["value"] if isinstance(m, dict) and "value" in m else m for n, m in metrics.items()}
     pairs = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in facts.items()
              if isinstance(value, str | int | float)]  # fmt: skip
     return ", ".join(pairs[:6]) or kind

@@ -8,21 +8,22 @@ from typing import Any
 
 from flyball.core.clock import isoformat
 from flyball.operations.opening import Backends
-from flyball.operations.overview import list_models
+from flyball.operations.overview import ModelSummary, list_models
 from flyball.operations.server_socket import ask_socket
 
 LOW_SPACE_MB = 500
 
 
 def status(backends: Backends) -> dict[str, Any]:
-    """Places, processes and models of this home."""
-    from flyball.backends.db.heartbeats import list_executors
+    """Places, processes and models of this home, with how much of each model's log has been counted."""
+    from flyball.backends.db.heartbeats import LAPSE, list_executors
     from flyball.operations.controller import worker_states
 
-    settings = backends.settings
+    settings, now = backends.settings, backends.clock.now()
     with backends.database.read() as conn:
-        executors = [executor for executor in list_executors(conn) if executor.stopped_at is None]
+        living = [e for e in list_executors(conn) if e.stopped_at is None and not e.is_dead(now, LAPSE)]
     server = ask_socket(settings.home / "serve.sock", {"command": "status"})
+    control = ", ".join(f"process {executor.pid}" for executor in living if executor.kind == "control")
     return {
         "places": {
             "home": str(settings.home),
@@ -31,22 +32,30 @@ def status(backends: Backends) -> dict[str, Any]:
             "executor": settings.executor_url,
         },
         "processes": {
-            "control plane": ", ".join(f"process {e.pid}" for e in executors if e.kind == "control")
-            or "not running",
+            "control plane": control or "not running",
             "model server": f"process {server['pid']}, port {server['port']}" if server else "not running",
             "workers": str(len(worker_states(backends))),
         },
-        "models": [
-            {
-                "model": model.name,
-                "champion": model.champion,
-                "candidate": model.candidate,
-                "revision": model.revision,
-                "model_time": isoformat(model.model_time)[:19] if model.model_time else None,
-                "state": f"{model.open_incidents} open incidents" if model.open_incidents else "calm",
-            }
-            for model in list_models(backends)
-        ],
+        "models": [_model_status(backends, model) for model in list_models(backends)],
+    }
+
+
+def _model_status(backends: Backends, model: ModelSummary) -> dict[str, Any]:
+    from flyball.data.log_counts import get_counts
+
+    with backends.database.read() as conn:
+        counts = get_counts(conn, model.name)
+    return {
+        "model": model.name,
+        "champion": model.champion,
+        "candidate": model.candidate,
+        "revision": model.revision,
+        "model_time": isoformat(model.model_time)[:19] if model.model_time else None,
+        "predictions": counts.predictions,
+        "outcomes": counts.outcomes,
+        "pending_outcomes": counts.pending,
+        "conflicts": counts.conflicts,
+        "state": f"{model.open_incidents} open incidents" if model.open_incidents else "calm",
     }
 
 

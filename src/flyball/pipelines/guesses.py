@@ -18,6 +18,7 @@ _ENTITY = re.compile(r"^(.*_)?(id|nbr|number|key|customer|client|user|patient|ac
 _DATE_START = re.compile(r"^\s*\d{4}[-/]\d{1,2}")
 _POSITIVE = ("1", "true", "yes", "y", "positive", "bad", "default", "churned", "fraud")
 MOST_CLASSES = 30
+WINDOW_DAYS = (1, 2, 7, 14, 28)
 
 
 def guess_target(frame: pl.DataFrame, given: str | None) -> str:
@@ -151,3 +152,32 @@ def guess_excluded(frame: pl.DataFrame, taken: set[str]) -> dict[str, str]:
         elif not (is_text or column.dtype.is_numeric() or column.dtype == pl.Boolean):
             reasons[column.name] = f"of type {column.dtype}"
     return reasons
+
+
+def guess_pace(frame: pl.DataFrame, time: str | None) -> dict[str, dict[str, str | int]]:
+    """Settings that the table's traffic can decide, where the defaults ask for more; by section, maybe none.
+
+    A window has to hold `min_rows` rows, and a canary's share of the requests has to fill its steps in time.
+    """
+    from flyball.core.project import MonitorSection, RolloutSection
+    from flyball.data.columns import event_times
+
+    if time is None or frame.height < 2:
+        return {}
+    times = event_times(frame, time).drop_nulls()
+    days = (times.max() - times.min()).total_seconds() / 86_400  # type: ignore[operator,union-attr]
+    if days <= 0:
+        return {}
+    pace, settings = frame.height / days, dict[str, dict[str, str | int]]()
+    monitor, rollout = MonitorSection(), RolloutSection()
+    if pace < monitor.min_rows:
+        window = next(
+            (length for length in WINDOW_DAYS if length * pace >= monitor.min_rows), WINDOW_DAYS[-1]
+        )
+        settings["monitor"] = {"window": f"{window}d"}
+        if window * pace < monitor.min_rows:
+            settings["monitor"]["min_rows"] = max(20, int(window * pace * 0.7))
+    needed = sum(rollout.min_requests / (pace * share) for share in rollout.steps if share < 1)
+    if needed > float(rollout.max_duration.removesuffix("d")):
+        settings["rollout"] = {"strategy": "shadow"}
+    return settings

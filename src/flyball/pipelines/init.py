@@ -117,6 +117,7 @@ def _draft(
         entity=entity,
         time=time,
         excluded=excluded,
+        pace=guesses.guess_pace(frame, time),
         contract=Contract(features={name: contract.features[name] for name in features}),
     )
     return draft, features

@@ -19,7 +19,10 @@ Learner = Literal["lightgbm", "scikit-learn"]
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about a project that is about to be written. `excluded`: column and the reason it is left out."""
+    """What is known about a project that is about to be written. `excluded`: column and the reason it is left out.
+
+    `pace`: settings of [monitor] and [rollout] that the traffic asks for.
+    """
 
     name: str
     task: Task
@@ -29,6 +32,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     entity: str | None = None
     time: str | None = None
     excluded: dict[str, str] = {}
+    pace: dict[str, dict[str, str | int]] = {}
     contract: Contract = Contract()
 
 
@@ -61,6 +65,7 @@ def project_text(draft: Draft) -> str:
         "",
         *_gates(draft),
         "",
+        *_pace(draft.pace),
         *_contract(draft.contract),
     ]
     return "\n".join(lines) + "\n"
@@ -79,6 +84,24 @@ def _gates(draft: Draft) -> list[str]:
         'versus = "champion"',
         better,
     ]
+
+
+_PACE_REASONS = {
+    "window": "long enough to hold monitor.min_rows rows at the pace of these data",
+    "min_rows": "as many as such a window surely holds",
+    "strategy": "a share of this little traffic would decide nothing; a shadow is compared on every row",
+}
+
+
+def _pace(pace: dict[str, dict[str, str | int]]) -> list[str]:
+    lines = []
+    for section, settings in pace.items():
+        lines += [
+            f"[{section}]",
+            *(_line(key, value, _PACE_REASONS[key]) for key, value in settings.items()),
+            "",
+        ]
+    return lines
 
 
 def _contract(contract: Contract) -> list[str]:

@@ -1,0 +1,57 @@
+"""Which Flyball a command talks to: the home on this machine, or the control plane that FLYBALL_URL names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flyball.core.errors import BadInput, NotFound
+from flyball.core.settings import find_home
+
+
+@contextmanager
+def open_flyball() -> Iterator[Any]:
+    """The Flyball of the working folder, or the one FLYBALL_URL (with FLYBALL_TOKEN) names.
+
+    Raises NotFound where there is neither a home nor a project, so that looking around leaves nothing behind.
+    """
+    if url := os.environ.get("FLYBALL_URL"):
+        from flyball.client import Client
+
+        with Client(url, os.environ.get("FLYBALL_TOKEN")) as client:
+            yield client
+    else:
+        with open_home() as app:
+            yield app
+
+
+@contextmanager
+def open_home() -> Iterator[Any]:
+    """The home of the working folder, for what is done in place only.
+
+    Raises NotFound where there is none, BadInput with FLYBALL_URL set.
+    """
+    if os.environ.get("FLYBALL_URL"):
+        raise BadInput(
+            "this is done in place, and FLYBALL_URL names a control plane elsewhere; run it there, or unset FLYBALL_URL"
+        )
+    here = Path.cwd()
+    home = find_home(here, os.environ)
+    given = os.environ.get("FLYBALL_HOME") or os.environ.get("FLYBALL_DATABASE")
+    if not given and not home.is_dir() and not _is_project(here):
+        raise NotFound(
+            f"there is no home of Flyball in {here} or above it; `flyball init` makes a project, FLYBALL_HOME names a "
+            "home elsewhere",
+            folder=str(here),
+        )
+    from flyball.app import open_app
+
+    with open_app() as app:
+        yield app
+
+
+def _is_project(folder: Path) -> bool:
+    return any((place / "flyball.toml").is_file() for place in (folder, *folder.parents))
