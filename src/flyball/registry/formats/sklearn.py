@@ -46,7 +46,7 @@ def dump_estimator(estimator: Any) -> bytes:
 
     try:
         archive = skops_archive.normalise(skops.io.dumps(estimator))
-    except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UnsupportedModel(
             f"skops can't keep this {type(estimator).__name__}: {error}. {ADVICE}", error=str(error)[:300]
         ) from error
