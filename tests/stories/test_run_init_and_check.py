@@ -79,7 +79,7 @@ def test_columns_that_can_be_no_features_are_left_out_with_a_reason(tmp_path: Pa
         note=[f"text {n}" for n in range(200)],
         same=[1] * 200,
         leak=[n * 2.0 for n in range(200)],
-        y=[n for n in range(200)],
+        y=list(range(200)),
         **many(),
     )
     report = init_project(tmp_path / "p", data=data)

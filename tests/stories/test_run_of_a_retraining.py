@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from flyball_tests_runs import make_rows  # type: ignore[import-not-found]
+from flyball_tests_runs import LINE, make_rows  # type: ignore[import-not-found]
 
 from flyball.core.project import SplitSection
 from flyball.core.values import Actor
@@ -106,3 +106,20 @@ def test_logged_rows_that_break_the_contract_never_train(run_home: Any, make_pro
     with run_home.shop.database.read() as conn:
         rows = get_version(conn, "line", 2).lineage["rows"]
     assert rows["train"] + rows["validation"] + rows["test"] == 280
+
+
+def test_train_may_start_from_the_champions_own_object(run_home: Any, make_project: Callable[..., Path]):
+    warm = LINE.replace("def train(X, y, params):", "def train(X, y, params, champion):").replace(
+        'print("trained on"',
+        'print("cold" if champion is None else f"from {type(champion).__name__} {champion.slope}"',
+    )
+    folder = make_project(train=warm)
+    first = run_home.run(folder)
+    assert "[train] cold" in run_home.log(first.run_id)
+    shop = run_home.shop
+    with shop.database.write() as conn:
+        move_alias(conn, "line", "champion", 1, actor=local_actor(), why="a test", now=shop.clock.now())
+    second = run_home.run(folder)
+    # Another champion to start from is another input: nothing is taken from the cache.
+    assert run_home.steps(second.run_id)["train"] == "done"
+    assert "[train] from Line 2.0" in run_home.log(second.run_id)

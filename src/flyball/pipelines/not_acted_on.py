@@ -9,17 +9,18 @@ import msgspec
 from flyball.pipelines.project_file import ProjectFile
 
 _REASONS: dict[str, str] = {
-    "tune": "no search is made yet; [train].params hold",
-    "environments": "read and applied by name only; deploying to another address is not built yet",
     "alerts": "nothing is sent yet; look at the console, the event stream or `flyball incidents`",
-    "policy": "gates and rollout decide alone for now",
-    "tests": "model tests are not run yet",
     "data.split.folds": "one split is made; walk-forward folds are not",
-    "rollout.approvals": "approvals are recorded but do not hold a rollout yet",
-    "retrain.approvals": "approvals are recorded but do not hold a retraining yet",
-    "retrain.schedule": "retraining starts from signals only for now",
+    "environments": "no command takes an environment yet",
     "log.keep": "nothing is deleted from the log yet",
+    "policy": "gates and rollout decide alone for now",
+    "retrain.schedule": "retraining starts from signals only for now",
+    "rollout.watch": "a champion that turns out badly raises signals and incidents; nothing sends it back yet",
+    "serve.workers": "the number of workers is given to `flyball up --workers`",
+    "tests": "model tests are not run yet",
+    "tune": "no search is made yet; [train].params hold",
 }
+_OWN_CONFIRMATION = "2 of 3 windows"
 
 
 class NotActedOn(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,5 +51,10 @@ def _unused(file: ProjectFile) -> Iterator[tuple[str, str]]:
     for number, trigger in enumerate(project.retrain.on):
         if trigger == "schedule" or trigger.startswith("outcomes "):
             yield f"retrain.on[{number}]", "retraining starts from signals only for now"
+        elif trigger.endswith(" windows") and trigger != _OWN_CONFIRMATION:
+            yield (
+                f"retrain.on[{number}]",
+                f"signals are confirmed by {_OWN_CONFIRMATION}, whatever is asked here",
+            )
     if project.model.task == "multiclass" and project.decision.threshold is not None:
         yield "decision.threshold", "the likeliest class is answered for more than two classes"

@@ -14,7 +14,7 @@ from flyball.core.project import Project, StepSection
 from flyball.pipelines.children.answering import Held, held_answers
 from flyball.pipelines.children.fitting import Workbench, call_train, step_key
 from flyball.pipelines.user_code import own_modules, told
-from flyball.registry.bundle import FeatureSpec, StepSpec
+from flyball.registry.bundle import FeatureSpec, StepSpec, copy_files, read_file, read_folder_manifest
 from flyball.registry.formats.frames import with_categories, with_types
 from flyball.registry.formats.saving import Saved, open_saved, save_estimator
 from flyball.registry.formats.signatures import feature_specs, signature_for
@@ -151,11 +151,37 @@ class ModelMaker:
             raise UserCodeFailed(error.message) from error
 
 
-def open_champion(folder: str | None) -> Any:
-    """The model in service, for a warm start: its predictor; None without one."""
-    from flyball.registry.formats.loading import load_predictor
+def open_champion(folder: str | None, source: Path | None = None) -> Any:
+    """The model in service as its own library knows it, for a warm start; None without one.
 
-    return None if folder is None else load_predictor(Path(folder), in_model_process=True)
+    A LightGBM or XGBoost booster, a scikit-learn estimator, or an object of the project's own class, found in its
+    source (the working folder by default).
+    """
+    if folder is None:
+        return None
+    path = Path(folder)
+    manifest = read_folder_manifest(path)
+    spec = manifest.predictor
+    if spec.kind == "custom":
+        from flyball.registry.formats.custom import load_custom
+
+        with tempfile.TemporaryDirectory(prefix="flyball-champion-") as copies:
+            copy_files(path, manifest, spec.path, Path(copies))
+            return load_custom(spec, Path(copies), source or Path.cwd())
+    data = read_file(path, manifest, spec.path)
+    if spec.kind == "lightgbm":
+        import lightgbm
+
+        return lightgbm.Booster(model_str=data.decode())
+    if spec.kind == "xgboost":
+        import xgboost
+
+        booster = xgboost.Booster()
+        booster.load_model(bytearray(data))
+        return booster
+    from flyball.registry.formats.sklearn import load_estimator
+
+    return load_estimator(data)
 
 
 def _features_of(frame: pl.DataFrame) -> tuple[FeatureSpec, ...]:

@@ -61,7 +61,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     task = msgspec.convert({name: payload[name] for name in TrainTask.__struct_fields__}, TrainTask)
     made, source = Path(task.made), Path(task.source).resolve()
     enter_source(source)
-    bench = Workbench(task.project, source, TrainingLog(made / "out"), open_champion(task.champion))
+    bench = Workbench(task.project, source, TrainingLog(made / "out"), open_champion(task.champion, source))
     steps = load_steps(bench)
     function = load_train(bench)
     parts = _read_parts(task)
