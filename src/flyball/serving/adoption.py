@@ -181,6 +181,7 @@ class Adoption:
                 log.warning("%s@%d is not warm: %s", table.model, table.previous.number, error)
         if before is not None and before.shadow is not None and before.shadow is not served.shadow:
             await before.shadow.close(SHADOW_PATIENCE_SECONDS)
+        await self._shelf.settle()  # what an overtaken revision began to load is put away too
         await self._shelf.keep_only(version for one in self._models.values() for version in one.versions())
 
     async def _load(self, table: RouteTable) -> Served:

@@ -37,7 +37,11 @@ class Request:
     __slots__ = ("_endpoint", "_receive", "headers", "parameters")
 
     def __init__(
-        self, headers: dict[bytes, bytes], parameters: Mapping[str, str], endpoint: Endpoint, receive: Receive
+        self,
+        headers: dict[bytes, bytes],
+        parameters: Mapping[str, str],
+        endpoint: Endpoint,
+        receive: Receive,
     ) -> None:
         self.headers = headers
         self.parameters = parameters
@@ -53,8 +57,8 @@ class Request:
     async def body(self, limit_bytes: int | None = None) -> bytes:
         """The JSON body. Raises Rejected: 413 above the limit, 415 for another type, 408 for a trickle."""
         limit = self._endpoint.body_limit_bytes if limit_bytes is None else limit_bytes
-        self._check_type()
-        announced = self._announced()
+        self.check_type()
+        announced = self.announced_bytes
         if announced > limit:
             raise too_large(limit)
         message = await self._receive()
@@ -67,14 +71,17 @@ class Request:
             return data
         return await self._rest(message.get("body", b""), limit, announced)
 
-    def _check_type(self) -> None:
+    def check_type(self) -> None:
+        """Raises Rejected (415) for anything but plain JSON."""
         given = self.headers.get(b"content-type", b"application/json")
         if given != b"application/json" and given.partition(b";")[0].strip().lower() != b"application/json":
             raise Rejected(415, "unsupported_type", "send JSON, with Content-Type: application/json")
         if self.headers.get(b"content-encoding", b"identity") != b"identity":
             raise Rejected(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")
 
-    def _announced(self) -> int:
+    @property
+    def announced_bytes(self) -> int:
+        """Content-Length; 0 without one. Raises Rejected (400) for what is no number."""
         try:
             return int(self.headers.get(b"content-length", b"0"))
         except ValueError as error:
@@ -189,8 +196,8 @@ class Application:
 
     def __init__(self, handlers: Mapping[str, Handler], gate: Gate, metrics: WorkerMetrics) -> None:
         self.draining = False
-        self._routes = Routes(handlers)
-        self._gate = gate
+        self.routes = Routes(handlers)
+        self.gate = gate
         self._metrics = metrics
         self._counts: dict[tuple[str, int], Value] = {}
 
@@ -201,22 +208,16 @@ class Application:
         headers = dict(scope["headers"])
         name, lingers = "none", False
         try:
-            endpoint, handler, parameters = self._routes.find(method, scope["path"])
+            endpoint, handler, parameters = self.routes.find(method, scope["path"])
             name = endpoint.name
-            self._gate.check(method, headers)
+            self.gate.check(method, headers)
             response = await handler(Request(headers, parameters, endpoint, receive))
         except Rejected as refusal:
             response = refuse(refusal)
             lingers = refusal.status == 413
         except Exception:  # noqa: BLE001 - the edge: logged under a number, never shown
-            response = self._failed()
-        self._count(name, response.status)
-        given = headers.get(b"x-request-id")
-        sent = [*response.headers, (b"content-length", b"%d" % len(response.body))]
-        if given is not None and _REQUEST_ID.match(given):
-            sent.append((b"x-request-id", given))
-        if self.draining:
-            sent.append((b"connection", b"close"))
+            response = self.failed()
+        sent = self.dress(name, headers, response)
         await send({"type": "http.response.start", "status": response.status, "headers": sent})
         body = response.body if method != "HEAD" else b""
         if lingers:
@@ -226,19 +227,28 @@ class Application:
             body = b""
         await send({"type": "http.response.body", "body": body})
 
-    def _failed(self) -> Response:
+    def dress(self, name: str, headers: dict[bytes, bytes], response: Response) -> list[Header]:
+        """Count an answer to a request with these headers; all the headers it is sent with."""
+        value = self._counts.get((name, response.status))
+        if value is None:
+            value = self._metrics.value("flyball_requests_total", endpoint=name, status=str(response.status))
+            self._counts[(name, response.status)] = value
+        value.add()
+        sent = [*response.headers, (b"content-length", b"%d" % len(response.body))]
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.match(given):
+            sent.append((b"x-request-id", given))
+        if self.draining:
+            sent.append((b"connection", b"close"))
+        return sent
+
+    def failed(self) -> Response:
+        """The answer to a request that met a defect, which is logged under a number."""
         number = new_id("err")
         log.exception("a request failed (%s)", number)
         return Response(
             500, encode({"code": "internal", "message": f"this should not happen; see {number} in the log"})
         )
-
-    def _count(self, name: str, status: int) -> None:
-        value = self._counts.get((name, status))
-        if value is None:
-            value = self._metrics.value("flyball_requests_total", endpoint=name, status=str(status))
-            self._counts[(name, status)] = value
-        value.add()
 
 
 def refuse(refusal: Rejected) -> Response:

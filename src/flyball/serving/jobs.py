@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from flyball.core.ids import new_id
 from flyball.core.records import RECORD_FORMAT, PredictionRecord, Role
-from flyball.serving.asgi import JSON, Response
+from flyball.serving.asgi import JSON, Response, refuse
 from flyball.serving.isolation import ProcessAnswers
-from flyball.serving.protocol import PredictAnswer, encode
+from flyball.serving.protocol import PredictAnswer, Rejected, encode
 from flyball.serving.served import Served, Version, decide
+
+Reply = Callable[[Response], None]
 
 
 class Part:
@@ -40,13 +42,15 @@ class Job:
     """One request on its way."""
 
     __slots__ = (
-        "entities", "flags", "future", "ids", "moments", "parts", "received_at", "request_id", "response", "rows",
+        "_reply", "entities", "flags", "ids", "is_answered", "moments", "parts", "received_at", "request_id", "rows",
         "served", "spare_us", "started_ns", "trace",
     )  # fmt: skip
 
-    def __init__(self, served: Served, rows: list[dict[str, Any]]) -> None:
+    def __init__(self, served: Served, rows: list[dict[str, Any]], reply: Reply) -> None:
         self.served = served
         self.rows = rows
+        self.is_answered = False
+        self._reply = reply
         self.started_ns = time.perf_counter_ns()
         self.received_at = datetime.now(UTC)
         self.parts: list[Part] = []
@@ -57,8 +61,16 @@ class Job:
         self.request_id: str | None = None
         self.trace: str | None = None
         self.spare_us = 0
-        self.response: Response | None = None
-        self.future: asyncio.Future[None] | None = None
+
+    def answer(self, response: Response) -> None:
+        """Send the answer; the first one holds."""
+        if not self.is_answered:
+            self.is_answered = True
+            self._reply(response)
+
+    def refuse(self, refusal: Rejected) -> None:
+        """Send a refusal."""
+        self.answer(refuse(refusal))
 
     def records(self) -> list[PredictionRecord]:
         """One record per row, of what was asked and answered."""

@@ -22,7 +22,7 @@ from flyball.core.digests import digest_json
 from flyball.serving.faults import ModelFault
 from flyball.serving.frames import READY, Ask, FrameReader, Reply, Start, decode_reply, pack
 
-START_SECONDS = 60.0
+START_SECONDS = 30.0
 WATCH_SECONDS = 0.25
 BURY_SECONDS = 2.0
 HOP_COUNT = 5

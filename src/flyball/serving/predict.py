@@ -15,10 +15,10 @@ from flyball.core.ids import derived_id, new_id
 from flyball.core.records import PredictionRecord
 from flyball.registry.route_table import choose
 from flyball.serving.answers import find_wrong
-from flyball.serving.asgi import Request, Response
+from flyball.serving.asgi import Request, Response, refuse, too_large
 from flyball.serving.faults import ModelFault
 from flyball.serving.isolation import NotReady, Poisoned, ProcessAnswers
-from flyball.serving.jobs import Job, Part, respond
+from flyball.serving.jobs import Job, Part, Reply, respond
 from flyball.serving.journal import Journal
 from flyball.serving.protocol import (
     FieldError,
@@ -52,43 +52,71 @@ class Predictions:
         self._journal = journal
         self._candidate_deadline = candidate_deadline_seconds
         self._turn: list[Job] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight = 0
         self._in_flight_bytes = 0
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request. Raises Rejected."""
-        served = self._models.get(request.parameters["model"])
-        if served is None:
-            raise Rejected(404, "model_not_found", ModelNotFound(request.parameters["model"][:80]).message)
-        if self._in_flight >= IN_FLIGHT_LIMIT or self._in_flight_bytes >= IN_FLIGHT_BYTES:
-            raise Rejected(429, "overloaded", "too many requests at once; try again", retry_after_seconds=1)
-        size = 0
+        """Answer one request, as an ASGI handler. Raises Rejected."""
+        served = self.find(request)
+        size = request.announced_bytes
+        self._admit()
         self._in_flight += 1
+        self._in_flight_bytes += size
         try:
             data = await request.body(served.body_limit_bytes)
-            size = len(data)
-            self._in_flight_bytes += size
-            job = self._read(served, request, decode_predict(data))
-            self._route(job)
-            if self._is_quick(job):
-                await self._join_turn(job)
-            else:
-                await self._answer(job)
-            assert job.response is not None
-            return job.response
         finally:
             self._in_flight -= 1
             self._in_flight_bytes -= size
+        answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._begin(served, request, data, answered.set_result)
+        return await answered
+
+    def handle_now(self, request: Request, data: bytes, reply: Reply) -> None:
+        """Answer one request whose body is here: `reply` is called with the answer, a refusal too, now or later."""
+        try:
+            served = self.find(request)
+            request.check_type()
+            if len(data) > served.body_limit_bytes:
+                raise too_large(served.body_limit_bytes)
+            self._admit()
+            self._begin(served, request, data, reply)
+        except Rejected as refusal:
+            reply(refuse(refusal))
+
+    def find(self, request: Request) -> Served:
+        """What is served under the name in the path. Raises Rejected (404)."""
+        name = request.parameters["model"]
+        served = self._models.get(name)
+        if served is None:
+            raise Rejected(404, "model_not_found", ModelNotFound(name[:80]).message)
+        return served
+
+    def _admit(self) -> None:
+        if self._in_flight >= IN_FLIGHT_LIMIT or self._in_flight_bytes >= IN_FLIGHT_BYTES:
+            raise Rejected(429, "overloaded", "too many requests at once; try again", retry_after_seconds=1)
+
+    def _begin(self, served: Served, request: Request, data: bytes, reply: Reply) -> None:
+        job = self._read(served, request, decode_predict(data), reply)
+        self._route(job)
+        if self._is_quick(job):
+            if not self._turn:
+                asyncio.get_running_loop().call_soon(self._answer_turn)
+            self._turn.append(job)
+            return
+        task = asyncio.create_task(self._answer(job))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # --- reading ---
 
-    def _read(self, served: Served, request: Request, body: PredictBody) -> Job:
+    def _read(self, served: Served, request: Request, body: PredictBody, reply: Reply) -> Job:
         if body.explain:
             raise invalid("explain", "unknown", "true", "false: this release gives no explanations")
         rows: list[dict[str, Any]] = list_rows(body, served.table.serve.max_rows)
         if served.champion is None:
             raise _not_ready(served.model, "has no version in service")
-        job = Job(served, rows)
+        job = Job(served, rows, reply)
         self._check(job)
         count = len(rows)
         if body.ids is None:
@@ -166,13 +194,6 @@ class Predictions:
 
     # --- answering ---
 
-    async def _join_turn(self, job: Job) -> None:
-        job.future = asyncio.get_running_loop().create_future()
-        if not self._turn:
-            asyncio.get_running_loop().call_soon(self._answer_turn)
-        self._turn.append(job)
-        await job.future
-
     def _answer_turn(self) -> None:
         """Answer all that arrived in this turn of the event loop: one prediction call per version, one write."""
         jobs, self._turn = self._turn, []
@@ -180,36 +201,38 @@ class Predictions:
             by_version: dict[int, list[Job]] = {}
             for job in jobs:
                 by_version.setdefault(id(job.served.champion), []).append(job)
-            answered = [job for group in by_version.values() for job in _predict_together(group)]
-            self._finish(answered)
-        except Exception as error:
+            self._finish([job for group in by_version.values() for job in _predict_together(group)])
+        except Exception:
             log.exception("a turn failed")
-            for job in jobs:
-                if job.future is not None and not job.future.done():
-                    job.future.set_exception(error)
-            return
         for job in jobs:
-            if job.response is None and job.future is not None and not job.future.done():
-                reason = job.parts[0].error or "no answer"
-                self._journal.write_or_drop(job.served.policy, [*job.failures(reason)])
-                job.future.set_exception(Rejected(500, "prediction_failed", f"the model failed: {reason}"))
+            if job.parts[0].answered is None:
+                reason = job.parts[0].error or "see the server's log"
+                self._fail(job, Rejected(500, "prediction_failed", f"the model failed: {reason}"))
 
     async def _answer(self, job: Job) -> None:
         """Answer a request that needs a process, or long enough to block others."""
+        self._in_flight += 1
         try:
             async with asyncio.timeout(job.served.deadline_seconds):
                 for part in job.parts:
                     await self._answer_part(job, part)
-        except TimeoutError as error:
-            reason = f"not answered within {job.served.deadline_seconds:g} s"
-            self._journal.write_or_drop(job.served.policy, [*job.failures(reason)])
-            raise Rejected(503, "too_slow", f"{job.served.model} {reason}", retry_after_seconds=1) from error
+            self._finish([job])
+        except TimeoutError:
+            words = f"{job.served.model} did not answer within {job.served.deadline_seconds:g} s"
+            self._fail(job, Rejected(503, "too_slow", words, retry_after_seconds=1))
         except Rejected as refusal:
+            self._fail(job, refusal)
+        except Exception:
+            log.exception("a request failed")
+            self._fail(job, Rejected(500, "internal", "this should not happen; see the server's log"))
+        finally:
+            self._in_flight -= 1
+
+    def _fail(self, job: Job, refusal: Rejected) -> None:
+        """A request without an answer leaves records too."""
+        if not job.is_answered:
             self._journal.write_or_drop(job.served.policy, [*job.failures(refusal.message)])
-            raise
-        job.future = asyncio.get_running_loop().create_future()
-        self._finish([job])
-        await job.future
+            job.refuse(refusal)
 
     async def _answer_part(self, job: Job, part: Part) -> None:
         rows = [job.served.checker.features_of(job.rows[index]) for index in part.indices]
@@ -278,17 +301,17 @@ class Predictions:
             synced = None
             for job, (policy, records) in zip(jobs, batches, strict=True):
                 self._journal.drop(policy, len(records), error)
-                if policy.refuses and job.future is not None and not job.future.done():
+                if policy.refuses:
                     words = f"{job.served.model} answers only what it can log, and there is no room: {error}"
-                    job.future.set_exception(Rejected(503, "log_full", words, retry_after_seconds=5))
-        for job, (_, records) in zip(jobs, batches, strict=True):
-            if job.future is not None and job.future.done():
+                    job.refuse(Rejected(503, "log_full", words, retry_after_seconds=5))
+        for job, (policy, records) in zip(jobs, batches, strict=True):
+            if job.is_answered:
                 continue
-            job.response = respond(job)
-            if synced is not None and job.served.policy.durability == "disk":
-                synced.add_done_callback(partial(_release_synced, job))
-            elif job.future is not None:
-                job.future.set_result(None)
+            response = respond(job)
+            if synced is not None and policy.durability == "disk":
+                synced.add_done_callback(partial(_answer_synced, job, response))
+            else:
+                job.answer(response)
             _note(job, records)
 
 
@@ -327,16 +350,14 @@ def _note(job: Job, records: list[PredictionRecord]) -> None:
         shadow.offer([shadow_of(record, number) for record in records])
 
 
-def _release_synced(job: Job, done: asyncio.Future[None]) -> None:
+def _answer_synced(job: Job, response: Response, done: asyncio.Future[None]) -> None:
     """The sync is over: the answer goes, or says that nothing is sure to be on disk."""
-    if job.future is None or job.future.done():
-        return
     error = done.exception()
     if error is None:
-        job.future.set_result(None)
+        job.answer(response)
     else:
         words = f"the prediction could not be brought to disk: {error}"
-        job.future.set_exception(Rejected(503, "log_failed", words, retry_after_seconds=5))
+        job.refuse(Rejected(503, "log_failed", words, retry_after_seconds=5))
 
 
 def _not_ready(model: str, because: str) -> Rejected:

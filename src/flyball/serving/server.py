@@ -15,10 +15,13 @@ from flyball.serving.served import Served
 
 
 def build_application(
-    models: Mapping[str, Served], journal: Journal, metrics: WorkerMetrics, options: ServeOptions
+    models: Mapping[str, Served],
+    journal: Journal,
+    metrics: WorkerMetrics,
+    options: ServeOptions,
+    predictions: Predictions,
 ) -> Application:
     """The ASGI application over what is served. Raises Refused when an endpoint is not declared in full."""
-    predictions = Predictions(models, journal, options.candidate_deadline_seconds)
     outcomes = Outcomes(models, journal)
     health = Health(models, options.models, metrics)
     handlers: dict[str, Handler] = {

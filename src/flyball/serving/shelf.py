@@ -67,6 +67,10 @@ class Shelf:
         await version.process.start()
         return version
 
+    async def settle(self) -> None:
+        """Wait until nothing is being loaded."""
+        await asyncio.gather(*self._loading.values(), return_exceptions=True)
+
     async def keep_only(self, needed: Iterable[Version]) -> None:
         """Put away what no served revision routes to any more; running requests are finished first."""
         in_use = {

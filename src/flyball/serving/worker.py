@@ -21,10 +21,12 @@ from flyball.core.ids import new_id
 from flyball.data.spool import SpoolWriter, read_hash_key
 from flyball.serving.adoption import Adoption
 from flyball.serving.asgi import Application
+from flyball.serving.fast_path import is_tested, protocol_class
 from flyball.serving.journal import Journal
 from flyball.serving.metrics import WorkerMetrics
-from flyball.serving.options import SPEC_VARIABLE, WorkerSpec
+from flyball.serving.options import SPEC_VARIABLE, ServeOptions, WorkerSpec
 from flyball.serving.ports import listen
+from flyball.serving.predict import Predictions
 from flyball.serving.processes import die_with_parent, log_to_stderr
 from flyball.serving.served import Served
 from flyball.serving.server import build_application
@@ -92,7 +94,8 @@ async def serve(spec: WorkerSpec) -> None:
         slot=spec.slot,
         blobs=blobs,
     )
-    application = build_application(models, journal, metrics, options)
+    predictions = Predictions(models, journal, options.candidate_deadline_seconds)
+    application = build_application(models, journal, metrics, options, predictions)
     # Only a worker that can answer takes connections: beside others, nobody notices that it was gone.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(FIRST_LOAD_SECONDS):
@@ -101,7 +104,7 @@ async def serve(spec: WorkerSpec) -> None:
     gc.freeze()
     board.is_ready = True
     asides = [asyncio.create_task(adoption.run()), asyncio.create_task(board.run())]
-    await _answer_until(ending, application, spec)
+    await _answer_until(ending, application, predictions, options)
     for task in asides:
         task.cancel()
     await asyncio.gather(*asides, return_exceptions=True)
@@ -111,11 +114,13 @@ async def serve(spec: WorkerSpec) -> None:
     log.info("ended in order")
 
 
-async def _answer_until(ending: asyncio.Event, application: Application, spec: WorkerSpec) -> None:
+async def _answer_until(
+    ending: asyncio.Event, application: Application, predictions: Predictions, options: ServeOptions
+) -> None:
     """Answer requests until `ending`; then take no new connections and finish those that are open."""
     config = uvicorn.Config(
         application,
-        http="httptools",
+        http=protocol_class(application, predictions) if is_tested() else "httptools",
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -128,7 +133,7 @@ async def _answer_until(ending: asyncio.Event, application: Application, spec: W
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config)
-    listener = listen(spec.options.host, spec.options.port)
+    listener = listen(options.host, options.port)
     running = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(ending.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)

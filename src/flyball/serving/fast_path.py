@@ -1,0 +1,192 @@
+"""The hot route without ASGI: a small, ordinary `predict` request is answered from inside uvicorn's protocol.
+
+uvicorn parses, keeps connections alive, paces and shuts down as ever. A request that is anything but ordinary (another
+path, method or HTTP version, a query, an upgrade, `Expect`, a body without length or above 64 KiB, one that waits
+behind another on its connection) takes the way through ASGI, and so does every request when the installed uvicorn is
+not one of those this was tested with. Both ways end in the same handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from flyball.serving.asgi import Application, Request, Response, refuse
+from flyball.serving.predict import Predictions
+from flyball.serving.protocol import Rejected
+
+TESTED_UVICORN = ((0, 54),)
+LONGEST_BODY = 64 * 1024
+HEAD_SECONDS = 10.0
+NAME = "model.predict"
+
+log = logging.getLogger("flyball.worker")
+
+
+def is_tested() -> bool:
+    """Whether the installed uvicorn is one whose inside is known."""
+    numbers = uvicorn.__version__.split(".")[:2]
+    return all(part.isdigit() for part in numbers) and tuple(map(int, numbers)) in TESTED_UVICORN
+
+
+def protocol_class(application: Application, predictions: Predictions) -> type[HttpToolsProtocol]:
+    """The protocol for uvicorn's `http` setting that answers predictions itself."""
+
+    class Protocol(FastProtocol):
+        app_ = application
+        predictions_ = predictions
+
+    return Protocol
+
+
+class _Exchange:
+    """What uvicorn takes for the request in progress: as long as it is not complete, the next one waits its turn."""
+
+    __slots__ = (
+        "body",
+        "disconnected",
+        "headers",
+        "keep_alive",
+        "message_event",
+        "more_body",
+        "response_complete",
+    )
+
+    def __init__(self, headers: dict[bytes, bytes], keep_alive: bool) -> None:
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.body = bytearray()
+        self.more_body = True
+        self.disconnected = False
+        self.response_complete = False
+        self.message_event = _NOBODY_WAITS
+
+
+class _NobodyWaits:
+    def set(self) -> None:
+        """uvicorn wakes an ASGI task here; there is none."""
+
+
+_NOBODY_WAITS = _NobodyWaits()
+
+
+async def _no_body() -> dict[str, Any]:
+    return {"type": "http.disconnect"}
+
+
+class FastProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with a short way for one route."""
+
+    app_: Application
+    predictions_: Predictions
+    _deadline: asyncio.TimerHandle | None = None
+    _in_head = True  # until the first request's headers are complete
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        headers = self._ordinary()
+        if headers is None:
+            super().on_headers_complete()
+        else:
+            self.cycle = _Exchange(headers, self.parser.should_keep_alive())  # type: ignore[assignment]
+
+    def on_message_complete(self) -> None:
+        exchange: Any = self.cycle
+        if type(exchange) is not _Exchange:
+            super().on_message_complete()
+        elif exchange.more_body and not exchange.response_complete:
+            exchange.more_body = False
+            self._answer(exchange)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Only what did not arrive in one piece needs a clock; ASGI bodies have their own.
+        cycle: Any = self.cycle
+        if self._in_head or (type(cycle) is _Exchange and cycle.more_body):
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
+        elif self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        super().connection_lost(exc)
+
+    def _ordinary(self) -> dict[bytes, bytes] | None:
+        """The headers of a request for the short way, else None."""
+        url = self.url
+        if not url.endswith(b"/predict") or not url.startswith(b"/v1/models/") or b"%" in url or b"?" in url:
+            return None
+        parser = self.parser
+        under_way: Any = self.cycle  # None on a new connection, whatever uvicorn declares
+        if (
+            parser.get_method() != b"POST"
+            or parser.get_http_version() != "1.1"
+            or parser.should_upgrade()
+            or self.expect_100_continue
+            or (under_way is not None and not under_way.response_complete)
+        ):
+            return None
+        headers = dict(self.headers)
+        length = headers.get(b"content-length", b"")
+        if b"transfer-encoding" in headers or not length.isdigit() or int(length) > LONGEST_BODY:
+            return None
+        return headers
+
+    def _answer(self, exchange: _Exchange) -> None:
+        application, headers = self.app_, exchange.headers
+        reply = partial(self._reply, exchange)
+        try:
+            endpoint, _, parameters = application.routes.find("POST", self.url.decode("ascii"))
+            application.gate.check("POST", headers)
+            request = Request(headers, parameters, endpoint, _no_body)
+            self.predictions_.handle_now(request, bytes(exchange.body), reply)
+        except Rejected as refusal:
+            reply(refuse(refusal))
+        except Exception:  # noqa: BLE001 - the edge: logged, never shown
+            reply(application.failed())
+
+    def _give_up(self) -> None:
+        """Headers, or a small body, did not arrive in time."""
+        self._deadline = None
+        exchange: Any = self.cycle
+        if type(exchange) is _Exchange and exchange.more_body and not exchange.response_complete:
+            words = f"the request did not arrive within {HEAD_SECONDS:g} s"
+            self._reply(exchange, refuse(Rejected(408, "too_slow", words, close=True)))
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _reply(self, exchange: _Exchange, response: Response) -> None:
+        if exchange.disconnected or self.transport.is_closing():
+            return
+        headers = self.app_.dress(NAME, exchange.headers, response)
+        says_close = any(name == b"connection" for name, _ in headers)
+        if says_close:
+            exchange.keep_alive = False
+        elif not exchange.keep_alive:
+            headers.append((b"connection", b"close"))
+        lines = [STATUS_LINE[response.status]]
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+        lines += (b"\r\n", response.body)
+        self.transport.write(b"".join(lines))
+        exchange.response_complete = True
+        if not exchange.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
