@@ -97,7 +97,7 @@ def plan_retraining(conn: Connection, blobs: BlobStore, identity: str) -> Retrai
         decided_at=retraining.decided_at,
         rows_until=retraining.rows_until,
         # Steps before training may make other rows of the rows, which no logged answer belongs to.
-        names=["expanding"] if has_train_steps else _names(project.retrain.data),
+        names=["expanding"] if has_train_steps else window_names(project.retrain.data),
         folds=[] if has_train_steps else _folds(retraining, project),
         held=list_held(conn, retraining.model),
         is_forced=retraining.signal_id is None,
@@ -169,7 +169,7 @@ def _root_snapshot(conn: Connection, version: ModelVersion) -> str:
     return version.snapshot
 
 
-def _names(data: str) -> list[str]:
+def window_names(data: str) -> list[str]:
     """The windows of rows that [retrain].data lets one try; `since-change`: recent outcomes say how far back."""
     words = data.strip()
     if words == "since-change":

@@ -37,7 +37,9 @@ def opened(home, *, problem="change", hold=False) -> str:
         ).id
 
 
-def raise_signal(home, week: int, incident: str | None, *, kind="performance", feature=None, **changes) -> Signal:
+def raise_signal(
+    home, week: int, incident: str | None, *, kind="performance", feature=None, **changes
+) -> Signal:
     start = FIRST + week * WEEK
     given = {
         "cause": "concept-drift",
@@ -205,7 +207,9 @@ def test_a_person_may_ask_without_signal_cooldown_or_budget_but_not_on_broken_da
 
     def ask(why="new sensors"):
         with home.database.write() as conn:
-            return retrain_now(conn, MODEL, actor=Actor("grace"), why=why, now=home.now, model_time=FIRST + WEEK)
+            return retrain_now(
+                conn, MODEL, actor=Actor("grace"), why=why, now=home.now, model_time=FIRST + WEEK
+            )
 
     with pytest.raises(NoChampion):
         ask()
