@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flyball_tests_runs import LINE  # type: ignore[import-not-found]
 
 from flyball.backends.db.database import Database
 from flyball.governance.journal import list_entries
@@ -116,24 +117,26 @@ def counter(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def runs(
-    make_project: Callable[..., Path],
-    counter: Path,
-    database: Database,
-    database_url: str,
-    tmp_path: Path,
-    child_environment: dict[str, str],
-) -> Runs:
-    from flyball_tests_runs import LINE  # type: ignore[import-not-found]
-
-    # Rows are ordered at random: without a time column there is one training a run, and it can be counted.
-    code = LINE.replace(
-        "    x = X[:, 0]\n", COUNTED.replace("\n", "\n    ").format(path=str(counter)) + "\n    x = X[:, 0]\n"
-    )
-    folder = make_project(train=code)
+def counted_project(make_project: Callable[..., Path], counter: Path) -> Path:
+    """A project whose trainings are counted in a file; without a time column there is one training a run."""
+    note = COUNTED.replace("\n", "\n    ").format(path=str(counter))
+    folder = make_project(train=LINE.replace("    x = X[:, 0]\n", note + "\n    x = X[:, 0]\n"))
     text = (folder / "flyball.toml").read_text().replace('time = "at"\n', "")
     (folder / "flyball.toml").write_text(text.replace("[train]", 'exclude = ["at"]\n[train]'))
-    return Runs(folder, tmp_path / "home", database_url, child_environment)
+    return folder
+
+
+@pytest.fixture
+def runs(counted_project: Path, database_url: str, tmp_path: Path, child_environment: dict[str, str]) -> Runs:
+    """On each kind of database."""
+    return Runs(counted_project, tmp_path / "home", database_url, child_environment)
+
+
+@pytest.fixture
+def sqlite_runs(counted_project: Path, tmp_path: Path, child_environment: dict[str, str]) -> Runs:
+    """On SQLite only."""
+    home = tmp_path / "home"
+    return Runs(counted_project, home, f"sqlite:///{home / 'flyball.db'}", child_environment)
 
 
 def check_history(database: Database, versions: int) -> None:
@@ -181,28 +184,28 @@ def test_a_run_killed_at_every_boundary_goes_on_and_repeats_no_finished_step(
 
 
 def test_a_training_whose_step_ended_unrecorded_is_not_trained_again(
-    runs: Runs, database: Database, counter: Path
+    sqlite_runs: Runs, sqlite_database: Database, counter: Path
 ):
-    runs.killed_at("train:done")
+    sqlite_runs.killed_at("train:done")
     assert counter.read_text().count("trained") == 1
-    assert runs.end()[2:4] == ["registered", 1]
+    assert sqlite_runs.end()[2:4] == ["registered", 1]
     assert counter.read_text().count("trained") == 1
-    check_history(database, 1)
+    check_history(sqlite_database, 1)
 
 
 def test_a_killed_run_takes_its_training_process_along_and_is_trained_by_the_next(
-    runs: Runs, database: Database, counter: Path, tmp_path: Path
+    sqlite_runs: Runs, sqlite_database: Database, counter: Path, tmp_path: Path
 ):
     marker = tmp_path / "pid"
-    code = (runs.folder / "train.py").read_text()
+    code = (sqlite_runs.folder / "train.py").read_text()
     hang = (
         f"    import os, time\n    if not os.path.exists({str(marker)!r}):\n"
         f"        open({str(marker)!r}, 'w').write(str(os.getpid()))\n        time.sleep(120)\n"
     )
-    (runs.folder / "train.py").write_text(
+    (sqlite_runs.folder / "train.py").write_text(
         code.replace("def train(X, y, params):\n", "def train(X, y, params):\n" + hang)
     )
-    process = runs.begin()
+    process = sqlite_runs.begin()
     deadline = time.monotonic() + 60
     while (
         not (marker.exists() and marker.read_text())
@@ -217,12 +220,12 @@ def test_a_killed_run_takes_its_training_process_along_and_is_trained_by_the_nex
     while os.path.exists(f"/proc/{child}") and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not os.path.exists(f"/proc/{child}")
-    assert runs.end()[2:4] == ["registered", 1]
+    assert sqlite_runs.end()[2:4] == ["registered", 1]
     assert counter.read_text().count("trained") == 1
-    check_history(database, 1)
+    check_history(sqlite_database, 1)
 
 
-def kill_at_random_moments(runs: Runs, database: Database, count: int, seed: int) -> None:
+def check_kills_at_random_moments(runs: Runs, database: Database, count: int, seed: int) -> None:
     """Runs with other parameters each, killed at random moments, and one that finishes them."""
     rng = random.Random(seed)
     for number in range(count):
@@ -235,13 +238,17 @@ def kill_at_random_moments(runs: Runs, database: Database, count: int, seed: int
     check_history(database, count)
 
 
-def test_a_run_killed_at_a_few_random_moments_is_finished_by_the_next(runs: Runs, database: Database):
-    kill_at_random_moments(runs, database, count=2, seed=1)
+def test_a_run_killed_at_a_few_random_moments_is_finished_by_the_next(
+    sqlite_runs: Runs, sqlite_database: Database
+):
+    check_kills_at_random_moments(sqlite_runs, sqlite_database, count=2, seed=1)
 
 
 @pytest.mark.long
-def test_a_run_killed_at_twenty_random_moments_is_finished_by_the_next(runs: Runs, database: Database):
-    kill_at_random_moments(runs, database, count=20, seed=2)
+def test_a_run_killed_at_twenty_random_moments_is_finished_by_the_next(
+    sqlite_runs: Runs, sqlite_database: Database
+):
+    check_kills_at_random_moments(sqlite_runs, sqlite_database, count=20, seed=2)
 
 
 def test_a_run_whose_process_died_before_its_workflow_began_is_begun_by_the_next(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +132,9 @@ def make_project(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-@pytest.fixture
-def run_home(tmp_path: Path) -> Iterator[Home]:
-    """A home on SQLite and files with an engine at work."""
+@contextmanager
+def open_home(home: Path, database_url: str, objects_url: str) -> Iterator[Home]:
+    """A home with an engine at work."""
     from flyball.backends.blobs.store import open_blobs
     from flyball.backends.db.database import open_database
     from flyball.backends.db.heartbeats import Heartbeat, new_executor_id
@@ -143,20 +144,34 @@ def run_home(tmp_path: Path) -> Iterator[Home]:
     from flyball.core.settings import Settings
     from flyball.pipelines.workflow import Workshop, register_run
 
-    home = tmp_path / "home"
-    settings = Settings(
-        home=home, database_url=f"sqlite:///{home / 'flyball.db'}", objects_url=f"file://{home / 'objects'}"
-    )
-    database, clock, executor_id = open_database(settings.database_url), SystemClock(), new_executor_id()
+    settings = Settings(home=home, database_url=database_url, objects_url=objects_url)
+    database, clock, executor_id = open_database(database_url), SystemClock(), new_executor_id()
     with database.write() as conn:
         metadata.create_all(conn)
     heartbeat = Heartbeat(database, executor_id, kind="run", clock=clock)
     heartbeat.start()
     engine = WorkflowEngine(database.workflow_engine(), executor_id)
-    shop = Workshop(database, open_blobs(settings.objects_url), settings, clock, executor_id)
+    shop = Workshop(database, open_blobs(objects_url), settings, clock, executor_id)
     register_run(engine, shop)
     engine.launch()
-    yield Home(shop, engine)
-    engine.shutdown()
-    heartbeat.stop()
-    database.close()
+    try:
+        yield Home(shop, engine)
+    finally:
+        engine.shutdown()
+        heartbeat.stop()
+        database.close()
+
+
+@pytest.fixture
+def run_home(tmp_path: Path) -> Iterator[Home]:
+    """A home on SQLite and files with an engine at work."""
+    home = tmp_path / "home"
+    with open_home(home, f"sqlite:///{home / 'flyball.db'}", f"file://{home / 'objects'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def remote_run_home(tmp_path: Path, postgres_url: str, s3_bucket: str) -> Iterator[Home]:
+    """A home on PostgreSQL and S3 with an engine at work."""
+    with open_home(tmp_path / "home", postgres_url, f"s3://{s3_bucket}/flyball") as opened:
+        yield opened

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from flyball.data.snapshots import read_snapshot
 from flyball.governance.actors import local_actor
@@ -175,3 +176,16 @@ def test_the_package_is_measured_for_gates(run_home: Any, make_project: Callable
     result = run_home.run(make_project(more=gates + '[[gates]]\nmetric = "package_mb"\nmax = 0.000001\n'))
     assert result.state == "refused"
     assert [gate["outcome"] for gate in result.gates] == ["pass", "pass", "pass", "fail"]
+
+
+def test_a_run_on_postgres_and_s3_is_the_same(
+    remote_run_home: Any, make_project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+):
+    folder = make_project()
+    monkeypatch.setenv("ROWS_FOLDER", str(folder))
+    result = remote_run_home.run(folder, {"data.source": "${ROWS_FOLDER}/rows.csv"})
+    assert (result.state, result.version) == ("registered", 1), result.error
+    again = remote_run_home.run(folder, {"data.source": "${ROWS_FOLDER}/rows.csv"})
+    assert again.cached and remote_run_home.steps(again.run_id)["prepare"] == "cached"
+    with remote_run_home.shop.database.read() as conn:
+        assert verify(conn).ok

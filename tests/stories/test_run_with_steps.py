@@ -114,6 +114,7 @@ def test_a_step_at_train_makes_the_columns_that_requests_carry(
     (folder / "steps.py").write_text(
         "def shape(rows, target, features):\n"
         "    assert target == 'y' and features == ['x', 'c']\n"
+        "    print('shaped', len(rows))\n"
         "    return rows.filter(rows['x'] > 1).with_columns(x=rows.filter(rows['x'] > 1)['x'] / 2).drop('c')\n"
     )
     result = run_home.run(folder, {"train.params.slope": "4.0", "train.refit": "true"})
@@ -131,6 +132,12 @@ def test_a_step_at_train_makes_the_columns_that_requests_carry(
     with shop.database.read() as conn:
         warnings = get_run(conn, result.run_id).result["warnings"]  # type: ignore[index]
     assert any("trained once more on all rows" in warning for warning in warnings)
+    assert "[train] shaped 280" in run_home.log(result.run_id)
+
+    # Parameters that the step does not ask for change nothing about it: it is not run again.
+    again = run_home.run(folder, {"train.params.slope": "3.9"})
+    assert run_home.steps(again.run_id)["train"] == "done"
+    assert "trained on" in run_home.log(again.run_id) and "shaped" not in run_home.log(again.run_id)
 
 
 def test_steps_may_not_lose_the_target(run_home: Any, make_project: Callable[..., Path]):

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from flyball.core.project import Project
+from flyball.pipelines.setting_list import list_settings
 
 SCHEMA_ID = "urn:flyball:project-file:1"
 _DURATION = r"^\d+(\.\d+)?\s*(ms|s|m|h|d|w)$"
@@ -48,6 +49,10 @@ def json_schema() -> dict[str, Any]:
     for name, details in _DETAILS.items():
         section, key = name.split(".")
         _describe(definitions[section]["properties"][key], details)
+    for setting in list_settings():
+        definitions[setting.owner.__name__]["properties"][setting.key.rpartition(".")[2]].setdefault(
+            "description", setting.meaning
+        )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,

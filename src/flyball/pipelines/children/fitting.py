@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from flyball.core.errors import BadAnswer, UserCodeFailed
 from flyball.core.project import Project, StepSection
+from flyball.pipelines.children.step_cache import StepCache
 from flyball.pipelines.project_rules import BOTH_INPUTS, STEP_INPUTS, TRAIN_INPUTS
-from flyball.pipelines.user_code import call_by_name, check_parameters, load_entry
+from flyball.pipelines.user_code import call_by_name, check_parameters, load_entry, parameters_of
 from flyball.registry.formats.frames import Kind, as_kind, from_user
 
 if TYPE_CHECKING:
@@ -97,31 +98,49 @@ def load_steps(bench: Workbench) -> list[LoadedStep]:
 
 
 def run_train_steps(
-    bench: Workbench, steps: list[LoadedStep], frame: pl.DataFrame, features: list[str]
+    bench: Workbench, steps: list[LoadedStep], frame: pl.DataFrame, features: list[str], cache: StepCache
 ) -> pl.DataFrame:
     """Rows after the `at = "train"` steps. Raises UserCodeFailed when one returns no frame or no rows."""
-    earlier: dict[str, Any] = {}
+    earlier: dict[str, tuple[str | None, Any]] = {}
     # A matrix has no column names, and steps are about columns.
     kind: Kind = "polars" if bench.project.train.frames == "numpy" else bench.project.train.frames
     for step, function in steps:
-        available: dict[str, Callable[[], Any]] = {
-            "rows": partial(as_kind, frame, kind),
-            "params": lambda: dict(bench.project.train.params),
-            "seed": lambda: bench.project.train.seed,
-            "features": lambda: list(features),
-            "target": lambda: bench.project.model.target,
-            "log": lambda: bench.log,
-            **{name: partial(_same, value) for name, value in earlier.items()},
+        plain: dict[str, Any] = {
+            "params": dict(bench.project.train.params),
+            "seed": bench.project.train.seed,
+            "features": list(features),
+            "target": bench.project.model.target,
         }
-        key = step_key(step)
-        returned = call_by_name(function, available, bench.source, key)
-        try:
-            frame = from_user(returned, key)
-        except BadAnswer as error:
-            raise UserCodeFailed(error.message, key=key) from error
-        if frame.height == 0:
-            raise UserCodeFailed(f"{key} returned no rows", key=key)
-        earlier[step.name] = returned
+        asked = {parameter.name for parameter in parameters_of(function)}
+        arguments = {name: value for name, value in plain.items() if name in asked}
+        named = {name: key for name, (key, _) in earlier.items() if name in asked}
+        key = None if None in named.values() else cache.key(f"{step.entry} {kind}", frame, arguments | named)
+        found = cache.find(key)
+        if found is None:
+            available: dict[str, Callable[[], Any]] = {
+                "rows": partial(as_kind, frame, kind),
+                "log": lambda: bench.log,
+                **{name: partial(_same, value) for name, value in plain.items()},
+                **{name: partial(_same, value) for name, (_, value) in earlier.items()},
+            }
+            found = _step_frame(bench, step, function, available)
+            cache.keep(key, found)
+        frame = found
+        earlier[step.name] = (key, as_kind(frame, kind))
+    return frame
+
+
+def _step_frame(
+    bench: Workbench, step: StepSection, function: Callable[..., Any], available: dict[str, Callable[[], Any]]
+) -> pl.DataFrame:
+    what = step_key(step)
+    returned = call_by_name(function, available, bench.source, what)
+    try:
+        frame = from_user(returned, what)
+    except BadAnswer as error:
+        raise UserCodeFailed(error.message, key=what) from error
+    if frame.height == 0:
+        raise UserCodeFailed(f"{what} returned no rows", key=what)
     return frame
 
 

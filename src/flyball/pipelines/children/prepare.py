@@ -55,6 +55,7 @@ def prepare(payload: dict[str, Any]) -> dict[str, Any]:
     from flyball.backends.blobs.store import open_blobs
     from flyball.data.content import digest_content
     from flyball.data.snapshots import read_manifest, take_snapshot
+    from flyball.data.sources import describe_source
 
     task = msgspec.convert({name: payload[name] for name in PrepareTask.__struct_fields__}, PrepareTask)
     blobs = open_blobs(task.blobs)
@@ -62,7 +63,8 @@ def prepare(payload: dict[str, Any]) -> dict[str, Any]:
     if task.choice["kind"] == "snapshot":
         manifest = read_manifest(task.choice["digest"], blobs)
     else:
-        manifest = take_snapshot(frame, source=task.data.source, blobs=blobs, now=parse_moment(task.now))
+        shown = describe_source(task.data.source)
+        manifest = take_snapshot(frame, source=shown, blobs=blobs, now=parse_moment(task.now))
     looked = _divide(frame, task)
     _write(looked.parts, task)
     return {
@@ -132,7 +134,7 @@ def _read(task: PrepareTask, blobs: Any) -> pl.DataFrame:
     if task.data.join:
         frame = join_sources(frame, task.data.join, time=task.model.time, folder=folder)
     if frame.height == 0:
-        raise BadInput(f"{task.data.source} has no rows", source=task.data.source)
+        raise BadInput("no rows are left after the joins; a row needs a moment at which it was available")
     return frame
 
 

@@ -27,6 +27,7 @@ from flyball.pipelines.children.fitting import (
     run_train_steps,
 )
 from flyball.pipelines.children.maker import PROBED_ROWS, ModelMaker, open_champion
+from flyball.pipelines.children.step_cache import StepCache
 from flyball.pipelines.seen_rows import encode_seen
 from flyball.pipelines.user_code import enter_source
 
@@ -54,6 +55,9 @@ class TrainTask(msgspec.Struct, frozen=True, kw_only=True):
     held_out: str
     made: str
     champion: str | None
+    step_cache: str
+    code: str
+    environment: str
 
 
 def train(payload: dict[str, Any]) -> dict[str, Any]:
@@ -67,8 +71,9 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     parts = _read_parts(task)
     before = [item for item in steps if item[0].at == "train"]
     features, contract = task.prepared.features, task.prepared.contract
+    cache = StepCache(Path(task.step_cache), task.code, task.environment)
     if before:
-        parts = {name: run_train_steps(bench, before, part, features) for name, part in parts.items()}
+        parts = {name: run_train_steps(bench, before, part, features, cache) for name, part in parts.items()}
         features, contract = _request_columns(task, parts)
     rows = parts["train"]
     maker = ModelMaker(bench, function, contract, task.prepared.classes, task.prepared.positive, rows)
@@ -85,7 +90,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     if before or task.project.train.refit:
         # Only now: nothing that is trained above has seen the held-out rows.
         test = _read_test(task)
-        test = run_train_steps(bench, before, test, task.prepared.features) if before else test
+        test = run_train_steps(bench, before, test, task.prepared.features, cache) if before else test
         if before:
             rows.write_parquet(made / "train.parquet")
             test.write_parquet(made / "test.parquet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from flyball.pipelines.calls import ChildLimits, call_child
 from flyball.pipelines.stages.job import Job, Made, look_up, step_key
 
 # A source in the cloud is read with the credentials of whoever runs; our own code reads it, never the user's.
+_NAMED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _CLOUD_VARIABLES = ("AWS_", "GOOGLE_", "AZURE_", "GCS_")
 
 
@@ -80,7 +82,9 @@ def _call(job: Job, choice: dict[str, Any]) -> dict[str, Any]:
         "now": isoformat(shop.clock.now()),
         "to": {"data": str(job.bench.fresh("data")), "held_out": str(job.bench.fresh("held_out"))},
     }
-    limits = ChildLimits(environment=_variables())
+    limits = ChildLimits(
+        environment=_variables([project.data.source, *(join.source for join in project.data.join)])
+    )
     return call_child(shop, job.run_id, "prepare", payload, job.bench.folder, limits)
 
 
@@ -102,6 +106,7 @@ def _identity(job: Job) -> list[Any] | None:
 
 
 def _list_files(source: str, folder: str | None) -> list[Path] | None:
+    source = _NAMED.sub(lambda match: os.environ.get(match[1], match[0]), source).removeprefix("file://")
     if "://" in source:
         return None
     path = Path(folder or ".") / Path(source).expanduser()
@@ -112,8 +117,14 @@ def _list_files(source: str, folder: str | None) -> list[Path] | None:
     return sorted(Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name))
 
 
-def _variables() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith(_CLOUD_VARIABLES)}
+def _variables(sources: list[str]) -> dict[str, str]:
+    """What the child needs to read the sources: cloud credentials, and the variables that sources name."""
+    named = {name for source in sources for name in _NAMED.findall(source)}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in named or name.startswith(_CLOUD_VARIABLES)
+    }
 
 
 def _facts(outputs: dict[str, Any]) -> dict[str, Any]:

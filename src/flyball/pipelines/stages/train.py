@@ -28,7 +28,7 @@ def train_model(
     if (outputs := look_up(job, key)) is not None:
         return Made(outputs, _facts(outputs), key, is_cached=True)
     ready_data(job, prepared)
-    outputs = _call(job, source, prepared)
+    outputs = _call(job, source, environment, prepared)
     outputs["files"] = _keep(job, job.bench.path("made"))
     return Made(outputs, _facts(outputs), key)
 
@@ -73,7 +73,9 @@ def _key(job: Job, source: dict[str, Any], environment: dict[str, Any], prepared
     )
 
 
-def _call(job: Job, source: dict[str, Any], prepared: dict[str, Any]) -> dict[str, Any]:
+def _call(
+    job: Job, source: dict[str, Any], environment: dict[str, Any], prepared: dict[str, Any]
+) -> dict[str, Any]:
     project, train = job.project, job.project.train
     champion = source["champion"] if source["wants_champion"] else None
     payload = {
@@ -86,6 +88,9 @@ def _call(job: Job, source: dict[str, Any], prepared: dict[str, Any]) -> dict[st
         "held_out": str(job.bench.path("held_out")),
         "made": str(job.bench.fresh("made")),
         "champion": None if champion is None else str(_fetch(job, champion["digest"])),
+        "step_cache": str(job.shop.settings.cache_folder / "steps"),
+        "code": source["code"],
+        "environment": environment["digest"],
     }
     variables = dict.fromkeys(_THREAD_VARIABLES, str(train.threads))
     limits = ChildLimits(
