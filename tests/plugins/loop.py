@@ -228,17 +228,28 @@ class Watcher:
         self.home, self.plan, self.standards = home, plan_of(project), standards
         self.week = 0
 
-    def see(self, frame: Any) -> list[Any]:
-        """The signals that the next week raises."""
+    def see(self, frame: Any, parts: tuple[str, ...] = ("whole", "inputs", "outcomes")) -> list[Any]:
+        """The signals that the next week raises; with `parts`, what those looks at it do."""
+        from flyball.monitoring.plan import list_looks
+
+        start = BEGIN + timedelta(days=7 * self.week)
+        self.week += 1
+        return [
+            signal
+            for look in list_looks(self.plan, start)
+            if look.part in parts
+            for signal in self._look(look, frame)
+        ]
+
+    def _look(self, look: Any, frame: Any) -> list[Any]:
         from flyball.monitoring.incidents import find_open_incident
         from flyball.monitoring.judgement import Past, judge_window
         from flyball.monitoring.measure import champion_of, measure_window
-        from flyball.monitoring.plan import list_looks
         from flyball.monitoring.raising import PROBLEMS, commit_look, since_of
         from flyball.monitoring.windows import list_windows
 
-        (look,) = list_looks(self.plan, BEGIN + timedelta(days=7 * self.week))
-        self.week += 1
+        if look.part == "inputs":
+            frame = frame.drop("outcome", "known_at")
         version = champion_of(frame)
         standard = self.standards.get(version)
         with self.home.database.read() as conn:

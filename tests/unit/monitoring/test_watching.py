@@ -217,3 +217,35 @@ def test_requests_that_break_the_contract_are_told_as_a_fact(watcher, town):
     assert signal.p_value is None
     with watcher.home.database.read() as conn:
         assert not find_open_incident(conn, MODEL, "data").hold
+
+
+def test_a_wrong_unit_does_not_wait_a_month_for_the_truth(quick_loop_home, town, make_watcher):
+    watcher = make_watcher(
+        quick_loop_home, {1: town.standard()}, monitor=TIGHT, data={"outcome_delay": "30d"}
+    )
+    rows = town.week(watcher.start, warmth_factor=10)
+    raised = watcher.see(rows, parts=("inputs",))
+    assert {signal.kind for signal in raised} == {"contract"}
+    assert raised[0].at == watcher.start
+    (window,) = windows(watcher)
+    assert (window.state, window.held, window.loss) == ("inputs", True, None)
+    watcher.week -= 1
+    assert {signal.kind for signal in watcher.see(rows, parts=("outcomes",))} <= {"performance"}
+    (window,) = windows(watcher)
+    assert (window.state, window.held) == ("complete", True)
+    assert window.decided_at == window.end + timedelta(days=30)
+
+
+def test_outcomes_that_come_late_are_judged_without_judging_the_inputs_again(
+    quick_loop_home, town, make_watcher
+):
+    watcher = make_watcher(
+        quick_loop_home, {1: town.standard()}, monitor=TIGHT, data={"outcome_delay": "30d"}
+    )
+    weeks = [town.week(watcher.start + timedelta(days=7 * week), shift=25) for week in range(3)]
+    for rows in weeks:
+        assert watcher.see(rows, parts=("inputs",)) == []
+    watcher.week = 0
+    raised = [watcher.see(rows, parts=("outcomes",)) for rows in weeks]
+    assert [[signal.confirmed for signal in signals] for signals in raised] == [[], [True], [True]]
+    assert all(window.state == "complete" and window.loss for window in windows(watcher))
