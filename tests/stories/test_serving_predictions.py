@@ -273,7 +273,9 @@ def test_the_body_limit_is_the_models_own(model_server: ModelServer, bundles: Bu
 
 def test_the_status_tells_what_each_worker_serves(served: ModelServer):
     served.predict(MODEL, [ROW])
-    (path,) = (served.home / "objects" / "serving").glob("*.json")
+    (path,) = wait_until(
+        lambda: list((served.home / "objects" / "serving").glob("*.json")), what="the status"
+    )
     status = json.loads(path.read_bytes())
     assert status["worker"] == path.stem
     assert (status["revisions"], status["champions"], status["candidates"]) == (

@@ -158,9 +158,8 @@ def test_it_starts_from_its_cache_with_the_object_store_gone_and_logs_for_later(
 ):
     model_server.publish(1, champion=(1, bundles.lightgbm(0.0)))
     model_server.start()
-    wait_until(
-        lambda: (model_server.home / "cache" / "routes" / f"{MODEL}.json").exists(), what="the kept route"
-    )
+    kept = model_server.home / "cache" / "routes" / f"{MODEL}.json"
+    wait_until(kept.exists, what="the kept route")
     model_server.stop()
     objects = model_server.home / "objects"
     shutil.move(objects, model_server.home / "gone")

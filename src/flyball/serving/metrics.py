@@ -7,9 +7,11 @@ again in the same slot goes on from the numbers it finds: a sum that shrinks wou
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import struct
+import sys
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,18 +80,31 @@ class Histogram:
         self._sum.add(seconds * count)
 
 
+def _open_map(path: Path, size: int) -> mmap.mmap:
+    """The file's content as memory. Without room on the disk, memory of this process alone: it answers all the same."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if sys.platform == "linux":
+                # Room for all of it now: a page that finds none when it is written to ends the process (SIGBUS).
+                os.posix_fallocate(descriptor, 0, size)
+            else:
+                os.ftruncate(descriptor, size)
+            return mmap.mmap(descriptor, size)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        logging.getLogger("flyball.worker").error("the numbers of this worker are its own: %s", error)
+        return mmap.mmap(-1, size)
+
+
 class WorkerMetrics:
     """The numbers of one worker, kept in `<folder>/<slot>.metrics`."""
 
     def __init__(self, folder: Path, slot: int) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
-        descriptor = os.open(folder / f"{slot}.metrics", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.ftruncate(descriptor, SLOT_BYTES * SLOT_COUNT)
-            self._map = mmap.mmap(descriptor, SLOT_BYTES * SLOT_COUNT)
-        finally:
-            os.close(descriptor)
+        self._map = _open_map(folder / f"{slot}.metrics", SLOT_BYTES * SLOT_COUNT)
         self._values = memoryview(self._map).cast("d")
         self._known: dict[str, int] = {}
         for index, (key, _) in enumerate(_slots(self._map)):

@@ -9,13 +9,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from flyball.backends.blobs.store import BlobStore
-from flyball.core.clock import Clock, isoformat
+from flyball.core.clock import Clock, isoformat, parse_moment
 from flyball.core.errors import FlyballError
 from flyball.serving.journal import Journal
 from flyball.serving.processes import replace_file
@@ -25,6 +26,7 @@ STATUS_FORMAT = 1
 EVERY_SECONDS = 1.5
 LEAST_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 10.0
+FORGOTTEN = timedelta(minutes=5)
 
 log = logging.getLogger("flyball.worker")
 
@@ -115,11 +117,25 @@ class StatusBoard:
         return f"serving/{self._worker}.json"
 
     def _publish(self, document: bytes) -> None:
+        if not self._published:
+            self._sweep()
         started = time.monotonic()
         self._blobs().put_latest(self._key, document)
         self._published = True
         if time.monotonic() - started > EVERY_SECONDS:
             log.info("publishing the status took %.1f s", time.monotonic() - started)
+
+    def _sweep(self) -> None:
+        """Remove what workers that were killed have left."""
+        blobs, now = self._blobs(), self._clock.now()
+        for key in blobs.list("serving"):
+            data = blobs.find(key)
+            try:
+                at = parse_moment(msgspec.json.decode(data or b"{}", type=dict[str, Any])["at"])
+            except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+                continue
+            if now - at > FORGOTTEN:
+                blobs.delete(key)
 
 
 def _number(version: Any) -> int | None:

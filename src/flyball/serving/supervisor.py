@@ -234,7 +234,7 @@ def take_lock(home: Path) -> Iterator[None]:
     """Hold the home's serving lock. Raises Conflict, naming the holder."""
     file: IO[str] = (home / "serve.lock").open("a+", encoding="utf-8")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file)
     except BlockingIOError as error:
         file.seek(0)
         holder = file.read().strip() or "unknown"
@@ -251,6 +251,19 @@ def take_lock(home: Path) -> Iterator[None]:
         yield
     finally:
         file.close()
+
+
+def _lock(file: IO[str], patience_seconds: float = 0.5) -> None:
+    """Lock the file. Who only looks whether it is locked holds it for a moment, which is waited out."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def describe_end(code: int) -> str:

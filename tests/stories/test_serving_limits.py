@@ -1,0 +1,185 @@
+"""More than can be answered, slower than can be waited for: refused at once, with the time to come back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import uvicorn
+from flyball_tests_serving import MODEL, ROW, TROUBLE, Bundles, ModelServer
+
+from flyball.core.project import ServeSection
+from flyball.data.spool import SpoolWriter
+from flyball.registry.route_table import find_next
+from flyball.serving import fast_path, predict
+from flyball.serving.asgi import Application
+from flyball.serving.bundles import fetch_bundle, open_local, read_facts
+from flyball.serving.journal import Journal
+from flyball.serving.metrics import WorkerMetrics
+from flyball.serving.options import ServeOptions
+from flyball.serving.predict import Predictions
+from flyball.serving.served import Served, Version
+from flyball.serving.server import build_application
+
+
+class InProcess:
+    """A worker's application around one loaded model, without its processes."""
+
+    def __init__(self, server: ModelServer, folder: Path) -> None:
+        blobs = server.blobs
+        table = find_next(blobs, MODEL, 0)
+        assert table is not None and table.champion is not None
+        bundle = fetch_bundle(table.champion.bundle, lambda: blobs, folder)
+        facts = read_facts(bundle, table.champion.bundle)
+        metrics = WorkerMetrics(folder / "metrics", 0)
+        champion = Version(1, facts, local=open_local(bundle, table.champion.bundle))
+        served = Served(
+            table, champion=champion, candidate=None, shadow=None, hash_key=b"k" * 32, metrics=metrics
+        )
+        self.spool = SpoolWriter(folder / "spool", "worker")
+        journal = Journal(self.spool)
+        self.predictions = Predictions({MODEL: served}, journal, 2.0)
+        self.application: Application = build_application(
+            {MODEL: served}, journal, metrics, ServeOptions(), self.predictions
+        )
+
+    async def listen(self) -> tuple[asyncio.AbstractServer, int]:
+        protocol = fast_path.protocol_class(self.application, self.predictions)
+        config = uvicorn.Config(self.application, http=protocol, ws="none", lifespan="off", log_config=None)
+        config.load()
+        state = uvicorn.Server(config).server_state
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        )
+        return server, server.sockets[0].getsockname()[1]
+
+
+@pytest.fixture
+def inside(model_server: ModelServer, bundles: Bundles, tmp_path: Path):
+    model_server.publish(1, champion=(1, bundles.lightgbm(0.0)))
+    worker = InProcess(model_server, tmp_path / "inside")
+    yield worker
+    worker.spool.close()
+
+
+async def talk(port: int, *sent: bytes) -> bytes:
+    """What comes back until the server closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for part in sent:
+        writer.write(part)
+        await writer.drain()
+    data = await reader.read()
+    writer.close()
+    return data
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"", b""),
+        (b"POST /v1/models/rides/predict HTTP/1.1\r\nHost: loc", b""),
+        (b"POST /v1/models/rides/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{", b"408"),
+    ],
+)
+def test_a_request_that_does_not_arrive_is_not_waited_for(
+    inside: InProcess, monkeypatch: pytest.MonkeyPatch, sent: bytes, status: bytes
+):
+    monkeypatch.setattr(fast_path, "HEAD_SECONDS", 0.1)
+
+    async def story() -> bytes:
+        server, port = await inside.listen()
+        async with server, asyncio.timeout(5):
+            return await talk(port, sent)
+
+    answer = asyncio.run(story())
+    assert answer[9:12] == status
+
+
+def test_a_connection_that_was_used_may_rest(inside: InProcess, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fast_path, "HEAD_SECONDS", 0.1)
+    request = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    async def story() -> tuple[bytes, bytes]:
+        server, port = await inside.listen()
+        async with server, asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            answers = []
+            for _ in range(2):
+                writer.write(request)
+                answers.append(await reader.readuntil(b"}"))
+                await asyncio.sleep(0.3)
+            writer.close()
+            return answers[0], answers[1]
+
+    assert [answer[9:12] for answer in asyncio.run(story())] == [b"200", b"200"]
+
+
+def test_beyond_what_is_in_flight_requests_are_refused_with_the_time_to_come_back(
+    inside: InProcess, monkeypatch: pytest.MonkeyPatch
+):
+    body = json.dumps({"rows": [ROW]}).encode()
+    head = b"POST /v1/models/rides/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    head += b"Content-Length: %d\r\n\r\n"
+
+    async def story() -> tuple[bytes, bytes]:
+        server, port = await inside.listen()
+        async with server, asyncio.timeout(5):
+            fine = await talk(port, head % len(body) + body)
+            monkeypatch.setattr(predict, "IN_FLIGHT_LIMIT", 0)
+            return fine, await talk(port, head % len(body) + body)
+
+    fine, refused = asyncio.run(story())
+    assert fine.startswith(b"HTTP/1.1 200")
+    assert refused.startswith(b"HTTP/1.1 429")
+    assert b"retry-after: 1" in refused
+
+
+def test_a_model_that_does_not_answer_in_time_is_a_503_for_each_who_waits(
+    model_server: ModelServer, bundles: Bundles
+):
+    model_server.publish(1, champion=(1, bundles.custom("hang", 5.0)), serve=ServeSection(deadline="500ms"))
+    model_server.start()
+    statuses: Counter[int] = Counter()
+
+    def ask() -> None:
+        answer = model_server.predict(MODEL, [TROUBLE])
+        statuses[answer.status] += answer.headers.get("retry-after") is not None
+
+    began = time.monotonic()
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == {503: 8}
+    assert time.monotonic() - began < 5
+
+
+def test_many_rows_are_predicted_beside_and_do_not_hold_up_others(
+    model_server: ModelServer, bundles: Bundles
+):
+    model_server.publish(1, champion=(1, bundles.lightgbm(0.0)))
+    model_server.start()
+    slowest = [0.0]
+    ending = threading.Event()
+
+    def ask_small() -> None:
+        while not ending.is_set():
+            began = time.monotonic()
+            assert model_server.predict(MODEL, [ROW]).status == 200
+            slowest[0] = max(slowest[0], time.monotonic() - began)
+
+    small = threading.Thread(target=ask_small)
+    small.start()
+    for _ in range(3):
+        answer = model_server.predict(MODEL, [ROW] * 10_000)
+        assert (answer.status, len(set(answer.json["predictions"]))) == (200, 1)
+    ending.set()
+    small.join()
+    assert slowest[0] < 2.0
