@@ -210,13 +210,14 @@ class ModelServer:
         return code
 
     def records(self) -> list[LogRecord]:
-        """Every logged record: shipped, waiting to be shipped, or in an open segment."""
+        """Every logged record, in order: shipped, waiting to be shipped, or in an open segment."""
         files = [*(self.home / "objects" / "segments").glob("*"), *(self.home / "spool").glob("*.*")]
         found: dict[str, bytes] = {}
         for path in files:
             with contextlib.suppress(FileNotFoundError):
                 found[path.stem] = path.read_bytes()
-        return [record for data in found.values() for record in read_segment(data).records]
+        in_order = sorted(found, key=lambda name: name.rpartition("-")[2])
+        return [record for name in in_order for record in read_segment(found[name]).records]
 
     def kill(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
