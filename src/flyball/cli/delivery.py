@@ -37,7 +37,7 @@ def deploy(ref: str, why: str, strategy: str | None, wait: bool, as_json: bool) 
         if not wait:
             show(done, as_json, _render_started)
             return
-        from flyball.operations.deploying import follow_rollout
+        from flyball.cli.following import follow_rollout
 
         done = follow_rollout(app, done, progress)
         show(done, as_json, _render_rollout if hasattr(done, "candidate") else _render_started)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,6 @@ from flyball.core.project import Project
 from flyball.core.refs import ModelRef
 from flyball.governance.actors import Actor
 from flyball.operations.opening import Backends
-
-UNFINISHED = ("waiting", "running", "paused")
 
 
 def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None, actor: Actor) -> Any:
@@ -45,28 +41,6 @@ def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None,
         )
     publish_wanted(backends.database, backends.blobs, now)
     return started
-
-
-def follow_rollout(app: Any, started: Any, on_line: Callable[[str], None]) -> Any:
-    """Wait until a rollout ends and return it; tells each change. A first version has nothing to wait for.
-
-    app: the local or the remote Flyball object.
-    """
-    if started.rollout_id is None:
-        return started
-    if app.status()["processes"]["control plane"] == "not running":
-        on_line("no `flyball up` runs on this home: the rollout goes on when one does (Ctrl-C leaves it)")
-    told = ""
-    while True:
-        rollout = app.rollout_status(started.model)
-        line = f"{rollout.state}, step {rollout.step + 1}"
-        line += f": {rollout.because}" if rollout.because else ""
-        if line != told:
-            told = line
-            on_line(line)
-        if rollout.id != started.rollout_id or rollout.state not in UNFINISHED:
-            return rollout
-        time.sleep(0.5)
 
 
 def _choose(conn: Any, ref: ModelRef) -> Any:

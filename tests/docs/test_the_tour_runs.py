@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+blocks = sys.modules["flyball_tests_console_blocks"]
+RUN = (ROOT / "README.md", ROOT / "docs" / "how-to" / "after-the-first-prediction.md")
+
+
+@pytest.mark.parametrize("document", RUN, ids=lambda path: path.stem)
+def test_each_line_of_a_document_runs_where_the_one_before_left_off(reader: Any, document: Path):
+    lines = blocks.console_lines(document)
+    assert len(lines) >= 9
+    said = {line: reader.type(line) for line in lines}
+    if document.stem == "README":
+        runs = [text for line, text in said.items() if line == "flyball run"]
+        assert "nothing was trained" in runs[0]  # of two equal lines, the second one's output is kept
+        assert "shop@1 (champion)" in next(text for line, text in said.items() if "predict" in line)
+    else:
+        assert "identical" in said["flyball replay $PREDICTION"]
+        assert "5 outcomes accepted" in said["flyball outcomes add shop outcomes.csv"]
+        assert "the chain holds" in said["flyball audit verify"]
+
+
+def test_every_document_with_commands_is_run():
+    documents = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "ARCHITECTURE.md",
+        *ROOT.glob("docs/**/*.md"),
+    ]
+    assert {path for path in documents if blocks.console_lines(path)} == set(RUN)
+    shells = [
+        path for path in documents if re.search(r"^```(sh|bash|shell)\b", path.read_text(), re.MULTILINE)
+    ]
+    assert shells == [], "commands belong into `console` blocks, which are run"
+
+
+def test_what_is_not_run_is_covered_otherwise():
+    skipped = [
+        line
+        for path in RUN
+        for line in blocks.console_lines(path)
+        if line.startswith(tuple(blocks.COVERED_OTHERWISE))
+    ]
+    assert skipped == ["pip install '.[standard,boost]'"]
+    extras = (ROOT / "pyproject.toml").read_text()
+    assert 'dev = [\n    "flyball[standard,boost]"' in extras  # what `make test` installs and runs under
+
+
+def test_every_make_line_of_a_document_is_a_target():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        named = re.findall(r"(?:^    |`)make ([a-z-]+)", path.read_text(), re.MULTILINE)
+        assert named and set(named) <= targets, path
