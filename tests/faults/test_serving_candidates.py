@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from typing import Any
 
@@ -137,6 +138,21 @@ def test_a_candidate_sees_no_credentials_and_no_other_folder_as_home(
     seen = set(json.loads(record.error[record.error.index("[") :]))
     assert {"PATH", "HOME"} <= seen
     assert not {name for name in seen if name.startswith(("AWS", "FLYBALL"))}
+
+
+def test_a_candidate_reaches_no_network_where_the_platform_allows_that(
+    model_server: ModelServer, bundles: Bundles
+):
+    if (
+        subprocess.run(["unshare", "--user", "--net", "true"], capture_output=True, check=False).returncode
+        != 0
+    ):
+        pytest.skip("this machine lets nobody have a network of their own")
+    canary(model_server, bundles, "network")
+    answer = model_server.predict(MODEL, [{**ROW, "trouble": float(model_server.port)}])
+    assert (answer.status, answer.json["version"]) == (200, 1)
+    (record,) = model_server.predictions("candidate")
+    assert "unreachable" in (record.error or "")
 
 
 def test_processes_of_versions_that_are_not_routed_any_more_are_ended(

@@ -41,6 +41,7 @@ TROUBLE = {**ROW, "trouble": 1.0}
 MISBEHAVING = '''
 import json
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -77,6 +78,8 @@ class Model:
             os._exit(3)
         if self.behaviour == "short":
             return answers[:-1]
+        if self.behaviour == "network":
+            socket.create_connection(("127.0.0.1", int(max(rows["trouble"].to_list()))), timeout=2).close()
         if self.behaviour == "secrets":
             raise ValueError(json.dumps(sorted(os.environ)))
         return answers

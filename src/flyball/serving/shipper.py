@@ -63,7 +63,7 @@ class Shipper:
     def _try(self) -> bool:
         try:
             if self._blobs is None:
-                self._blobs = open_blobs(self._url)
+                self._blobs = open_blobs(self._url, make=False)
             shipped = ship(self._folder, self._blobs)
         except (FlyballError, OSError) as error:
             self._failures += 1

@@ -32,8 +32,8 @@ from flyball.serving.options import SPEC_VARIABLE, ServeOptions, WorkerSpec, rea
 from flyball.serving.ports import reserve
 from flyball.serving.processes import log_to_stderr
 
-RESTART_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
-CALM_SECONDS = 10.0
+RESTART_SECONDS = (0.05, 0.05, 0.2, 0.5, 1.0, 2.0)
+CALM_SECONDS = 5.0
 TICK_SECONDS = 0.1
 WORKER_STOP_SECONDS = 45.0
 SHIPPER_STOP_SECONDS = 10.0

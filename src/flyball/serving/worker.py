@@ -52,7 +52,7 @@ class LazyStore:
     def __call__(self) -> BlobStore:
         with self._lock:
             if self._blobs is None:
-                self._blobs = open_blobs(self._url)
+                self._blobs = open_blobs(self._url, make=False)
             return self._blobs
 
 
