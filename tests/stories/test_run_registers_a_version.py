@@ -11,6 +11,7 @@ from flyball.data.snapshots import read_snapshot
 from flyball.governance.actors import local_actor
 from flyball.governance.events import list_events
 from flyball.governance.verify import verify
+from flyball.monitoring.reference import MonitorReference
 from flyball.pipelines.init import init_project
 from flyball.pipelines.runs import get_run
 from flyball.pipelines.source_tree import read_tree
@@ -78,12 +79,18 @@ def test_the_bundle_holds_a_reference_for_the_monitor(run_home: Any, make_projec
     shop = run_home.shop
     folder = fetch(result.digest, shop.blobs, shop.settings.cache_folder)
     manifest = read_folder_manifest(folder, result.digest)
-    reference = msgspec.json.decode(read_file(folder, manifest, manifest.reference))
+    data = read_file(folder, manifest, manifest.reference)
+    # As monitoring reads it.
+    assert msgspec.json.decode(data, type=MonitorReference).expected is not None
+    reference = msgspec.json.decode(data)
     assert reference["format"] == 1 and reference["loss"] == "mae" and reference["rows"] == 280
     assert set(reference["inputs"]["features"]) == {"x", "c"}
     performance = reference["performance"]
     # The noise is normal with sd 0.5, so the mean absolute error of the true line is 0.4.
     assert performance["row_count"] == 280 and abs(performance["loss"] - 0.4) < 0.05
+    # The error is the noise, whatever the answer.
+    assert len(reference["expected"]["losses"]) == 10
+    assert all(0.2 < loss < 0.6 for loss in reference["expected"]["losses"])
     assert len(reference["windows"]) == 12 and reference["windows"][0]["rows"] == 24
     assert reference["windows"][0]["start"] == "2025-01-01T00:00:00Z"
 

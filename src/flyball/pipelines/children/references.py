@@ -78,6 +78,7 @@ def make_reference(
         "inputs": msgspec.to_builtins(reference, str_keys=True),
         "predictions": msgspec.to_builtins(predictions, str_keys=True),
         "performance": None if performance is None else msgspec.to_builtins(performance),
+        "expected": _expected(witnessed, project),
         "windows": []
         if seconds is None
         else _windows(witnessed, reference, predictions, blocks, window, kinds),
@@ -143,6 +144,19 @@ def _windows(
                 ),
             }
         )
+    return found
+
+
+def _expected(witnessed: Witnessed, project: Project) -> dict[str, Any] | None:
+    """The held-out error by size of the answer, which tells changed inputs from a changed relation; numbers only."""
+    import numpy as np
+
+    from flyball.judge.causes.residuals import fit_expected_loss
+
+    if project.model.task != "regression" or not witnessed.watched:
+        return None
+    outcomes = witnessed.frame.get_column(project.model.target).to_numpy().astype(np.float64)
+    found: dict[str, Any] = msgspec.to_builtins(fit_expected_loss(outcomes, np.asarray(witnessed.watched)))
     return found
 
 
