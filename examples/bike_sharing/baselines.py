@@ -26,7 +26,9 @@ def monthly_errors(
         known = frame.filter((pl.col("ts") >= _months_before(month)) & (pl.col("ts") < month))
         rows = stream.filter(pl.col("ts").dt.truncate("1mo") == month)
         model = train(known.select(*FEATURES, TARGET), FEATURES, TARGET, params, seed)
-        answers = np.asarray(model.predict(rows.select(FEATURES).cast(pl.Float64).to_numpy()), dtype=float)
+        answers = np.asarray(
+            model.booster_.predict(rows.select(FEATURES).cast(pl.Float64).to_numpy()), dtype=float
+        )
         errors[stream_months == np.datetime64(month.replace(tzinfo=None))] = np.abs(
             answers - rows[TARGET].to_numpy()
         )

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,9 @@ def main() -> None:
 
     print("Chapter 1: eighteen months of hourly rentals, in order, through HTTP", flush=True)
     folders = {MODEL: _project(MODEL, frame), SHUFFLED: _project(SHUFFLED, dealt)}
-    for model, folder in folders.items():
-        run = flyball("run", folder=folder, home=home)
+    with ThreadPoolExecutor(len(folders)) as pool:
+        runs = list(pool.map(lambda folder: flyball("run", folder=folder, home=home), folders.values()))
+    for (model, folder), run in zip(folders.items(), runs, strict=True):
         flyball("deploy", f"{model}@{run['version']}", "--why", "first version", folder=folder, home=home)
         print(f"  {model}@{run['version']}: trained on the first half year, in service", flush=True)
     up = Up(folders[MODEL], home, OUT / "up.log")

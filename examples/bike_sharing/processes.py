@@ -33,7 +33,7 @@ def environment(home: Path) -> dict[str, str]:
     return {
         **kept,
         "FLYBALL_HOME": str(home),
-        "FLYBALL_SEGMENT_SECONDS": "0.1",
+        "FLYBALL_SEGMENT_SECONDS": "0.05",
         "FLYBALL_ROUTE_POLL_SECONDS": "0.05",
     }
 

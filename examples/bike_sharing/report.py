@@ -31,10 +31,12 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
 
 def _page(report: dict[str, Any]) -> str:
     low, high = report["gain_interval"]
+    sent, lost = report["predictions"]["sent"], report["lost"]
     verdict = (
         f"The frozen model was wrong by {report['frozen']:.1f} rentals an hour; with the loop it was "
-        f"{report['served']:.1f}: {report['gain']:.1f} better (95 % interval {low:.1f} to {high:.1f}), "
-        f"by {report['retrainings']} retrainings and {report['promotions']} promotions. {report['lost']} of {report['predictions']['sent']} predictions were lost."
+        f"{report['served']:.1f}: {report['gain']:.1f} better (95 % interval {low:.1f} to {high:.1f}), by "
+        f"{report['retrainings']} retrainings and {report['promotions']} promotions. "
+        f"{lost} of {sent} predictions were lost."
     )
     fault = report["fault"]
     parts = [
@@ -60,12 +62,13 @@ def _page(report: dict[str, Any]) -> str:
 
 def _table(report: dict[str, Any]) -> str:
     calm = report["shuffled"]
+    monthly = report["monthly"], report["monthly_interval"], report["monthly_retrainings"]
     rows = [
         ("First model, frozen", report["frozen"], report["frozen_interval"], 0),
-        ("Retrained monthly, nothing proven", report["monthly"], report["monthly_interval"], report["monthly_retrainings"]),
+        ("Retrained monthly, nothing proven", *monthly),
         ("Flyball", report["served"], report["served_interval"], report["retrainings"]),
         ("Flyball, the same rows shuffled", calm["served"], calm["served_interval"], calm["retrainings"]),
-    ]  # fmt: skip
+    ]
     cells = "".join(
         f"<tr><td>{escape(name)}</td><td class=n>{error:.1f}</td><td class=n>{bounds[0]:.1f} to {bounds[1]:.1f}</td>"
         f"<td class=n>{count}</td></tr>"

@@ -22,6 +22,9 @@ from flyball.operations.analysis_process import AnalysisProcess
 from flyball.operations.opening import Backends
 
 PASS_SECONDS = 0.1
+# While segments keep coming, somebody waits for what is made of them.
+BUSY_PASS_SECONDS = 0.02
+BUSY_FOR_SECONDS = 1.0
 REAP_SECONDS = 2.0
 ROLLING_SECONDS = 1.0
 LEASE_SECONDS = 2.0
@@ -46,6 +49,7 @@ class Controller:
         self._stop = threading.Event()
         self._standings: dict[str, dict[str, Any]] = {}
         self._next_turn = 0.0
+        self._last_segment = -BUSY_FOR_SECONDS
         self._next_reap = 0.0
         self._next_renewal = 0.0
         self.failures: Counter[str] = Counter()
@@ -58,7 +62,7 @@ class Controller:
                 self._stop.wait(STANDBY_SECONDS)
                 continue
             busy = self._guarded("pass", self._pass)
-            self._stop.wait(0.005 if busy else PASS_SECONDS)
+            self._stop.wait(0.005 if busy else self._pause_between_passes())
         self.analysis.close()
         self._guarded("release", self._lease.release)
 
@@ -130,7 +134,14 @@ class Controller:
             _log.info("took over %s, which was recorded and not begun", run_id)
 
     def _turn_is_due(self) -> bool:
-        return time.monotonic() >= self._next_turn or bool(self._backends.blobs.list("segments", limit=1))
+        if self._backends.blobs.list("segments", limit=1):
+            self._last_segment = time.monotonic()
+            return True
+        return time.monotonic() >= self._next_turn
+
+    def _pause_between_passes(self) -> float:
+        is_busy = time.monotonic() - self._last_segment < BUSY_FOR_SECONDS
+        return BUSY_PASS_SECONDS if is_busy else PASS_SECONDS
 
     def _turn(self) -> bool:
         wall = self._backends.clock.now()

@@ -21,7 +21,7 @@ from flyball.data.spool import list_closed, ship
 from flyball.serving.options import SPEC_VARIABLE, WorkerSpec
 from flyball.serving.processes import die_with_parent, log_to_stderr
 
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 5.0
 LAST_SECONDS = 5.0
 
