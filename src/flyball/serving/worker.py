@@ -118,9 +118,15 @@ async def _answer_until(
     ending: asyncio.Event, application: Application, predictions: Predictions, options: ServeOptions
 ) -> None:
     """Answer requests until `ending`; then take no new connections and finish those that are open."""
+    short_way = is_tested()
+    if not short_way:
+        log.info(
+            "predictions go through ASGI: uvicorn %s is not one the short way was tested with",
+            uvicorn.__version__,
+        )
     config = uvicorn.Config(
         application,
-        http=protocol_class(application, predictions) if is_tested() else "httptools",
+        http=protocol_class(application, predictions) if short_way else "httptools",
         ws="none",
         lifespan="off",
         interface="asgi3",

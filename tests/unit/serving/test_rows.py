@@ -31,7 +31,7 @@ VALUES = st.one_of(
     st.floats(allow_nan=True, allow_infinity=True),
     st.sampled_from(["a", "b", "c", "2020-01-01", "1.5", ""]),
 )
-NAMES = ["one", "two", "three"]
+NAMES = ["one", "two", "three", "four"]
 CONTRACTS = st.builds(lambda rules: Contract(features=rules), st.dictionaries(st.sampled_from(NAMES), RULES))
 ROWS = st.dictionaries(st.sampled_from([*NAMES, "when", "stranger"]), VALUES)
 
