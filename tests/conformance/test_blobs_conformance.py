@@ -204,3 +204,19 @@ def test_any_text_is_a_key_inside_the_folder_or_is_refused(file_blobs: BlobStore
 def test_a_url_that_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(UnsupportedUrl):
         open_blobs(url)
+
+
+def test_a_folder_that_was_a_store_and_vanished_is_not_made_anew(tmp_path: Path) -> None:
+    url = f"file://{tmp_path / 'objects'}"
+    with pytest.raises(BlobsUnavailable, match="not mounted"):
+        open_blobs(url, make=False).put_object(b"x")
+    blobs, reader = open_blobs(url), open_blobs(url, make=False)
+    digest = blobs.put_object(b"x")
+    reader.put_latest("a/b", b"y")
+    (tmp_path / "objects").rename(tmp_path / "away")
+    for store in (blobs, reader):
+        with pytest.raises(BlobsUnavailable, match="not mounted"):
+            store.put_latest("a/b", b"z")
+    assert not (tmp_path / "objects").exists()
+    (tmp_path / "away").rename(tmp_path / "objects")
+    assert (blobs.get_object(digest), reader.get("a/b")) == (b"x", b"y")

@@ -41,8 +41,9 @@ class Journal:
         """Requests that were answered so."""
         return [act for act in self.acts if act.operation == operation and act.status == status]
 
-    def unanswered(self, operation: str) -> list[Act]:
-        return self.told(operation, 0) + self.told(operation, 503)
+    def since(self, moment: float, operation: str, status: int) -> list[Act]:
+        """Requests of a kind that were begun after a moment and answered so."""
+        return [act for act in self.told(operation, status) if act.begun > moment]
 
 
 class Clients:
@@ -86,7 +87,9 @@ class Clients:
                 if status == 200 and kind > 0.8:
                     about = answer["prediction_ids"][0]
                     outcome = {"prediction_id": about, "value": round(3 * row["heat"], 3)}
-                    self._until_answered("outcomes", about, {"outcomes": [outcome]})
+                    while self._ask("outcomes", about, {"outcomes": [outcome]})[0] == 0:
+                        if self._stop.wait(0.02):
+                            return
             self._stop.wait(0.005)
 
     def _until_answered(self, what: str, asked: str, body: dict[str, Any]) -> None:
@@ -108,7 +111,7 @@ class Clients:
             count += 1
             key = f"change-{count:04d}"
             status = 0
-            while status in (0, 503):
+            while status in (0, 503, 507):
                 begun = time.monotonic()
                 status, answer = self._whole.call(
                     self._whole.port, "POST", path, {"why": key}, timeout=30, key=key
@@ -118,8 +121,11 @@ class Clients:
                     return
 
 
-def check_history(whole: Any, journal: Journal) -> list[str]:
-    """Everything that contradicts the journal or itself; empty when the history holds."""
+def check_history(whole: Any, journal: Journal, dropped: int = 0) -> list[str]:
+    """Everything that contradicts the journal or itself; empty when the history holds.
+
+    dropped: records that the model server says it could not log (and answered all the same).
+    """
     from flyball.app import Flyball
     from flyball.core.settings import read_settings
     from flyball.operations.opening import open_backends
@@ -129,7 +135,7 @@ def check_history(whole: Any, journal: Journal) -> list[str]:
     try:
         problems = [
             *_strange_answers(journal),
-            *_predictions(app, journal),
+            *_predictions(app, journal, dropped),
             *_outcomes(app, journal),
             *_changes(app, journal),
             *_versions(app),
@@ -145,14 +151,14 @@ def check_history(whole: Any, journal: Journal) -> list[str]:
 
 def _strange_answers(journal: Journal) -> list[str]:
     """Answers other than yes, no answer, not now, and no to what was wrongly asked."""
-    expected = {"predict": {0, 200, 422, 503}, "outcomes": {0, 200, 503}, "rollback": {0, 200, 503, 409}}
+    expected = {"predict": {0, 200, 422, 503}, "outcomes": {0, 200, 503}, "rollback": {0, 200, 503, 507, 409}}
     strange = [act for act in journal.acts if act.status not in expected[act.operation]]
     strange += [act for act in journal.told("predict", 422) if act.answer[0]["rows"] != "none"]
     strange += [act for act in journal.told("rollback", 409) if act.answer["code"] != "key_in_use"]
     return [f"{len(strange)} answers that should not be, such as {strange[0]}"] if strange else []
 
 
-def _predictions(app: Any, journal: Journal) -> list[str]:
+def _predictions(app: Any, journal: Journal, dropped: int) -> list[str]:
     """Each acknowledged prediction is logged once, with the answer that was given; a refused one is not."""
     from flyball.core.ids import derived_id
     from flyball.data.predictions import read_predictions
@@ -165,8 +171,8 @@ def _predictions(app: Any, journal: Journal) -> list[str]:
     for act in journal.told("predict"):
         answers[act.answer["prediction_ids"][0]].append((act.answer["predictions"][0], act.answer["version"]))
     lost = sorted(set(answers) - set(times))
-    if lost:
-        problems.append(f"{len(lost)} acknowledged predictions are lost, such as {lost[:3]}")
+    if len(lost) > dropped:
+        problems.append(f"{len(lost)} acknowledged predictions are lost, {dropped} said so: {lost[:3]} …")
     # One that was asked again may have been answered unseen the first time, and that is what counts.
     asked = Counter(act.asked for act in journal.acts if act.operation == "predict")
     again = {derived_id("prd", MODEL, own) for own, count in asked.items() if count > 1 and own}
@@ -182,8 +188,11 @@ def _outcomes(app: Any, journal: Journal) -> list[str]:
 
     told = read_outcomes(app.backends.tables_url, MODEL, known_by=_always()[1])["prediction_id"].to_list()
     problems = [f"the outcome of {i} counts {n} times" for i, n in Counter(told).items() if n > 1]
-    lost = {act.asked for act in journal.told("outcomes")} - set(told)
-    return [*problems, f"{len(lost)} acknowledged outcomes are lost"] if lost else problems
+    yes = {act.asked for act in journal.told("outcomes")}
+    if yes - set(told):
+        problems.append(f"{len(yes - set(told))} acknowledged outcomes are lost")
+    refused = {act.asked for act in journal.told("outcomes", 503)} & set(told)
+    return problems + [f"the refused outcome of {i} is kept" for i in sorted(refused)[:3]]
 
 
 def _changes(app: Any, journal: Journal) -> list[str]:

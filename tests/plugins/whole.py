@@ -77,6 +77,9 @@ class Whole:
             "FLYBALL_ROUTE_POLL_SECONDS": "0.05",
         }
         self.port, self.serve_port = free_port(), free_port()
+        # Where commands run in a namespace of their own: what they are run through, and the home as seen from here.
+        self.prefix: list[str] = []
+        self.seen = self.home
         self.up_process: subprocess.Popen[bytes] | None = None
 
     def flyball(self, *arguments: str, allow: tuple[int, ...] = (0,), timeout: float = 120) -> str:
@@ -88,7 +91,7 @@ class Whole:
     def command(self, *arguments: str, timeout: float = 120) -> tuple[int, str, str]:
         """Exit code, standard output and standard error of a command."""
         done = subprocess.run(
-            [sys.executable, "-m", "flyball", *arguments],
+            [*self.prefix, sys.executable, "-m", "flyball", *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -107,7 +110,7 @@ class Whole:
         logs.mkdir(parents=True, exist_ok=True)
         with (logs / f"{arguments[0]}.log").open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "flyball", *arguments],
+                [*self.prefix, sys.executable, "-m", "flyball", *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=output,
@@ -179,8 +182,8 @@ class Whole:
         """Wait until all that was logged is read, and everything decided is in force; clients are to be still."""
 
         def waiting() -> list[str]:
-            spool = [path.name for path in (self.home / "spool").glob("*.*") if path.suffix != ".draft"]
-            return spool + [path.name for path in (self.home / "objects" / "segments").glob("*")]
+            spool = [path.name for path in (self.seen / "spool").glob("*.*") if path.suffix != ".draft"]
+            return spool + [path.name for path in (self.seen / "objects" / "segments").glob("*")]
 
         def settled() -> bool:
             return not waiting() and self.progress().get("busy", True) is False and not waiting()
@@ -206,7 +209,7 @@ class Whole:
 
     def logs(self) -> str:
         texts = []
-        for log in sorted((self.home / "logs").glob("*.log")):
+        for log in sorted({*(self.home / "logs").glob("*.log"), *(self.seen / "logs").glob("*.log")}):
             texts.append(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-30:]))
         return "\n".join(texts)
 

@@ -6,6 +6,7 @@ if the process died between the change and its answer. Keys are forgotten after 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ from sqlalchemy import BigInteger, Column, Connection, Index, String, Table, del
 from flyball.backends.db.database import Database
 from flyball.backends.db.metadata import Json, UtcDateTime, metadata
 from flyball.core.clock import Clock
-from flyball.core.errors import KeyInUse
+from flyball.core.errors import KeyInUse, Unavailable
 
 KEPT = timedelta(days=7)
 
@@ -68,11 +69,17 @@ def once(
         return Kept(_answer_before(row, fingerprint), True)
     with _claiming(key, fingerprint) as claim:
         answer: dict[str, Any] = msgspec.to_builtins(work())
-    with database.write() as conn:
+    try:
+        with database.write() as conn:
+            if not claim.done:
+                _insert(conn, claim, None, clock.now())
+            conn.execute(update(request_keys).where(request_keys.c.key == claim.key).values(answer=answer))
+            conn.execute(delete(request_keys).where(request_keys.c.at < clock.now() - KEPT))
+    except Unavailable as error:
         if not claim.done:
-            _insert(conn, claim, None, clock.now())
-        conn.execute(update(request_keys).where(request_keys.c.key == claim.key).values(answer=answer))
-        conn.execute(delete(request_keys).where(request_keys.c.at < clock.now() - KEPT))
+            raise
+        # The change stands and must not be told as failed; a repeat will hear that it was made.
+        logging.getLogger(__name__).warning("the answer under key %s is not kept: %s", key, error.message)
     return Kept(answer, False)
 
 

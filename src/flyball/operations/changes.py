@@ -148,9 +148,9 @@ class Changes(Readings):
         return once(self.backends.database, self.backends.clock, key, fingerprint, work)
 
     def _publish(self) -> None:
-        from flyball.registry.routes import publish_wanted
+        from flyball.operations.publishing import publish_now
 
-        publish_wanted(self.backends.database, self.backends.blobs, self.backends.clock.now())
+        publish_now(self.backends)
 
 
 def _person(actor: Actor | None) -> Actor:

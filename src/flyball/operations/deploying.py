@@ -12,6 +12,7 @@ from flyball.core.project import Project
 from flyball.core.refs import ModelRef
 from flyball.governance.actors import Actor
 from flyball.operations.opening import Backends
+from flyball.operations.publishing import publish_now
 
 
 def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None, actor: Actor) -> Any:
@@ -22,7 +23,6 @@ def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None,
     """
     from flyball.data.model_time import find_clock
     from flyball.delivery.start import deploy as start
-    from flyball.registry.routes import publish_wanted
 
     now = backends.clock.now()
     with backends.database.write() as conn:
@@ -39,7 +39,7 @@ def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None,
             model_time=clock.now(now) if clock else None,
             project=project,
         )
-    publish_wanted(backends.database, backends.blobs, now)
+    publish_now(backends)
     return started
 
 

@@ -10,6 +10,7 @@ from flyball.backends.db.migrate import migrate
 from flyball.core.clock import Clock, SystemClock
 from flyball.core.settings import Settings
 from flyball.operations.migrations.location import SCRIPTS
+from flyball.registry.models import list_models
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,18 @@ class Backends:
 def open_backends(settings: Settings, clock: Clock | None = None) -> Backends:
     """The stores of a home, made and migrated where needed (a backup goes to `<home>/backups` first).
 
-    Raises NewerData when a later release wrote the database, DatabaseUnavailable, UnsupportedUrl.
+    A home with models has objects: where their folder is gone (moved, not mounted), none is made in its place. Raises
+    NewerData when a later release wrote the database, DatabaseUnavailable, UnsupportedUrl.
     """
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = open_database(settings.database_url)
     try:
         migrate(database, SCRIPTS, settings.home / "backups")
+        with database.read() as conn:
+            is_empty = not list_models(conn, limit=1)
     except BaseException:
         database.close()
         raise
-    blobs = open_blobs(settings.objects_url)
+    blobs = open_blobs(settings.objects_url, make=is_empty)
     tables_url = settings.objects_url.rstrip("/") + "/tables"
     return Backends(settings, database, blobs, tables_url, clock or SystemClock())

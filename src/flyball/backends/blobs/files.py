@@ -28,9 +28,10 @@ _UNFINISHED = ".tmp"  # on the same file system, where no key can point
 class FileBlobs(BlobStore):
     """The objects below one folder. Many processes may use it at once."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, make: bool = True) -> None:
         self.url = url
         self._root = Path(unquote(urlsplit(url).path))
+        self._make = make and not (self._root / _UNFINISHED).is_dir()
 
     def create(self, key: str, data: bytes) -> None:
         target = self._path(key)
@@ -164,13 +165,23 @@ class FileBlobs(BlobStore):
         """A path for a file that is not there yet, removed unless it was moved away; errors in our words."""
         path = self._root / _UNFINISHED / uuid4().hex
         try:
-            self._make_folder(path.parent)
+            self._require_store(path.parent)
             yield path
         except OSError as error:
             raise self._problem(error) from error
         finally:
             with suppress(OSError):
                 path.unlink()
+
+    def _require_store(self, folder: Path) -> None:
+        """A store that was there and is not has been moved, or is not mounted: a new one would hide what comes next."""
+        if not folder.is_dir():
+            if not self._make:
+                raise BlobsUnavailable(
+                    f"{self.url} is not there: it was moved, or is not mounted", url=self.url
+                )
+            self._make_folder(folder)
+        self._make = False
 
     def _name(self, unfinished: Path, target: Path, key: str) -> None:
         self._make_folder(target.parent)

@@ -10,8 +10,10 @@ from flyball.core.errors import UnsupportedUrl
 __all__ = ["BlobStore", "open_blobs"]
 
 
-def open_blobs(url: str) -> BlobStore:
+def open_blobs(url: str, *, make: bool = True) -> BlobStore:
     """The object store at `file:///folder`, `s3://bucket/prefix`, `gs://…` or `az://…`.
+
+    make: whether a folder that is not there is made by the first write (once: should it vanish, writes are refused).
 
     Credentials and endpoint come from the environment only (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …). Raises
     UnsupportedUrl.
@@ -24,7 +26,7 @@ def open_blobs(url: str) -> BlobStore:
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
         from flyball.backends.blobs.files import FileBlobs
 
-        return FileBlobs(url)
+        return FileBlobs(url, make)
     if parts.scheme in ("s3", "gs", "az") and parts.netloc:
         from flyball.backends.blobs.cloud import CloudBlobs
 
