@@ -35,6 +35,8 @@ def test_a_train_that_raises_on_the_new_rows_ends_the_retraining_with_its_words(
     assert ended.state == "failed"
     assert "more rows than this machine holds" in ended.result
     assert ended.version is None
+    left = {path.name for path in (loop.backends.settings.runs_folder / asked.id).iterdir()}
+    assert left == {"log.txt"}
     assert not read(loop, lambda conn: busy(conn, MODEL))
     assert len(read(loop, lambda conn: list_versions(conn, MODEL))) == 1
     assert read(loop, lambda conn: list_rollouts(conn, MODEL)) == []

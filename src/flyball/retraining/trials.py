@@ -33,6 +33,7 @@ _STORE_VARIABLES = ("AWS_", "GOOGLE_", "AZURE_", "GCS_")
 def gather(shop: Workshop, plan: RetrainPlan) -> dict[str, Any]:
     """Write every row that may train into the retraining's folder; facts about them."""
     project = plan.project
+    shop.bench(plan.retraining_id).fresh("rows")
     task = {
         "origin": project.retrain.from_,
         "model": project.model,
@@ -162,7 +163,7 @@ def _ready_rows(shop: Workshop, plan: RetrainPlan) -> None:
 
 
 def _rows_file(shop: Workshop, plan: RetrainPlan) -> Path:
-    return shop.bench(plan.retraining_id).path(ROWS_FILE)
+    return shop.bench(plan.retraining_id).path("rows") / ROWS_FILE
 
 
 def _store_variables() -> dict[str, str]:

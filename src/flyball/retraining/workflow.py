@@ -127,3 +127,4 @@ def _fail(shop: Workshop, identity: str, message: str) -> None:
         present = retrainings.get_retraining(conn, identity)
         if present.state in retrainings.UNFINISHED:
             end(conn, present, "failed", message, shop.clock.now())
+    shop.bench(identity).clear()
