@@ -110,7 +110,9 @@ def _judge(
         losses = [w.loss for w in own if w.loss is not None and w.labelled_count >= plan.min_rows]
         calm = [w.loss for w in own if w.healthy and w.loss is not None and w.labelled_count >= plan.min_rows]
         outcomes = watch_value([*reference.block_losses, *calm], measure.loss, alphas.outcomes)
-        if measure.loss <= reference.loss:  # more than in training's blocks, and still no more than was promised
+        if (
+            measure.loss <= reference.loss
+        ):  # more than in training's blocks, and still no more than was promised
             outcomes = msgspec.structs.replace(outcomes, alarm=False)
         if not broken and reference.loss > 0:
             confirmation = confirm(
