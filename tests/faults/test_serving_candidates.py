@@ -21,7 +21,7 @@ def canary(server: ModelServer, bundles: Bundles, behaviour: str, **fields: Any)
         candidate=(2, bundles.custom(behaviour)),
         **{"candidate_role": "canary", "share": 1.0, "serve": ServeSection(memory_mb=600), **fields},
     )
-    return server.start(FLYBALL_CANDIDATE_DEADLINE_SECONDS="0.5")
+    return server.start(FLYBALL_CANDIDATE_DEADLINE_SECONDS="0.5" if behaviour == "hang" else "5")
 
 
 def tripped(server: ModelServer) -> dict[str, Any] | None:
@@ -56,8 +56,7 @@ def test_clients_see_no_error_and_the_candidate_is_asked_no_more(
     assert {(answer.json["version"], answer.json["role"]) for answer in late} == {(1, "champion")}
     report = tripped(model_server)
     assert report is not None
-    assert set(report["kinds"]) <= kinds | {"hang"}
-    assert set(report["kinds"]) & kinds
+    assert set(report["kinds"]) <= kinds
     assert report["reason"]
     # From now on it is not asked at all, not even for sound rows.
     after = model_server.predict(MODEL, [ROW])

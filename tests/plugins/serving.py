@@ -71,7 +71,7 @@ class Model:
         if self.behaviour == "hang":
             time.sleep(3600)
         if self.behaviour == "leak":
-            KEPT.append(bytearray(os.urandom(1) * (400 * 2**20)))
+            KEPT.append(bytearray(os.urandom(1) * (150 * 2**20)))
         if self.behaviour == "nan":
             return [float("nan")] * len(answers)
         if self.behaviour == "exit":
