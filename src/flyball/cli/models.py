@@ -86,7 +86,7 @@ def _render_version(found: Any) -> None:
         ]
     )
     click.echo()
-    table(("evidence", "at", "what"), [(e["kind"], e["at"], e["summary"]) for e in found["evidence"]])
+    table(("evidence", "at", "what"), [(e["kind"], moment(e["at"]), e["summary"]) for e in found["evidence"]])
 
 
 @click.command()
@@ -120,12 +120,8 @@ def _standing(moves: list[Any], at: Any) -> list[Any]:
 def _render_moves(moves: Any) -> None:
     table(
         ("at", "model time", "alias", "from", "to", "who", "why"),
-        [(m.at, _model_time(m), m.name, m.from_number, m.to_number, m.actor, m.why) for m in moves],
+        [(m.at, m.model_time, m.name, m.from_number, m.to_number, m.actor, m.why) for m in moves],
     )
-
-
-def _model_time(move: Any) -> str:
-    return "" if move.model_time is None else moment(move.model_time)
 
 
 @click.command()

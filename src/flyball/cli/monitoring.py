@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import facts, json_option, progress, show, table
+from flyball.cli.output import facts, json_option, moment, progress, show, table
 
 
 @click.command()
@@ -31,16 +31,12 @@ def _render_checks(found: Any) -> None:
             table(
                 ("window", "rows", "labelled", "error", "reference", "state"),
                 [
-                    (_day(w["start"]), w["rows"], w["labelled"], w["loss"], w["reference"], w["state"])
+                    (moment(w["start"]), w["rows"], w["labelled"], w["loss"], w["reference"], w["state"])
                     for w in item["windows"]
                 ],
             )
     if not found:
         click.echo("(no model)")
-
-
-def _day(start: Any) -> Any:
-    return start[:16] if isinstance(start, str) else start
 
 
 @click.command()

@@ -64,8 +64,14 @@ def facts(pairs: Iterable[tuple[str, Any]]) -> None:
         click.echo(f"{name.ljust(width)}  {value}")
 
 
-def moment(value: datetime | None) -> str:
-    """A moment to the second, in UTC."""
+def moment(value: datetime | str | None) -> str:
+    """A moment to the second, in UTC; text is a moment as JSON has it.
+
+    >>> moment("2026-03-01T12:00:00.123Z")
+    '2026-03-01 12:00:00Z'
+    """
+    if isinstance(value, str):
+        return f"{value[:19].replace('T', ' ')}Z"
     return "" if value is None else value.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
@@ -88,6 +94,8 @@ def cell(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, datetime):
         return moment(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{cell(name)} = {cell(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(cell(item) for item in value)
     # A control character in stored text must not reach the terminal.

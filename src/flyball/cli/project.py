@@ -70,6 +70,7 @@ def check(folder: Path, explain: bool, as_json: bool) -> None:
 
 
 def _render_check(report: Any) -> None:
+    facts([("model", report["model"]), ("features", report["features"]), ("rows", report["rows"])])
     for kind in ("problems", "warnings", "notes"):
         for item in report[kind]:
             click.echo(f"{kind[:-1]}: {item}")
@@ -80,8 +81,8 @@ def _render_check(report: Any) -> None:
             ("key", "value", "from", "reason"),
             [(e["key"], e["value"], e["origin"], e["reason"]) for e in report["explained"]],
         )
-    if not report["problems"]:
-        click.echo("check passed")
+    problems = len(report["problems"])
+    click.echo(f"check found {problems} problem{'s' if problems > 1 else ''}" if problems else "check passed")
 
 
 @click.group()

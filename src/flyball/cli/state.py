@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import facts, json_option, show, table
+from flyball.cli.output import facts, json_option, moment, show, table
 
 
 @click.command()
@@ -31,7 +31,7 @@ def _render_status(found: Any) -> None:
     table(
         ("model", "champion", "candidate", "model time", "predictions", "outcomes", "pending", "state"),
         [
-            (m["model"], m["champion"], m["candidate"], m["model_time"], m["predictions"], m["outcomes"],
+            (m["model"], m["champion"], m["candidate"], moment(m["model_time"]), m["predictions"], m["outcomes"],
              m["pending_outcomes"], m["state"])
             for m in models
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import sys
 import time
 from datetime import UTC, datetime
@@ -162,7 +163,15 @@ def _rows_of_table(path: Path) -> list[dict[str, Any]]:
     from flyball.data.sources import read_source
 
     frame = read_source(str(path.resolve()), folder=path.parent)
-    return [{name: _plain(value) for name, value in row.items()} for row in frame.to_dicts()]
+    rows = [{name: _plain(value) for name, value in row.items()} for row in frame.to_dicts()]
+    for number, row in enumerate(rows, start=1):
+        for name, value in row.items():
+            # NaN is how tables write a missing value; an infinity is a value, and JSON has none.
+            if isinstance(value, float) and math.isinf(value):
+                raise BadInput(
+                    f"{path}, row {number}, {name}: {value} can't be sent", row=number, column=name
+                )
+    return rows
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,6 @@ from flyball.pipelines.project_file import ProjectFile, read_project
 def check(folder: Path, *, explain: bool) -> dict[str, Any]:
     """Problems (it can't run), warnings (it should not), notes, and what is not acted on yet."""
     from flyball.pipelines.check import check_project
-    from flyball.pipelines.not_acted_on import not_acted_on
     from flyball.pipelines.project_explain import explain as explain_values
 
     file = read_project(folder, environment=os.environ)
@@ -24,10 +23,12 @@ def check(folder: Path, *, explain: bool) -> dict[str, Any]:
     result: dict[str, Any] = {
         "project": str(file.path),
         "model": file.project.model.name,
-        "problems": [_text(item) for item in report.problems],
-        "warnings": [_text(item) for item in report.warnings],
-        "notes": [_text(item) for item in report.notes],
-        "not_acted_on": msgspec.to_builtins(not_acted_on(file)),
+        "features": report.features,
+        "rows": report.rows,
+        "problems": report.problems,
+        "warnings": report.warnings,
+        "notes": report.notes,
+        "not_acted_on": msgspec.to_builtins(report.not_acted_on),
     }
     if explain:
         result["explained"] = msgspec.to_builtins(explain_values(file))
@@ -90,11 +91,3 @@ def _rows(file: ProjectFile) -> tuple[Any, list[str]]:
     frame = read_source(project.data.source, folder=file.folder, query=project.data.query)
     rows = prepare_rows(frame, project.model, project.data)
     return rows.frame, rows.features
-
-
-def _text(item: Any) -> str:
-    return (
-        item
-        if isinstance(item, str)
-        else str(getattr(item, "sentence", None) or getattr(item, "message", item))
-    )

@@ -14,7 +14,11 @@ DRIFT_FEATURES = 30
 
 
 class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A model in one line: who answers for it, who may, and whether anything is wrong. `model_time` is its clock."""
+    """A model in one line: who answers for it, what is in service, whether anything is wrong. `model_time`: its clock.
+
+    `predictions`, `outcomes`: in the log by now, each once. `pending_outcomes`: those that fit no prediction yet.
+    `conflicts`: predictions whose id had been used for other input.
+    """
 
     name: str
     task: str
@@ -27,6 +31,10 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     open_incidents: int
     model_time: datetime | None
     revision: int
+    predictions: int = 0
+    outcomes: int = 0
+    pending_outcomes: int = 0
+    conflicts: int = 0
 
 
 class VersionSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,6 +188,7 @@ def why(backends: Backends, model: str) -> dict[str, Any]:
 
 
 def _summary(backends: Backends, conn: Any, model: Any) -> ModelSummary:
+    from flyball.data.log_counts import get_counts
     from flyball.data.model_time import find_clock
     from flyball.monitoring.incidents import list_incidents
     from flyball.registry.routes import current
@@ -188,6 +197,7 @@ def _summary(backends: Backends, conn: Any, model: Any) -> ModelSummary:
     deployment = current(conn, model.name)
     clock = find_clock(conn, model.name)
     newest = list_numbered(conn, model.name, limit=1)
+    counts = get_counts(conn, model.name)
     return ModelSummary(
         name=model.name,
         task=model.task,
@@ -200,6 +210,10 @@ def _summary(backends: Backends, conn: Any, model: Any) -> ModelSummary:
         open_incidents=len(list_incidents(conn, model.name, state="open")),
         model_time=clock.now(backends.clock.now()) if clock else None,
         revision=deployment.revision if deployment else 0,
+        predictions=counts.predictions,
+        outcomes=counts.outcomes,
+        pending_outcomes=counts.pending,
+        conflicts=counts.conflicts,
     )
 
 

@@ -36,25 +36,21 @@ def status(backends: Backends) -> dict[str, Any]:
             "model server": f"process {server['pid']}, port {server['port']}" if server else "not running",
             "workers": str(len(worker_states(backends))),
         },
-        "models": [_model_status(backends, model) for model in list_models(backends)],
+        "models": [_model_status(model) for model in list_models(backends)],
     }
 
 
-def _model_status(backends: Backends, model: ModelSummary) -> dict[str, Any]:
-    from flyball.data.log_counts import get_counts
-
-    with backends.database.read() as conn:
-        counts = get_counts(conn, model.name)
+def _model_status(model: ModelSummary) -> dict[str, Any]:
     return {
         "model": model.name,
         "champion": model.champion,
         "candidate": model.candidate,
         "revision": model.revision,
         "model_time": isoformat(model.model_time)[:19] if model.model_time else None,
-        "predictions": counts.predictions,
-        "outcomes": counts.outcomes,
-        "pending_outcomes": counts.pending,
-        "conflicts": counts.conflicts,
+        "predictions": model.predictions,
+        "outcomes": model.outcomes,
+        "pending_outcomes": model.pending_outcomes,
+        "conflicts": model.conflicts,
         "state": f"{model.open_incidents} open incidents" if model.open_incidents else "calm",
     }
 
