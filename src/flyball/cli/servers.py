@@ -42,9 +42,18 @@ def up(host: str, port: int, serve_port: int, workers: int) -> None:
 
 @click.command()
 @click.argument("models", nargs=-1)
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8081, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64))
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; loopback unless access is set up.",
+)
+@click.option(
+    "--port", default=8081, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on."
+)
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer."
+)
 def serve(models: tuple[str, ...], host: str, port: int, workers: int) -> None:
     """Run a model server only (data plane) for MODELS, or for every model with a published route.
 
