@@ -164,11 +164,11 @@ class Town:
         import polars as pl
 
         from flyball.core.contract import Contract, FeatureRule
+        from flyball.data.profiles import columns_of
         from flyball.judge.causes.residuals import fit_expected_loss
         from flyball.judge.drift.performance import performance_reference
         from flyball.judge.drift.profile import fit_reference, summarise
         from flyball.monitoring.answers import row_harms, shape_of
-        from flyball.monitoring.measure import columns_of
         from flyball.monitoring.reference import (
             MonitorReference,
             ReferenceWindow,
@@ -181,9 +181,9 @@ class Town:
         parts = [self.week(start, warmer=warmer) for start in starts]
         rows = pl.concat(parts)
         shape = shape_of("regression", "mae", None, None)
-        kinds = {"warmth": True, "hour": True}
+        kinds = dict.fromkeys(("warmth", "hour"), "numeric")
         losses = row_harms(rows, shape)
-        inputs = fit_reference(columns_of(rows, kinds), dict.fromkeys(kinds, "numeric"))
+        inputs = fit_reference(columns_of(rows, kinds, prefix="x."), kinds)
         answers = fit_reference({"prediction": rows["prediction"].to_numpy()}, {"prediction": "numeric"})
         reference = MonitorReference(
             format=1,
@@ -200,7 +200,7 @@ class Town:
                     end=start + timedelta(days=7),
                     rows=part.height,
                     loss=float(row_harms(part, shape).mean()),
-                    inputs=summarise(inputs, columns_of(part, kinds)),
+                    inputs=summarise(inputs, columns_of(part, kinds, prefix="x.")),
                     predictions=summarise(answers, {"prediction": part["prediction"].to_numpy()}),
                 )
                 for start, part in zip(starts, parts, strict=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from flyball.data.log_schema import PREFIX
+from flyball.data.profiles import columns_of
 from flyball.judge.causes.residuals import ResidualSummary
 from flyball.judge.drift.profile import Summary
 from flyball.monitoring.answers import measure_rows, outcomes_of, predictions_of, row_harms, watched_answers
@@ -15,6 +16,8 @@ from flyball.monitoring.reference import Standard
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from flyball.judge.drift.profile import Kind
 
 SERVED = ("champion", "candidate")
 LATENCIES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
@@ -102,25 +105,6 @@ def measure_window(frame: pl.DataFrame, version: int | None, standard: Standard 
     )
 
 
-def columns_of(frame: pl.DataFrame, kinds: Mapping[str, bool]) -> dict[str, Any]:
-    """The logged inputs as profiles count them: numbers as floats with NaN, everything else as text with None.
-
-    kinds: feature to whether it is a number. A feature that no request carried is left out.
-    """
-    import polars as pl
-
-    columns: dict[str, Any] = {}
-    for name, is_number in kinds.items():
-        if f"x.{name}" not in frame.columns:
-            continue
-        column = frame.get_column(f"x.{name}")
-        if is_number:
-            columns[name] = column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
-        else:
-            columns[name] = column.cast(pl.String).to_list()
-    return columns
-
-
 def _count(
     frame: pl.DataFrame, own: pl.DataFrame, standard: Standard
 ) -> tuple[Summary | None, Summary | None]:
@@ -129,8 +113,11 @@ def _count(
     reference = standard.reference
     if reference is None or frame.height == 0:
         return None, None
-    kinds = {name: isinstance(bins, NumericBins) for name, bins in reference.inputs.features.items()}
-    inputs = columns_of(frame, kinds)
+    kinds: dict[str, Kind] = {
+        name: "numeric" if isinstance(bins, NumericBins) else "category"
+        for name, bins in reference.inputs.features.items()
+    }
+    inputs = columns_of(frame, kinds, prefix=PREFIX)
     if not inputs:  # nothing of the inputs is logged: nothing can be said of them
         return None, summarise(reference.predictions, {"prediction": watched_answers(own, standard.shape)})
     return summarise(reference.inputs, inputs), summarise(
@@ -156,8 +143,11 @@ def _residuals(labelled: pl.DataFrame, standard: Standard) -> tuple[ResidualSumm
     else:
         return None, None
     seconds = labelled["at"].dt.epoch("us").to_numpy() / 1e6
-    kinds = {name: rule.type in ("int", "float") for name, rule in standard.contract.features.items()}
-    found = summarise_residuals(outcomes, answers, seconds, columns_of(labelled, kinds))
+    kinds: dict[str, Kind] = {
+        name: "numeric" if rule.type in ("int", "float") else "category"
+        for name, rule in standard.contract.features.items()
+    }
+    found = summarise_residuals(outcomes, answers, seconds, columns_of(labelled, kinds, prefix=PREFIX))
     reference = standard.reference
     if reference is None or reference.expected is None or shape.loss != "mae":
         return found, None

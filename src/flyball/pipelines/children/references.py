@@ -11,6 +11,7 @@ from flyball.core.clock import isoformat
 from flyball.core.contract import Contract
 from flyball.core.durations import parse_duration
 from flyball.core.project import Project
+from flyball.data.profiles import columns_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,20 +98,6 @@ def input_kinds(contract: Contract) -> dict[str, Kind]:
 def prediction_kind(project: Project) -> Kind:
     """How the answers are watched: numbers and probabilities as numbers, one of many classes as a category."""
     return "category" if project.model.task == "multiclass" else "numeric"
-
-
-def columns_of(frame: pl.DataFrame, kinds: dict[str, Kind]) -> dict[str, Any]:
-    """The watched columns as the profile takes them: float arrays with NaN, or lists of text with None."""
-    import polars as pl
-
-    columns: dict[str, Any] = {}
-    for name, kind in kinds.items():
-        column = frame.get_column(name)
-        if kind == "numeric":
-            columns[name] = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        else:
-            columns[name] = column.cast(pl.String).to_list()
-    return columns
 
 
 def _windows(
