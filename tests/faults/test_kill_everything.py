@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import signal
 import subprocess
@@ -15,33 +14,7 @@ from contextlib import suppress
 import pytest
 
 whole_module, history = sys.modules["flyball_tests_whole"], sys.modules["flyball_tests_history"]
-write_project = whole_module.write_project
-
-TARGETS = {
-    "control plane": "flyball.web.server",
-    "analysis": "flyball.operations.analyst",
-    "worker": "flyball.serving.worker",
-    "shipper": "flyball.serving.shipper",
-    "server's supervisor": "flyball.serving.supervisor",
-}
-
-
-def kill_one(whole, name: str, chance: random.Random) -> None:
-    """Kill a process of a kind, as soon as there is one. The supervisor is the one thing that is started again."""
-    if name == "up":
-        whole.up_process.kill()
-        whole.up_process.wait()
-        whole.up(wait=False)
-        return
-    deadline = time.monotonic() + 20
-    while True:
-        pids = whole.pids(TARGETS[name])
-        if pids:
-            with suppress(ProcessLookupError):
-                os.kill(chance.choice(pids), signal.SIGKILL)
-                return
-        assert time.monotonic() < deadline, f"no {name} came back; {whole.logs()}"
-        time.sleep(0.02)
+kill_one, write_project, TARGETS = whole_module.kill_one, whole_module.write_project, whole_module.TARGETS
 
 
 def storm(whole, kills_each: int, seed: int) -> list[str]:
@@ -79,10 +52,10 @@ def kill_runs(whole, kills: int, seed: int) -> list[str]:
     chance = random.Random(seed)
     for number in range(kills):
         write_project(whole.folder, trees=5 + number, pause=0.3)
-        begun = whole.log("run").count("source …")
+        begun = whole.run_logs().count("source …")
         process = whole.start("run")
         if chance.random() < 0.9:
-            whole.wait(lambda begun=begun: whole.log("run").count("source …") > begun, "the run's first step")
+            whole.wait(lambda begun=begun: whole.run_logs().count("source …") > begun, "the run's first step")
             time.sleep(chance.uniform(0.0, 5.0))
         else:
             time.sleep(chance.uniform(0.3, 1.0))
@@ -109,7 +82,7 @@ def test_a_running_up_finishes_a_run_whose_process_was_killed(whole):
     whole.up()
     write_project(whole.folder, trees=30, pause=2.0)
     process = whole.start("run")
-    whole.wait(lambda: "train …" in whole.log("run"), "the training")
+    whole.wait(lambda: "train …" in whole.run_logs(), "the training")
     process.send_signal(signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
         process.wait(5)

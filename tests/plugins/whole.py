@@ -44,6 +44,15 @@ def train(train, features, target, params, seed):
 """
 
 
+TARGETS = {
+    "control plane": "flyball.web.server",
+    "analysis": "flyball.operations.analyst",
+    "worker": "flyball.serving.worker",
+    "shipper": "flyball.serving.shipper",
+    "server's supervisor": "flyball.serving.supervisor",
+}
+
+
 def write_project(folder: Path, *, trees: int = 10, pause: float = 0.0, rows: int = 300) -> Path:
     """A regression project with two numeric features."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,11 +216,34 @@ class Whole:
         path = self.home / "logs" / f"{command}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def run_logs(self) -> str:
+        """What all runs have printed so far."""
+        return "".join(path.read_text(errors="replace") for path in self.seen.glob("runs/*/log.txt"))
+
     def logs(self) -> str:
         texts = []
         for log in sorted({*(self.home / "logs").glob("*.log"), *(self.seen / "logs").glob("*.log")}):
             texts.append(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-30:]))
         return "\n".join(texts)
+
+
+def kill_one(whole: Whole, name: str, chance: random.Random) -> None:
+    """Kill a process of a kind, as soon as there is one. The supervisor is the one thing that is started again."""
+    if name == "up":
+        assert whole.up_process is not None
+        whole.up_process.kill()
+        whole.up_process.wait()
+        whole.up(wait=False)
+        return
+    deadline = time.monotonic() + 20
+    while True:
+        pids = whole.pids(TARGETS[name])
+        if pids:
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(pids), signal.SIGKILL)
+                return
+        assert time.monotonic() < deadline, f"no {name} came back; {whole.logs()}"
+        time.sleep(0.02)
 
 
 @pytest.fixture
