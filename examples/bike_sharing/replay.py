@@ -134,7 +134,7 @@ class Replay:
                     return datetime.fromisoformat(following) if following else None
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the loop did not come up with the replay of {self.model}: {progress}")
-            time.sleep(0.03)
+            time.sleep(0.05)
 
     def _send(self, events: Iterable[tuple[datetime, int, int]], pool: ThreadPoolExecutor) -> None:
         """Predictions of a batch first, then outcomes: an outcome of the batch may belong to one of its rows."""

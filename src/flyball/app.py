@@ -53,7 +53,6 @@ class ControlApp(Flyball):
 
     def progress(self, model: str) -> dict[str, Any]:
         """How far the loop has come with a model. Raises ModelNotFound."""
-        self.get_model(model)
         return self.control.controller.progress(model)
 
     def get_prediction(self, prediction_id: str) -> dict[str, Any]:

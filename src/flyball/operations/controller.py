@@ -76,11 +76,16 @@ class Controller:
         return bool(self._lease.is_held)
 
     def progress(self, model: str) -> dict[str, Any]:
-        """How far the loop has come with a model: for clients that replay history, and for people who wait."""
+        """How far the loop has come with a model: for clients that replay history, and for people who wait.
+
+        Raises ModelNotFound. Asked many times a second by a replay, so it reads little.
+        """
         from flyball.data.model_time import find_clock
+        from flyball.registry.models import get_model
         from flyball.registry.routes import current
 
         with self._backends.database.read() as conn:
+            get_model(conn, model)
             clock = find_clock(conn, model)
             deployment = current(conn, model)
             busy = self._is_busy(conn, model)
