@@ -84,12 +84,13 @@ class Controller:
         from flyball.registry.models import get_model
         from flyball.registry.routes import current
 
+        # Before the database is read: what this turn decided is then seen there, as an event or as what came of it.
+        standing = self._standings.get(model, {})
         with self._backends.database.read() as conn:
             get_model(conn, model)
             clock = find_clock(conn, model)
             deployment = current(conn, model)
             busy = self._is_busy(conn, model)
-        standing = self._standings.get(model, {})
         revision = deployment.revision if deployment else 0
         adopted = self._adopted(model)
         return {
