@@ -75,7 +75,7 @@ def deploy(
     moment = Moment(now=now, model_time=model_time or now)
     deployment = current(conn, model)
     if deployment is None or deployment.champion is None:
-        return _first(conn, version, project, actor, moment)
+        return _first(conn, version, project, actor, why, moment)
     if deployment.champion == number:
         raise Conflict(f"{model}@{number} is the champion already", model=model, version=number)
     running = rollouts.find_unfinished(conn, model)
@@ -97,17 +97,24 @@ def launch(conn: Connection, rollout: Rollout, *, actor: Actor, moment: Moment) 
     if left > 0:
         return _started(rollout, left, f"waits for {left} approval(s) by people other than the author")
     if rollout.strategy == "immediate":
-        because = "strategy immediate: no comparison was asked for"
+        because = _with_reason("strategy immediate: no comparison was asked for", rollout.why)
         done = promote(conn, rollout, because, {}, actor=actor, moment=moment)
         return _started(done, 0, because)
     begun = begin(conn, rollout, actor=actor, moment=moment)
     return _started(begun, 0, f"{begun.strategy} beside version {begun.champion}")
 
 
+def _with_reason(because: str, why: str) -> str:
+    """What is recorded of a deployment that nothing was measured for: the rule, and what the person said."""
+    return f"{because} ({why})" if why else because
+
+
 def _first(
-    conn: Connection, version: ModelVersion, project: Project, actor: Actor, moment: Moment
+    conn: Connection, version: ModelVersion, project: Project, actor: Actor, why: str, moment: Moment
 ) -> Started:
-    because = "first deployment: there is no champion to compare with, so it went into service at once"
+    because = _with_reason(
+        "first deployment: there is no champion to compare with, so it went into service at once", why
+    )
     revision = put_in_service(
         conn,
         version.model,
