@@ -193,7 +193,7 @@ def test_every_reading_command_says_the_same_from_elsewhere(traffic: Traffic, tm
 
     for arguments in READ:
         assert elsewhere(*arguments) == whole.flyball(*arguments), arguments
-        assert json.loads(elsewhere(*arguments, "--json")) is not None or arguments[0] == "rollout"
+    assert json.loads(elsewhere("models", "--json"))[0]["champion"] == 1
     answer = elsewhere("predict", MODEL, json.dumps(ROWS[0]), "--url", f"http://127.0.0.1:{whole.serve_port}")
     assert f"{MODEL}@1 (champion)" in answer
     assert list(tmp_path.iterdir()) == []
@@ -215,3 +215,31 @@ def test_a_second_version_is_deployed_followed_and_taken_back_from_elsewhere(tra
     assert code == 0 and "promoted" in out
     names = [(move["name"], move["to_number"]) for move in whole.json("history", MODEL)]
     assert [number for name, number in names if name == "champion"] == [1, 2, 1, 2]
+
+
+def test_monitor_analyses_in_place_what_a_model_server_alone_has_logged(whole: Any):
+    """No controller at work: `flyball serve` answers and ships, `flyball monitor` folds and judges."""
+    whole.flyball("run")
+    whole.flyball("deploy", MODEL)
+    whole.start("serve", "--port", str(whole.serve_port))
+    whole.wait(lambda: whole.call(whole.serve_port, "GET", "/v2/health/ready")[0] == 200, "the model server")
+    path = f"/v1/models/{MODEL}"
+    for hour in range(3):
+        rows = [{"heat": (n * 7 % 100) / 10, "water": (n * 3 % 50) / 10} for n in range(240)]
+        body = {"rows": rows, "at": [f"2026-03-01T{hour:02d}:{n // 4:02d}:00Z" for n in range(240)]}
+        status, answer = whole.call(whole.serve_port, "POST", f"{path}/predict", body)
+        assert status == 200
+        outcomes = [
+            {"prediction_id": identity, "value": 3 * row["heat"] - 2 * row["water"], "at": moment}
+            for identity, row, moment in zip(answer["prediction_ids"], rows, body["at"], strict=True)
+        ]
+        assert whole.call(whole.serve_port, "POST", f"{path}/outcomes", {"outcomes": outcomes})[0] == 200
+
+    def judged() -> list[dict[str, Any]]:
+        return [window for window in whole.json("monitor", MODEL)[0]["windows"] if window["loss"] is not None]
+
+    whole.wait(lambda: len(judged()) >= 2, "two judged windows")
+    window = judged()[-1]
+    assert window["rows"] == window["labelled"] == 240 and 0 < window["loss"] < 10
+    said = whole.flyball("monitor", MODEL)
+    assert "2026-03-01 00:00:00Z" in said and "240" in said
