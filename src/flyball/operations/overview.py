@@ -169,12 +169,15 @@ def why(backends: Backends, model: str) -> dict[str, Any]:
     sentences += [_window_sentence(window) for window in windows]
     sentences += [_incident_sentence(incident) for incident in incidents]
     sentences += [
-        f"The last rollout, of version {rollout.candidate}, is {rollout.state}"
-        + (f": {rollout.because}." if rollout.because else ".")
+        _sentence(
+            f"The last rollout, of version {rollout.candidate}, is {rollout.state}"
+            + (f": {rollout.because}" if rollout.because else "")
+        )
         for rollout in rollouts
     ]
     sentences += [
-        f"The last retraining: {r.because}" + (f"; {r.result}." if r.result else ".") for r in retrainings
+        _sentence(f"The last retraining: {r.because}" + (f"; {r.result}" if r.result else ""))
+        for r in retrainings
     ]
     facts = {
         "champion": summary.champion,
@@ -261,13 +264,18 @@ def _champion_sentence(summary: ModelSummary, moves: list[Any]) -> str:
     last = max(moves, key=lambda move: move.at)
     reason = f": {last.why}" if last.why else ""
     since = isoformat(last.model_time or last.at)[:16]
-    return f"Version {summary.champion} of {summary.name} is champion since {since}{reason}."
+    return _sentence(f"Version {summary.champion} of {summary.name} is champion since {since}{reason}")
 
 
 def _window_sentence(window: Any) -> str:
     span = f"{isoformat(window.start)[:10]} to {isoformat(window.end)[:10]}"
+    rows = f"The last window ({span}) has {window.row_count} rows"
+    if not window.statistics.get("is_enough", True):
+        return f"{rows}, too few to say anything of it."
+    if window.loss is None and window.state == "inputs":
+        return f"{rows}; its outcomes are not due yet."
     if window.loss is None:
-        return f"The last window ({span}) has {window.row_count} rows; its outcomes are not due yet."
+        return f"{rows} and {window.labelled_count} outcomes, from which no error can be told."
     reference = (
         f", training promised {window.reference_loss:.4g}" if window.reference_loss is not None else ""
     )
@@ -276,8 +284,14 @@ def _window_sentence(window: Any) -> str:
 
 def _incident_sentence(incident: Any) -> str:
     if incident.state == "open":
-        return f"An incident is open since {isoformat(incident.opened_at)[:10]}: {incident.title}."
-    return f"The last incident ({incident.title}) was resolved on {isoformat(incident.resolved_at)[:10]}."
+        return _sentence(f"An incident is open since {isoformat(incident.opened_at)[:10]}: {incident.title}")
+    title = incident.title.rstrip(".")
+    return f"The last incident ({title}) was resolved on {isoformat(incident.resolved_at)[:10]}."
+
+
+def _sentence(text: str) -> str:
+    """With one full stop at its end: reasons and titles come with theirs or without."""
+    return text.rstrip(". ") + "."
 
 
 def _top(statistics: dict[str, Any]) -> list[tuple[str, float]]:

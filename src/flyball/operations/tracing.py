@@ -173,14 +173,37 @@ def describe_version(backends: Backends, version: Any) -> dict[str, Any]:
 
 
 def summarise(kind: str, facts: dict[str, Any]) -> str:
-    """Evidence in one line: its reason where it has one, else its first metrics, else its first facts."""
-    for name in ("because", "sentence", "summary", "why"):
-        if facts.get(name):
-            prefix = f"{facts['metric']}: " if facts.get("metric") else ""
-            return f"{prefix}{facts.get('outcome', '')} {facts[name]}".strip()
-    metrics = facts.get("metrics")
-    if isinstance(metrics, dict) and metrics:
-        facts = {n: m["value"] if isinstance(m, dict) and "value" in m else m for n, m in metrics.items()}
-    pairs = [f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in facts.items()
-             if isinstance(value, str | int | float)]  # fmt: skip
+    """Evidence in one line: what was measured for an evaluation, a verdict with its reason, else the first facts."""
+    if kind == "evaluation":
+        return _measured(facts)
+    because = str(facts.get("because") or "")
+    verdict = str(facts.get("outcome") or facts.get("verdict") or "")
+    if because:
+        metric = str(facts.get("metric") or "")
+        told = f"{verdict}: {because}" if verdict else because
+        return told if not metric or metric in because else f"{metric}, {told}"
+    pairs = [
+        f"{name} {_number(value)}" for name, value in facts.items() if isinstance(value, str | int | float)
+    ]
     return ", ".join(pairs[:6]) or kind
+
+
+def _measured(facts: dict[str, Any]) -> str:
+    """The first three metrics with intervals, the rows, and the champion's loss where there was one to compare."""
+    metrics, beside = facts.get("metrics") or {}, (facts.get("comparison") or {}).get("loss")
+    parts = []
+    for name, measured in list(metrics.items())[:3]:
+        interval = measured.get("interval")
+        span = f" ({_number(interval['low'])} to {_number(interval['high'])})" if interval else ""
+        parts.append(f"{name} {_number(measured['value'])}{span}")
+    if not parts:
+        return "nothing could be measured"
+    rows = next(measured.get("row_count") for measured in metrics.values())
+    told = f"{', '.join(parts)} on {rows} held-out rows"
+    if beside is None:
+        return told
+    return f"{told}; the champion's {beside['metric']} on {beside['row_count']} of them {_number(beside['champion'])}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
