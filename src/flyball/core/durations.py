@@ -1,4 +1,4 @@
-"""Durations as people write them: `30d`, `12h`, `10m`, `50ms`."""
+"""Durations and rules of time as people write them: `30d`, `50ms`, `1 per 30d`, `2 of 3 windows`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _UNITS = {
 }
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)$")
 _RATE = re.compile(r"^(\d+(?:\.\d+)?)\s+per\s+(.+)$")
+_CONFIRMATION = re.compile(r"^([1-9]\d*) of ([1-9]\d*) windows$")
 _LONGEST = timedelta(days=366 * 100)
 
 
@@ -56,3 +57,15 @@ def parse_rate(text: str) -> tuple[float, timedelta]:
     if period <= timedelta(0) or float(match[1]) <= 0:
         raise ValueError(f"{text!r}: count and period must be above zero")
     return float(match[1]), period
+
+
+def find_confirmation(text: str) -> tuple[int, int] | None:
+    """Needed and looked-at windows of `2 of 3 windows`; None where `text` is no such rule.
+
+    >>> find_confirmation("2 of 3 windows")
+    (2, 3)
+    """
+    match = _CONFIRMATION.match(text.strip())
+    if match is None or int(match[1]) > int(match[2]):
+        return None
+    return int(match[1]), int(match[2])

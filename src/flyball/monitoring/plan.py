@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from flyball.core.durations import parse_duration, parse_rate
+from flyball.core.durations import find_confirmation, parse_duration, parse_rate
 from flyball.core.project import Project, SloSection, Task
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_WINDOWS_RULE = re.compile(r"^\s*(\d+)\s+of\s+(\d+)\s+windows?\s*$")
 Part = Literal["whole", "inputs", "outcomes"]
 
 
@@ -51,11 +48,6 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, order=True):
     start: datetime
     end: datetime
     part: Part
-
-
-def read_project_facts(facts: Mapping[str, Any]) -> Project:
-    """The project as a deployment keeps it."""
-    return msgspec.convert(dict(facts), Project)
 
 
 def plan_of(project: Project) -> MonitorPlan:
@@ -130,8 +122,4 @@ def next_start(plan: MonitorPlan, first: datetime, last_end: datetime | None) ->
 
 def _confirmation(on: list[str]) -> tuple[int, int]:
     """The rule `2 of 3 windows` as it stands in [retrain].on; two of three where it does not."""
-    for words in on:
-        match = _WINDOWS_RULE.match(words)
-        if match is not None:
-            return int(match[1]), int(match[2])
-    return 2, 3
+    return next((rule for words in on if (rule := find_confirmation(words)) is not None), (2, 3))

@@ -20,7 +20,6 @@ _REASONS: dict[str, str] = {
     "tests": "model tests are not run yet",
     "tune": "no search is made yet; [train].params hold",
 }
-_OWN_CONFIRMATION = "2 of 3 windows"
 
 
 class NotActedOn(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,10 +50,5 @@ def _unused(file: ProjectFile) -> Iterator[tuple[str, str]]:
     for number, trigger in enumerate(project.retrain.on):
         if trigger == "schedule" or trigger.startswith("outcomes "):
             yield f"retrain.on[{number}]", "retraining starts from signals only for now"
-        elif trigger.endswith(" windows") and trigger != _OWN_CONFIRMATION:
-            yield (
-                f"retrain.on[{number}]",
-                f"signals are confirmed by {_OWN_CONFIRMATION}, whatever is asked here",
-            )
     if project.model.task == "multiclass" and project.decision.threshold is not None:
         yield "decision.threshold", "the likeliest class is answered for more than two classes"

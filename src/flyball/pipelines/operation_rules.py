@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 
-from flyball.core.durations import parse_rate
+from flyball.core.durations import find_confirmation, parse_rate
 from flyball.core.project import Project
 from flyball.pipelines.faults import (
     at_least,
@@ -20,7 +20,6 @@ from flyball.pipelines.shape import Fault
 
 _CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _OUTCOMES = re.compile(r"^outcomes [1-9]\d*$")
-_OF_WINDOWS = re.compile(r"^([1-9]\d*) of ([1-9]\d*) windows$")
 _CAUSES = ("performance", "drift", "prediction", "schedule")
 _SLIDING = re.compile(r"^sliding\s+(.+)$")
 
@@ -96,7 +95,7 @@ def _log(project: Project) -> Iterator[Fault]:
 def _retrain(project: Project) -> Iterator[Fault]:
     retrain = project.retrain
     for number, trigger in enumerate(retrain.on):
-        if trigger not in _CAUSES and not _OUTCOMES.match(trigger) and not _known_windows(trigger):
+        if trigger not in _CAUSES and not _OUTCOMES.match(trigger) and find_confirmation(trigger) is None:
             yield fault(
                 f'is "{trigger}"', "retrain", "on", number,
                 expected='performance, drift, prediction, schedule, "outcomes 5000" or "2 of 3 windows"',
@@ -130,11 +129,6 @@ def _retrain(project: Project) -> Iterator[Fault]:
             f'is "log" but log.sample is {project.log.sample:g}', "retrain", "from",
             expected='sample = 1.0, or from = "source"',
         )  # fmt: skip
-
-
-def _known_windows(trigger: str) -> bool:
-    match = _OF_WINDOWS.match(trigger)
-    return match is not None and int(match[1]) <= int(match[2])
 
 
 def is_cron(text: str) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyball.core.durations import format_duration, parse_duration, parse_rate
+from flyball.core.durations import find_confirmation, format_duration, parse_duration, parse_rate
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,8 @@ def test_a_rate_is_a_count_and_a_period():
 def test_what_is_no_rate_is_refused(text: str):
     with pytest.raises(ValueError, match=r"rate|above zero|duration"):
         parse_rate(text)
+
+
+def test_a_confirmation_rule_is_read_as_written():
+    assert find_confirmation(" 3 of 4 windows") == (3, 4)
+    assert [find_confirmation(text) for text in ("4 of 3 windows", "0 of 3 windows", "twice")] == [None] * 3

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flyball.core.errors import BadInput, NotEnoughEvidence
-from flyball.judge.drift.performance import block_folds, confirm, parse_confirmation, performance_reference
+from flyball.judge.drift.performance import block_folds, confirm, performance_reference
 from flyball.judge.drift.watch import needed_windows, watch_columns, watch_value, window_alpha
 
 DAY = 86_400.0
@@ -116,13 +116,6 @@ def test_whole_blocks_go_to_one_fold():
 )
 def test_two_of_three_windows_confirm_if_the_newest_is_bad(losses: list[float], confirmed: bool):
     assert confirm(losses, 10.0).confirmed is confirmed
-
-
-def test_a_confirmation_rule_is_read_as_written():
-    assert parse_confirmation(" 3 of 4 windows") == (3, 4)
-    for text in ("4 of 3 windows", "0 of 3 windows", "twice"):
-        with pytest.raises(BadInput):
-            parse_confirmation(text)
 
 
 def test_a_reference_loss_of_zero_can_not_be_compared_with():

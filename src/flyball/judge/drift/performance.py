@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import msgspec
@@ -13,7 +12,6 @@ from flyball.core.errors import BadInput, NotEnoughEvidence
 from flyball.core.values import Interval
 
 CONFIRM_RATIO = 1.25
-_CONFIRMATION = re.compile(r"^\s*(\d+)\s+of\s+(\d+)\s+windows?\s*$")
 
 
 class PerformanceReference(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,18 +85,6 @@ def block_folds(blocks: Sequence[float] | NDArray[np.float64], *, folds: int = 5
     """
     distinct, inverse = np.unique(np.asarray(blocks), return_inverse=True)
     return (inverse % min(folds, max(len(distinct), 1))).astype(np.int64)
-
-
-def parse_confirmation(text: str) -> tuple[int, int]:
-    """Needed and looked-at windows of `2 of 3 windows`. Raises BadInput.
-
-    >>> parse_confirmation("2 of 3 windows")
-    (2, 3)
-    """
-    match = _CONFIRMATION.match(text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise BadInput(f"{text!r} is no confirmation rule; write for example '2 of 3 windows'", text=text)
-    return int(match[1]), int(match[2])
 
 
 def confirm(
