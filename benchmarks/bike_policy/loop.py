@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from stream import DAY, STREAM_START, Stream, Values
+from stream import DAY, STREAM_START, Stream, Values, day_means
 
 from flyball.core.durations import parse_duration, parse_rate
-from flyball.judge import choosing, rollout, windows
+from flyball.judge import choosing, rollout
 from flyball.judge.causes.diagnose import Diagnosis, Findings, diagnose
 from flyball.judge.causes.residuals import ExpectedLoss, expected_loss, fit_expected_loss, summarise_residuals
 from flyball.judge.drift import facts, performance, profile, watch
@@ -108,13 +108,13 @@ class Loop:
         rows = stream.between(shadow.since, now - self.delay)
         seen = int(stream.between(shadow.since, now).sum())
         errors = np.abs(shadow.version.answers - stream.y) - np.abs(champion.answers - stream.y)
-        days = windows.day_means(stream.at[rows], errors[rows])
+        days = day_means(stream.at[rows], errors[rows])
         evidence = rollout.RolloutEvidence(
             step=0,
             elapsed_seconds=now - shadow.since,
             bake_elapsed_seconds=now - shadow.since,
             candidate_requests=seen,
-            guards=[GuardEvidence(metric=self.rules.guards[0].metric, paired=days.means)],
+            guards=[GuardEvidence(metric=self.rules.guards[0].metric, paired=days)],
         )
         decision = rollout.next_action(self.rules, evidence)
         if decision.action == "wait":

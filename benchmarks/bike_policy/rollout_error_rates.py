@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
-from stream import DAY, STREAM_START, Stream, Values, read_project, read_rows
+from stream import DAY, STREAM_START, Stream, Values, day_means, read_project, read_rows
 
-from flyball.judge import rollout, windows
+from flyball.judge import rollout
 from flyball.judge.guards import GuardEvidence
 
 
@@ -34,9 +34,7 @@ def walk(stream: Stream, champion: Values, candidate: Values, since: float) -> s
             elapsed_seconds=now - since,
             bake_elapsed_seconds=now - since,
             candidate_requests=int(stream.between(since, now).sum()),
-            guards=[
-                GuardEvidence(metric="mae", paired=windows.day_means(stream.at[rows], errors[rows]).means)
-            ],
+            guards=[GuardEvidence(metric="mae", paired=day_means(stream.at[rows], errors[rows]))],
         )
         decision = rollout.next_action(rules, evidence)
         if decision.action != "wait":

@@ -24,6 +24,15 @@ FEATURES = [
 Values = NDArray[np.float64]
 
 
+def day_means(at: Values, values: Values) -> list[float]:
+    """The mean of `values` on each day (UTC) that has any, oldest first: one observation of a shadow rollout each."""
+    days, inverse = np.unique(np.floor(at / DAY), return_inverse=True)
+    means: list[float] = (
+        (np.bincount(inverse, weights=values) / np.bincount(inverse)).tolist() if len(days) else []
+    )
+    return means
+
+
 def read_project() -> Project:
     """The example's flyball.toml, as the program itself reads it."""
     with (EXAMPLE / "flyball.toml").open("rb") as file:

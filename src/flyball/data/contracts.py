@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 SLACK = 0.25
 MOST_VALUES = 50
 _ROWS_A_VALUE = 20
-_EXACT = 2**53
 
 
 def infer_contract(frame: pl.DataFrame, features: Sequence[str]) -> Contract:

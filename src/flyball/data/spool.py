@@ -142,11 +142,6 @@ class SpoolWriter:
         self._thread = threading.Thread(target=self._tend, name="spool", daemon=True)
         self._thread.start()
 
-    @property
-    def unshipped_bytes(self) -> int:
-        """Bytes of all segments in the folder, as of the last count plus what this writer added."""
-        return self._others_bytes + (self._segment.size if self._segment else 0)
-
     def append(self, records: list[LogRecord]) -> None:
         """Hand records to the operating system: they survive the death of this process. Raises SpoolFull."""
         with self._lock:
@@ -161,14 +156,6 @@ class SpoolWriter:
         self._urgent.set()
         self._wake.set()
         return done
-
-    def rotate_due(self) -> bool:
-        """Close the segment if it is old or large enough; whether it was. The writer's thread does so too."""
-        with self._lock:
-            due = self._is_due()
-            if due:
-                self._rotate()
-        return due
 
     def rotate(self) -> None:
         """Close the segment now, so that it can be shipped; without records nothing happens."""

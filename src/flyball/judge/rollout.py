@@ -17,6 +17,7 @@ from flyball.judge.guards import (
     guard_kind,
     judge_guard,
 )
+from flyball.judge.sequential.ratio import SAMPLE_RATIO_ALPHA
 
 Action = Literal["wait", "advance", "promote", "abort", "hold"]
 Strategy = Literal["canary", "shadow", "blue-green", "immediate"]
@@ -120,7 +121,7 @@ def next_action(rules: RolloutRules, evidence: RolloutEvidence) -> Decision:
     harmed = [status for status in statuses if status.state == "harm"]
     if harmed:
         return Decision(action="abort", because="; ".join(s.because for s in harmed), guards=statuses)
-    if evidence.sample_ratio_log > math.log(1000.0):
+    if evidence.sample_ratio_log > -math.log(SAMPLE_RATIO_ALPHA):
         because = "the arms do not get the shares of entities they were assigned, so no comparison holds"
         return Decision(action="hold", because=because, guards=statuses)
     missing = _still_missing(rules, evidence, statuses)

@@ -27,18 +27,8 @@ from flyball.web.pages.handlers import PAGE_HANDLERS
 from flyball.web.problems import MEDIA_TYPE, Problem, problem_body, problem_of
 
 _log = logging.getLogger(__name__)
-_PARAMETER = {"file": "str"}
 
 Identify = Callable[[ASGIConnection[Any, Any, Any, Any]], Caller]
-
-
-class WebState(State):
-    """What requests share: who asks, how many streams are open, whether the server is about to stop."""
-
-    identify: Identify
-    describe: Callable[[], bytes]
-    streams: int
-    stopping: bool
 
 
 def build_application(

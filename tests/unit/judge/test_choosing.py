@@ -1,16 +1,13 @@
-"""Progressive validation: its folds, its choice, and windows of event time."""
+"""Progressive validation: its folds and its choice."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from flyball.core.errors import BadInput
 from flyball.judge.choosing import FoldLosses, choose, progressive_folds, training_start
-from flyball.judge.windows import day_means, decision_moment, window_start
 
 DAY = 86_400.0
 WEEK = 7 * DAY
@@ -74,27 +71,3 @@ def test_training_windows_start_where_their_name_says():
 def test_no_folds_can_not_be_asked_for():
     with pytest.raises(BadInput):
         progressive_folds(0.0, window_seconds=WEEK, outcome_delay_seconds=0.0, count=0)
-
-
-@given(st.floats(-1e9, 4e9), st.sampled_from([3600.0, DAY, WEEK]))
-def test_every_event_lies_in_its_window(at: float, length: float):
-    start = window_start(at, length)
-    assert start <= at < start + length
-    assert start % length == 0
-    assert decision_moment(start + length, DAY) == start + length + DAY
-
-
-def test_weeks_start_on_thursdays_and_days_at_midnight():
-    assert (
-        window_start(1_325_764_800.0, WEEK) == 1_325_721_600.0
-    )  # 2012-01-05 12:00 lies in that of 2012-01-05
-    with pytest.raises(BadInput):
-        window_start(0.0, 0.0)
-
-
-def test_day_means_are_ordered_and_skip_empty_days():
-    found = day_means([3 * DAY + 5, 10.0, 20.0], [9.0, 1.0, 3.0])
-    assert found.starts == [0.0, 3 * DAY]
-    assert found.means == [2.0, 9.0]
-    assert found.counts == [2, 1]
-    assert day_means([], []).starts == []

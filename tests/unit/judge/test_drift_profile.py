@@ -17,7 +17,6 @@ from flyball.judge.drift.profile import (
     bucket_value,
     fit_reference,
     merge,
-    merge_all,
     summarise,
 )
 from flyball.judge.drift.statistics import (
@@ -83,10 +82,6 @@ def test_windows_add_up_to_the_whole(xs: list[float | None], kinds: list[str | N
         exact = [msgspec.structs.replace(c, total=0.0, squares=0.0) for c in (one, other)]
         assert exact[0] == exact[1]
         assert (one.total, one.squares) == pytest.approx((other.total, other.squares))
-
-
-def test_no_windows_merge_to_none():
-    assert merge_all([]) is None
 
 
 def test_summaries_of_other_references_do_not_merge():

@@ -7,7 +7,7 @@ unit). A category column keeps rows per known level, missing values, and levels 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -125,14 +125,6 @@ def merge(one: Summary, other: Summary) -> Summary:
         row_count=one.row_count + other.row_count,
         features={name: _merge_column(counts, other.features[name]) for name, counts in one.features.items()},
     )
-
-
-def merge_all(summaries: Iterable[Summary]) -> Summary | None:
-    """All windows together, None for no window."""
-    merged: Summary | None = None
-    for summary in summaries:
-        merged = summary if merged is None else merge(merged, summary)
-    return merged
 
 
 def numbers(column: Column) -> NDArray[np.float64]:

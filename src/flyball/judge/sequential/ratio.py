@@ -13,9 +13,7 @@ SAMPLE_RATIO_ALPHA = 0.001
 
 
 class ShareBlock(msgspec.Struct, frozen=True, kw_only=True):
-    """Entities first seen in one step: how many went to each arm, and the candidate's assigned share in (0,
-    1).
-    """
+    """Entities first seen in one step: how many went to each arm; the candidate's assigned share in (0, 1)."""
 
     candidate_units: int
     champion_units: int
@@ -23,10 +21,9 @@ class ShareBlock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sample_ratio(blocks: Sequence[ShareBlock], *, strength: float = 100.0) -> float:
-    """Logarithm of the e-value against "each step got its assigned share"; above log(1000) means hold.
+    """Logarithm of the e-value against "each step got its share"; above log(1 / SAMPLE_RATIO_ALPHA) means hold.
 
-    A Dirichlet mixture around the assigned share, worth `strength` entities, against the share itself, per
-    step.
+    A Dirichlet mixture around the assigned share, worth `strength` entities, against the share itself, per step.
     Source: Lindon, Malek (2022), Anytime-valid inference for multinomial count data, NeurIPS, equation 8.
     """
     total = 0.0
