@@ -14,7 +14,8 @@ from sqlalchemy import Connection, delete, insert, update
 from flyball.backends.db.database import Database
 from flyball.core.clock import FixedClock
 from flyball.core.errors import BlobsUnavailable, EventNotFound
-from flyball.governance.actors import SYSTEM, Actor
+from flyball.core.values import Actor
+from flyball.governance.actors import SYSTEM
 from flyball.governance.consumers import (
     ATTEMPTS,
     PARKED,

@@ -9,7 +9,8 @@ import pytest
 from flyball.backends.db.database import Database
 from flyball.core.digests import digest_bytes
 from flyball.core.errors import BadInput, NotAPerson, OwnApproval, UnknownRole
-from flyball.governance.actors import SYSTEM, Actor
+from flyball.core.values import Actor
+from flyball.governance.actors import SYSTEM
 from flyball.governance.approvals import approve, count_approvals, list_approvals, reject
 from flyball.governance.journal import list_entries
 from flyball.governance.roles import grant, list_grants, permitted, revoke

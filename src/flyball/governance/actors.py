@@ -7,8 +7,6 @@ import pwd
 
 from flyball.core.values import Actor
 
-__all__ = ["SYSTEM", "Actor", "local_actor"]
-
 SYSTEM = Actor("flyball", "automation")
 
 

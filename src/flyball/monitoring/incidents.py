@@ -25,7 +25,8 @@ from flyball.backends.db.metadata import Json, UtcDateTime, metadata
 from flyball.core.clock import isoformat
 from flyball.core.errors import BadInput, Conflict, IncidentNotFound
 from flyball.core.ids import derived_id
-from flyball.governance.actors import SYSTEM, Actor
+from flyball.core.values import Actor
+from flyball.governance.actors import SYSTEM
 from flyball.governance.journal import Change, record
 
 Problem = Literal["data", "change", "service"]

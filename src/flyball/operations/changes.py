@@ -12,7 +12,7 @@ from flyball.operations.opening import Backends
 from flyball.operations.readings import Readings
 
 if TYPE_CHECKING:
-    from flyball.governance.actors import Actor
+    from flyball.core.values import Actor
 
 
 class Changes(Readings):
@@ -90,6 +90,18 @@ class Changes(Readings):
             "was": done.from_number,
             "revision": done.revision,
         }
+
+    def approve(self, ref: str, *, why: str, actor: Actor | None = None) -> dict[str, Any]:
+        """A person's yes about a version. Raises OwnApproval for its author."""
+        from flyball.operations.approving import answer
+
+        return answer(self.backends, parse_ref(ref), approves=True, why=why, actor=_person(actor))
+
+    def reject(self, ref: str, *, why: str, actor: Actor | None = None) -> dict[str, Any]:
+        """A person's no about a version."""
+        from flyball.operations.approving import answer
+
+        return answer(self.backends, parse_ref(ref), approves=False, why=why, actor=_person(actor))
 
     def predict(self, model: str, rows: str, *, url: str | None = None) -> dict[str, Any]:
         """Ask the model server; `rows` is JSON text, a file or `-`."""

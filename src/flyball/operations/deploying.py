@@ -10,7 +10,7 @@ import msgspec
 from flyball.core.errors import Conflict, FlyballError
 from flyball.core.project import Project
 from flyball.core.refs import ModelRef
-from flyball.governance.actors import Actor
+from flyball.core.values import Actor
 from flyball.operations.opening import Backends
 from flyball.operations.publishing import publish_now
 

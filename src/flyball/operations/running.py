@@ -9,7 +9,7 @@ from typing import Any
 from flyball.backends.db.heartbeats import dead_executors
 from flyball.backends.executors.local import end_children
 from flyball.core.errors import BadInput
-from flyball.governance.actors import Actor
+from flyball.core.values import Actor
 from flyball.operations.control import open_workshop
 from flyball.operations.opening import Backends
 from flyball.pipelines.project_file import read_project

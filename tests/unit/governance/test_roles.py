@@ -7,7 +7,8 @@ import os
 import pytest
 
 from flyball.core.endpoints import ANYONE, ENDPOINTS
-from flyball.governance.actors import SYSTEM, Actor, local_actor
+from flyball.core.values import Actor
+from flyball.governance.actors import SYSTEM, local_actor
 from flyball.governance.roles import PERMISSIONS, ROLES, may
 
 MATRIX = {
