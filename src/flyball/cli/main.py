@@ -47,6 +47,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "retrain": ("flyball.cli.monitoring:retrain", "Train a candidate on recent data now"),
     },
     "Governance and upkeep": {
+        "approve": ("flyball.cli.approvals:approve", "A person's yes about a version"),
+        "reject": ("flyball.cli.approvals:reject", "A person's no about a version"),
         "audit": ("flyball.cli.governance:audit", "The audit trail: log, verify, export"),
         "status": ("flyball.cli.state:status", "What runs, and where state lives"),
         "doctor": ("flyball.cli.state:doctor", "Look for anything broken; say how to mend it"),
@@ -113,6 +115,7 @@ def main() -> None:
     try:
         code = flyball.main(standalone_mode=False, prog_name="flyball")
     except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

@@ -36,6 +36,9 @@ def run(folder: Path, sets: tuple[str, ...], why: str, as_json: bool) -> None:
     with open_app(folder) as app:
         try:
             result = app.run(folder, sets=sets, why=why, on_line=progress)
+        except KeyboardInterrupt:
+            progress("the next `flyball run`, or a running `flyball up`, goes on with it")
+            raise
         finally:
             progress.close()
         show(result, as_json, _render_run)
