@@ -42,7 +42,7 @@ class Narrator:
                 or facts.get("why")
                 or event["subject"]
             )
-            at = str(facts.get("model_time") or facts.get("at") or replay.at)[:10]
+            at = str(facts.get("model_time") or facts.get("decided_at") or facts.get("at") or replay.at)[:10]
             self.story.append({"at": at, "kind": TOLD[event["kind"]], "text": text})
             self._clear()
             print(f"  {at}  {TOLD[event['kind']]:10} {text}", flush=True)
