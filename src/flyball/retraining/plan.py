@@ -31,9 +31,6 @@ from flyball.retraining import retrainings
 from flyball.retraining.retrainings import Retraining
 
 FOLDS = 4
-# Margins that rollouts use by default are shares of the champion's loss. Without a guard on the loss there is none; a
-# gain below this share nobody would notice.
-GUARD_SHARE, LEAST_GAIN_SHARE = 0.10, 0.02
 
 
 class RetrainPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,8 +121,7 @@ def choose_window(plan: RetrainPlan, tried: dict[str, Any], loss_name: str) -> C
         FoldLosses(name=name, losses=_pick(tried["losses"][name], places), row_counts=counts)
         for name in plan.names
     ]
-    least = _least_gain(plan.project, loss_name, _mean(own, counts))
-    choice = choose(losses, champion, least_gain=least)
+    choice = choose(losses, champion, least_gain=_least_gain(plan.project, loss_name))
     if choice.act or not plan.is_forced:
         return choice
     name = choice.name or plan.names[0]
@@ -189,20 +185,16 @@ def _folds(retraining: Retraining, project: Project) -> list[Fold]:
     )
 
 
-def _least_gain(project: Project, loss_name: str, champion_loss: float | None) -> float:
-    """The margin of the rollout's guard on the loss: a smaller gain could not be told afterwards."""
+def _least_gain(project: Project, loss_name: str) -> float:
+    """The margin of the rollout's guard on the loss, since a smaller gain could not be told afterwards.
+
+    0.0 without such a guard: `choose` asks for a share of the champion's loss in any case.
+    """
     for guard in project.rollout.guards:
         if label_text(guard.metric) in ("loss", loss_name) and guard.max_increase is not None:
             return guard.max_increase
-    share = GUARD_SHARE if project.rollout.strategy == "shadow" else LEAST_GAIN_SHARE
-    return share * (champion_loss or 0.0)
+    return 0.0
 
 
 def _pick(values: list[Any], places: list[int]) -> list[Any]:
     return [values[place] for place in places]
-
-
-def _mean(losses: list[float | None], counts: list[int]) -> float | None:
-    known = [(loss, count) for loss, count in zip(losses, counts, strict=True) if loss is not None]
-    rows = sum(count for _, count in known)
-    return sum(loss * count for loss, count in known) / rows if rows else None
