@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from typing import Any
 
 import msgspec
@@ -12,6 +10,7 @@ from litestar.handlers import BaseRouteHandler
 
 from flyball.core.endpoints import ANYONE, Endpoint
 from flyball.core.errors import Refused
+from flyball.governance.actors import local_actor
 from flyball.governance.roles import may
 
 ENDPOINT = "endpoint"
@@ -27,7 +26,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 def local_person() -> Caller:
     """The person whose machine this is. The edge lets nobody else in: other hosts, foreign pages, tokens."""
-    return Caller(os.environ.get("FLYBALL_ACTOR") or getpass.getuser(), "admin")
+    return Caller(local_actor().name, "admin")
 
 
 def check_permission(endpoint: Endpoint, caller: Caller) -> None:
