@@ -62,9 +62,9 @@ def _infer_rule(series: pl.Series) -> FeatureRule:
             return FeatureRule(type=kind, nullable=nullable)
         low, high = finite.min(), finite.max()
         if kind == "int":
-            widest = _widened_integers(int(low), int(high))  # type: ignore[arg-type]
+            widest = _widened_integers(int(low), int(high))  # type: ignore[arg-type]  # min and max of numbers
         else:
-            widest = _widened(float(low), float(high))  # type: ignore[arg-type]
+            widest = _widened(float(low), float(high))  # type: ignore[arg-type]  # min and max of numbers
         return FeatureRule(type=kind, nullable=nullable, min=widest[0], max=widest[1])
     if kind == "string" and series.dtype == pl.String:
         known = values.unique().sort()

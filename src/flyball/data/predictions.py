@@ -133,7 +133,7 @@ def find_prediction(
         rows = table.filter(pl.col("id") == prediction_id).collect()
         if rows.is_empty():
             continue
-        at: datetime = rows["at"].min()  # type: ignore[assignment]
+        at: datetime = rows["at"].min()  # type: ignore[assignment]  # a column of moments
         told = read_outcomes(
             tables_url,
             model,

@@ -189,7 +189,7 @@ def _input_alarms(
         alarms += _violation_alarms(measure, past)
     for kind, watched in (("drift", judged.drift), ("prediction", judged.prediction)):
         if watched is not None and watched.alarm:
-            alarms.append(_watched_alarm(kind, watched, plan, own))  # type: ignore[arg-type]
+            alarms.append(_watched_alarm(kind, watched, plan, own))  # type: ignore[arg-type]  # one of the two kinds above
     return alarms + _service_alarms(measure, plan)
 
 

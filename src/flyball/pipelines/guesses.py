@@ -165,7 +165,7 @@ def guess_pace(frame: pl.DataFrame, time: str | None) -> dict[str, dict[str, str
     if time is None or frame.height < 2:
         return {}
     times = event_times(frame, time).drop_nulls()
-    days = (times.max() - times.min()).total_seconds() / 86_400  # type: ignore[operator,union-attr]
+    days = (times.max() - times.min()).total_seconds() / 86_400  # type: ignore[operator,union-attr]  # a column of moments
     if days <= 0:
         return {}
     pace, settings = frame.height / days, dict[str, dict[str, str | int]]()

@@ -31,7 +31,7 @@ def load_entry(entry: str, source: Path, key: str) -> Callable[..., Any]:
     module = _load_module(module_name, source, key)
     function = getattr(module, name, None)
     if callable(function):
-        return function  # type: ignore[no-any-return]
+        return function  # type: ignore[no-any-return]  # the user's own type
     known = [other for other, value in vars(module).items() if isinstance(value, FunctionType)]
     near = nearest(name, known)
     raise UserCodeFailed(

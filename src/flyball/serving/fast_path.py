@@ -88,7 +88,7 @@ class FastProtocol(HttpToolsProtocol):
     _in_head = True  # until the first request's headers are complete
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn's own types
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
 
     def on_message_begin(self) -> None:
@@ -101,7 +101,7 @@ class FastProtocol(HttpToolsProtocol):
         if headers is None:
             super().on_headers_complete()
         else:
-            self.cycle = _Exchange(headers, self.parser.should_keep_alive())  # type: ignore[assignment]
+            self.cycle = _Exchange(headers, self.parser.should_keep_alive())  # type: ignore[assignment]  # uvicorn's own types
 
     def on_message_complete(self) -> None:
         exchange: Any = self.cycle

@@ -99,7 +99,7 @@ class Shelf:
     async def _load_once(self, key: Key, load: Callable[[], object]) -> Version:
         task = self._loading.get(key)
         if task is None:
-            task = asyncio.create_task(load())  # type: ignore[arg-type]
+            task = asyncio.create_task(load())  # type: ignore[arg-type]  # an awaitable that is a coroutine here
             self._loading[key] = task
         try:
             # Shielded: a newer revision may give up on this one, and still want the same version.

@@ -221,4 +221,4 @@ def _range(part: pl.DataFrame, time: str | None) -> dict[str, str] | None:
     if time is None or part.height == 0:
         return None
     times = event_times(part, time)
-    return {"from": isoformat(times.min()), "until": isoformat(times.max())}  # type: ignore[arg-type]
+    return {"from": isoformat(times.min()), "until": isoformat(times.max())}  # type: ignore[arg-type]  # a column of moments

@@ -39,7 +39,7 @@ def run_rowwise(
             f"the steps {', '.join(step.name for step in specs)} do not run on a request's columns "
             f"({', '.join(rows.columns[:12])}): {type(error).__name__}: {error}"
         ) from error
-    if not _close(together, apart.cast(dict(together.schema), strict=False)):  # type: ignore[arg-type]
+    if not _close(together, apart.cast(dict(together.schema), strict=False)):  # type: ignore[arg-type]  # polars takes a dict of types
         raise UnsupportedModel(
             f"the steps {', '.join(step.name for step in specs)} give a row other values when it comes alone: a step "
             'with at = "both" sees requests, so it may look at its own row only. Use at = "train", or learn what it '

@@ -73,4 +73,4 @@ def _function(step: StepSpec, source: Path) -> Callable[..., Any]:
     function = load_entry(step.entry, source)
     if not callable(function):
         raise BadBundle(f"step {step.name}: {step.entry} is no function")
-    return function  # type: ignore[no-any-return]
+    return function  # type: ignore[no-any-return]  # the user's own type
