@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -14,7 +15,8 @@ LONGEST_ID = 200
 LONGEST_ENTITY = 500
 
 Scalar = None | bool | int | float | str
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and an unfinished string is one too: nothing is looked at twice, whatever is sent.
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 class FieldError(msgspec.Struct, frozen=True, omit_defaults=False):
@@ -186,7 +188,7 @@ def _short(name: str, text: str, row: int | None) -> str:
 
 def _rows_of_table(columns: list[str], data: list[list[Scalar]], max_rows: int) -> list[dict[str, Scalar]]:
     if len(set(columns)) != len(columns):
-        repeated = next(name for name in columns if columns.count(name) > 1)
+        repeated = next(name for name, count in Counter(columns).items() if count > 1)
         raise invalid("columns", "repeated", repeated[:80], "each column once")
     width = len(columns)
     for row, values in enumerate(data[: max_rows + 1]):

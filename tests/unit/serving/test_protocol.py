@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -98,3 +99,18 @@ def test_an_outcome_without_value_is_a_422():
 def test_at_most_a_hundred_errors_are_listed():
     error = refusal({"rows": [{"a": []}] * 150})
     assert len(json.loads(error.body())["errors"]) == 100
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"x":' + b'"\\' * 100_000,  # a string that never ends, full of quotes
+        json.dumps(
+            {"columns": [f"c{number}" for number in range(100_000)] + ["c99999"], "data": []}
+        ).encode(),
+    ],
+)
+def test_a_body_made_to_be_looked_at_again_and_again_is_refused_as_quickly_as_any(body: bytes):
+    began = time.process_time()
+    assert refusal(body).status in (400, 422)
+    assert time.process_time() - began < 2
