@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 history = sys.modules["flyball_tests_history"]
+write_project = sys.modules["flyball_tests_whole"].write_project
 
 SIZE = "96m"
 MOUNT = 'mount -t tmpfs -o size="$2",mode=0700 full "$1" && echo mounted && exec sleep 3600'
@@ -108,6 +109,22 @@ def test_a_full_disk_refuses_changes_and_goes_on_answering(whole, disk):
     whole.down()
     shutil.copytree(disk.root, whole.home, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
     assert history.check_history(whole, clients.journal, dropped=lost) == []
+
+
+def test_a_run_without_room_says_so_registers_nothing_and_is_made_again(whole, disk):
+    write_project(whole.folder, trees=30, pause=2.0)
+    process = whole.start("run")
+    whole.wait(lambda: "train …" in whole.run_logs(), "the training")
+    disk.fill()
+    assert process.wait(60) == 3
+    said = whole.log("run")
+    assert "disk is full" in said or "no room" in said, said
+    assert "Traceback" not in said
+    disk.make_room()
+    assert [version["number"] for version in whole.json("versions", "plant")] == [2, 1]
+    assert whole.json("run")["version"] == 3
+    # With room for a last row in the database, the first attempt is a failed run; else it is gone on with.
+    assert {run["state"] for run in whole.json("runs")} <= {"registered", "failed"}
 
 
 def dropped(whole) -> int:
