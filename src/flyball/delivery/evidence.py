@@ -109,6 +109,22 @@ def failing(frame: pl.DataFrame, *, least_rows: int, least_share: float) -> str 
     return f"the candidate failed to answer {failed.height} of {asked.height} mirrored requests: {reason}"
 
 
+def tell_failures(frame: pl.DataFrame) -> str | None:
+    """How often a canary failed to answer, and how it began, in one sentence; None if it never did.
+
+    The first failure says what is wrong with it; the later ones may only say that it was being started again.
+    """
+    import polars as pl
+
+    asked = frame.filter(pl.col("role") == "candidate")
+    failed = asked.filter(pl.col("error").is_not_null()).sort("received_at")
+    if failed.height == 0:
+        return None
+    return (
+        f"the candidate failed in {failed.height} of {asked.height} requests, first with {failed['error'][0]}"
+    )
+
+
 def _pairs(seen: pl.DataFrame) -> pl.DataFrame:
     """One row per request that both answered; the candidate's answer in columns ending in `_candidate`."""
     import polars as pl

@@ -15,7 +15,7 @@ from flyball.core.project import Project
 from flyball.data.log_counts import get_counts
 from flyball.delivery import rollouts, transitions
 from flyball.delivery.due import first_day, next_day
-from flyball.delivery.evidence import DAY, StepShare, canary_evidence, failing, shadow_evidence
+from flyball.delivery.evidence import DAY, StepShare, canary_evidence, failing, shadow_evidence, tell_failures
 from flyball.delivery.faults import find_faults, tell_faults
 from flyball.delivery.rollouts import Rollout
 from flyball.delivery.transitions import Moment
@@ -188,7 +188,11 @@ def _look_canary(
         baked=baked,
     )
     evidence = msgspec.structs.replace(evidence, step=rollout.step)
-    verdict = _Verdict(decision=next_action(rules, evidence), at=model_now, looked_until=None)
+    decision = next_action(rules, evidence)
+    failures = tell_failures(frame)
+    if decision.action == "abort" and failures is not None:
+        decision = msgspec.structs.replace(decision, because=f"{decision.because}; {failures}")
+    verdict = _Verdict(decision=decision, at=model_now, looked_until=None)
     return _apply(database, rollout, verdict, {"batch": batch}, wall_now)
 
 
