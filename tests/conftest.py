@@ -59,9 +59,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """The system's Chromium, driven by playwright, one per worker. Mark what uses it with `browser`."""
+    """The system's Chromium, driven by playwright, one per file. Mark what uses it with `browser`.
+
+    Not longer: while playwright runs, this thread has a running event loop, which other tests do not expect.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -18,6 +18,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -103,6 +104,11 @@ class WorkflowEngine:
 
     def launch(self) -> None:
         """Begin to execute: what is started here, and what others left behind and somebody took over."""
+        # A thread has no running event loop, a notebook's caller has one, and there dbos refuses.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(self._launch).result()
+
+    def _launch(self) -> None:
         from dbos import DBOS, DBOSPortableJSONSerializer
 
         # Below ERROR it invites to a console of its vendor; a cancelled workflow is no error.
