@@ -134,9 +134,14 @@ def _run_problems(backends: Backends) -> list[str]:
 
 def _segment_problems(backends: Backends) -> list[str]:
     from flyball.core.errors import FlyballError
+    from flyball.data.segment_book import list_unreadable
     from flyball.data.segments import read_segment
 
-    problems = []
+    with backends.database.read() as conn:
+        problems = [
+            f"{name} could not be read or was gone: restore it from a backup"
+            for name in list_unreadable(conn)
+        ]
     for key in backends.blobs.list("segments", limit=1000):
         data = backends.blobs.find(key)
         if data is None:
