@@ -9,6 +9,7 @@ import random
 import signal
 import threading
 import time
+from contextlib import suppress
 
 from flyball_tests_serving import MODEL, ROW, Bundles, ModelServer, wait_until
 
@@ -118,8 +119,9 @@ def test_the_shipper_killed_again_and_again_delivers_every_segment_once(
         time.sleep(chance.random() * 0.3)
         status = model_server.status()
         assert status is not None
-        if status["shipper"]:
-            os.kill(status["shipper"], signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may just have been noticed dead
+            if status["shipper"]:
+                os.kill(status["shipper"], signal.SIGKILL)
     end(clients)
     model_server.stop()
     assert list((model_server.home / "spool").iterdir()) == []
