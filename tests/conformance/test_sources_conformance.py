@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,12 @@ def test_a_query_is_for_databases_only(tmp_path: Path):
 
     with pytest.raises(SourceUnreadable, match=r"is for databases"):
         read_source("t.csv", query="select 1", folder=tmp_path)
+
+
+def test_a_pipe_without_a_writer_is_refused_and_never_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "t.csv")
+
+    with pytest.raises(SourceUnreadable, match=r"t\.csv is no ordinary file"):
+        read_source("t.csv", folder=tmp_path)
+    with pytest.raises(SourceUnreadable, match=r"no file that can be read"):
+        read_source(".", folder=tmp_path)

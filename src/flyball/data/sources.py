@@ -79,7 +79,7 @@ def _read_path(path: Path, source: str) -> pl.DataFrame:
     if path.is_dir():
         if (path / "_delta_log").is_dir():
             return _read_delta(path.resolve().as_uri())
-        files = sorted(child for child in path.iterdir() if is_table_name(child.name))
+        files = sorted(child for child in path.iterdir() if is_table_name(child.name) and child.is_file())
         if not files:
             raise SourceUnreadable(
                 f"the folder {source} holds no file that can be read ({FORMATS})", source=source
@@ -87,6 +87,9 @@ def _read_path(path: Path, source: str) -> pl.DataFrame:
         return _stack([(child.name, read_table(child.name, child)) for child in files])
     if not path.exists():
         raise SourceUnreadable(_missing(path, source), source=source)
+    if not path.is_file():
+        # Opening a pipe waits for a writer, for ever if there is none.
+        raise SourceUnreadable(f"{source} is no ordinary file but a pipe, socket or device", source=source)
     return read_table(source, path)
 
 

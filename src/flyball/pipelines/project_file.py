@@ -107,6 +107,8 @@ def _parse(text: str, path: Path) -> tuple[dict[str, Any], Lines]:
         line = int(at[1]) if at else text.count("\n") + 1
         problem = _AT_LINE.sub("", str(error)).replace("(at end of document)", "at the end").strip()
         raise _single(path, line, None, f"is not TOML: {problem}") from error
+    except RecursionError as error:
+        raise _single(path, 1, None, "is nested too deeply: that is no project file") from error
 
 
 def _given(document: Mapping[str, Any], path: KeyPath = ()) -> list[str]:

@@ -208,6 +208,11 @@ def test_text_that_is_no_toml_names_the_line(tmp_path: Path):
         project_at(tmp_path, "[model]\nname = = 3\n")
 
 
+def test_arrays_without_end_are_told_as_no_project_file(tmp_path: Path):
+    with pytest.raises(ProjectError, match=r"flyball\.toml:1: is nested too deeply"):
+        project_at(tmp_path, "a = " + "[" * 100_000)
+
+
 def test_bytes_that_are_no_text_name_the_line(tmp_path: Path):
     (tmp_path / "flyball.toml").write_bytes(b"[model]\nname = '\xff'\n")
     with pytest.raises(ProjectError, match=r"flyball\.toml:2: is not UTF-8"):
