@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -56,7 +57,10 @@ def main() -> None:
     for (model, folder), run in zip(folders.items(), runs, strict=True):
         flyball("deploy", f"{model}@{run['version']}", "--why", "first version", folder=folder, home=home)
         print(f"  {model}@{run['version']}: trained on the first half year, in service", flush=True)
+    # A terminated demo ends as after Ctrl-C, and takes the servers with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     up = Up(folders[MODEL], home, OUT / "up.log")
+    report: dict[str, Any] = {}
     try:
         up.wait_ready()
         report = _play(up, folders, home, frame, stream, dealt)
@@ -70,6 +74,8 @@ def main() -> None:
         pass
     finally:
         up.stop()
+    if not report:
+        sys.exit("ended before its end: there is no report")
     _check(report)
 
 
