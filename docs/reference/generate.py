@@ -70,7 +70,9 @@ def commands() -> str:
     """Every command with its help."""
     from flyball.cli.main import COMMANDS, flyball
 
-    context = click.Context(flyball, info_name="flyball", max_content_width=110, terminal_width=110)
+    # click keeps the help option it made first: asked with other names, the page would differ from what users see.
+    names = flyball.context_settings["help_option_names"]
+    context = click.Context(flyball, info_name="flyball", terminal_width=110, help_option_names=names)
     parts = [
         "# Commands\n\n",
         NOTE,
