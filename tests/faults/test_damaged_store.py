@@ -155,3 +155,20 @@ def test_pages_of_entries_that_were_overwritten_are_told(tmp_path: Path) -> None
         damaged[at : at + 4096] = b"\xa5" * 4096
         path.write_bytes(damaged)
         assert examine(path) != []
+
+
+def test_an_entry_of_the_audit_trail_that_can_not_even_be_read_is_told_by_its_number(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{fill(tmp_path / 'flyball.db')}")
+    for column, value in (("at", "garbage"), ("facts", "{")):
+        with database.write() as conn:
+            conn.exec_driver_sql(f"CREATE TABLE kept_{column} AS SELECT * FROM audit_entries")
+            conn.exec_driver_sql(f"UPDATE audit_entries SET {column} = '{value}' WHERE number = 30")
+        with database.read() as conn:
+            found = verify(conn)
+        assert (found.ok, found.bad_number, found.head.number) == (False, 30, 29)
+        with database.write() as conn:
+            conn.exec_driver_sql("DELETE FROM audit_entries")
+            conn.exec_driver_sql(f"INSERT INTO audit_entries SELECT * FROM kept_{column}")
+    with database.read() as conn:
+        assert verify(conn).ok
+    database.close()

@@ -20,7 +20,7 @@ import pytest
 
 from flyball.core.contract import Contract, FeatureRule
 from flyball.core.errors import BadBundle, CorruptBundle, CorruptObject, FlyballError
-from flyball.registry.bundle import fetch, pack, read_folder_manifest
+from flyball.registry.bundle import check_objects, fetch, pack, read_folder_manifest
 from flyball.registry.formats.golden import verify_golden
 from flyball.registry.formats.loading import load_predictor
 from flyball.registry.formats.package import package
@@ -277,3 +277,18 @@ def test_a_publisher_that_is_killed_anywhere_publishes_each_revision_once(
     newest = find_next(file_blobs, "bike", 0)
     assert newest is not None and newest.revision == wanted
     assert newest.champion is not None and newest.champion.number == states[0].champion
+
+
+def test_a_damaged_object_of_a_bundle_is_found_without_fetching_it(
+    bundle: Path, file_blobs: Any, tmp_path: Path
+) -> None:
+    digest = pack(bundle, file_blobs)
+    check_objects(digest, file_blobs)
+    for file in read_folder_manifest(bundle).files:
+        path = Path(file_blobs.url.removeprefix("file://"), file_blobs.object_key(file.digest))
+        whole = path.read_bytes()
+        _damage(path, "flip", random.Random(1))
+        with pytest.raises(CorruptObject, match=file.digest):
+            check_objects(digest, file_blobs)
+        path.write_bytes(whole)
+    check_objects(digest, file_blobs)

@@ -22,6 +22,9 @@ from flyball.governance.journal import (
     read_entry,
 )
 
+# What reading a column raises when it holds what was never written there.
+_UNREADABLE = (ValueError, TypeError, AttributeError, msgspec.MsgspecError)
+
 
 class Verification(msgspec.Struct, frozen=True):
     """What a check of the chain found. `bad_number` is the first number at which it does not hold."""
@@ -47,14 +50,24 @@ def verify(conn: Connection, anchor: Head | None = None) -> Verification:
     anchor: a head noted earlier and kept elsewhere. Whoever can rewrite the database can rewrite the whole chain
     to fit, up to here; with an anchor, nothing before it can have been touched unnoticed.
     """
+    try:
+        return check_chain(_read(conn, 1000), end=head(conn), anchor=anchor)
+    except _UNREADABLE:
+        pass  # somewhere in a piece; one by one says where
+    last = Head(0, GENESIS)
+    try:
+        for entry, _ in _read(conn, 1):
+            last = Head(entry.number, entry.digest)
+    except _UNREADABLE as error:
+        problem = f"entry {last.number + 1} was changed: it can't be read any more ({str(error)[:200]})"
+        return Verification(False, last.number, last, problem, last.number + 1)
+    raise AssertionError("entries that could not be read can be read one by one")
+
+
+def _read(conn: Connection, piece: int) -> Iterator[tuple[Entry, str | None]]:
     query = select(audit_entries).order_by(audit_entries.c.number)
-    rows = conn.execute(query, execution_options={"yield_per": 1000})
-
-    def read() -> Iterator[tuple[Entry, str | None]]:
-        for row in rows:
-            yield read_entry(row), row.model
-
-    return check_chain(read(), end=head(conn), anchor=anchor)
+    for row in conn.execute(query, execution_options={"yield_per": piece}):
+        yield read_entry(row), row.model
 
 
 def check_chain(

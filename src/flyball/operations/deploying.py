@@ -19,12 +19,17 @@ def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None,
     """The rollout that was started, or, for a model's first version, its deployment.
 
     Settings (rollout, monitor, log, retrain) are those of the project file in the working folder when it is this
-    model's, else those the version was registered with.
+    model's, else those the version was registered with. Raises Corrupt or NotFound, and deploys nothing, when a file
+    of the version is damaged or gone: no model server could load it.
     """
     from flyball.data.model_time import find_clock
     from flyball.delivery.start import deploy as start
+    from flyball.registry.bundle import check_objects
 
     now = backends.clock.now()
+    with backends.database.read() as conn:
+        digest = _choose(conn, ref).digest
+    check_objects(digest, backends.blobs)
     with backends.database.write() as conn:
         version = _choose(conn, ref)
         project = _settings(ref.model, strategy, version)

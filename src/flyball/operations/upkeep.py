@@ -88,7 +88,7 @@ def _audit_problems(backends: Backends) -> list[str]:
 
 def _bundle_problems(backends: Backends) -> list[str]:
     from flyball.core.errors import FlyballError
-    from flyball.registry.bundle import read_manifest
+    from flyball.registry.bundle import check_objects
     from flyball.registry.models import list_models as list_registered
     from flyball.registry.versions import list_versions
 
@@ -100,9 +100,7 @@ def _bundle_problems(backends: Backends) -> list[str]:
     for version in versions:
         name = f"{version.model}@{version.number}"
         try:
-            manifest = read_manifest(version.digest, backends.blobs)
-            for file in manifest.files:
-                backends.blobs.get_object(file.digest)
+            check_objects(version.digest, backends.blobs)
         except FlyballError as error:
             problems.append(f"{name}: {error.message}")
     return problems

@@ -96,6 +96,12 @@ def read_manifest(digest: str, blobs: BlobStore) -> BundleManifest:
     return read_manifest_bytes(blobs.get_object(digest))
 
 
+def check_objects(digest: str, blobs: BlobStore) -> None:
+    """Read all that a bundle is made of. Raises CorruptObject, CorruptBundle or ObjectNotFound for what is damaged."""
+    for file in read_manifest(digest, blobs).files:
+        blobs.get_object(file.digest)
+
+
 def read_folder_manifest(folder: Path, digest: str | None = None) -> BundleManifest:
     """The manifest of a fetched bundle; verified, when a digest is given. Raises CorruptBundle, BadBundle."""
     try:
