@@ -90,6 +90,7 @@ class Replay:
         self.tally = Tally()
         self.at: datetime | None = None
         self._rows = rows
+        self._delay = outcome_delay
         self._serve = Http(serve_url)
         self._control = Http(control_url)
         self._events = sorted(
@@ -108,9 +109,8 @@ class Replay:
             while position < len(events):
                 limit = self.wait_for_the_loop()
                 end = position + 1
-                while (
-                    end < len(events) and (limit is None or events[end][0] <= limit) and end - position < 2000
-                ):
+                # Until the first prediction was read nobody knows when the first decision is due: one event at a time.
+                while limit and end < len(events) and events[end][0] <= limit and end - position < 2000:
                     end += 1
                 self._send(events[position:end], pool)
                 self.at = events[end - 1][0]
@@ -137,16 +137,27 @@ class Replay:
             time.sleep(0.05)
 
     def _send(self, events: Iterable[tuple[datetime, int, int]], pool: ThreadPoolExecutor) -> None:
-        """Predictions of a batch first, then outcomes: an outcome of the batch may belong to one of its rows."""
+        """Predictions whose outcomes are due in this batch, then outcomes, then the other predictions.
+
+        A model's time passes with its predictions: what is due by then must have been told before.
+        """
         events = list(events)
-        asked = [index for _, kind, index in events if kind == 1]
+        end = events[-1][0]
+        asked = [(at, index) for at, kind, index in events if kind == 1]
         self.tally.sent += len(asked)
-        for index, answer, error in pool.map(self._predict, asked):
+        self._ask([index for at, index in asked if at + self._delay <= end], pool)
+        self._tell(events)
+        self._ask([index for at, index in asked if at + self._delay > end], pool)
+
+    def _ask(self, rows: list[int], pool: ThreadPoolExecutor) -> None:
+        for index, answer, error in pool.map(self._predict, rows):
             if answer is None:
                 self.tally.errors.append(error)
             else:
                 self.tally.answers[index] = answer
                 self.tally.answered += 1
+
+    def _tell(self, events: list[tuple[datetime, int, int]]) -> None:
         due = [
             self._outcome(at, index)
             for at, kind, index in events
