@@ -46,6 +46,13 @@ def test_killing_each_process_twenty_times_loses_nothing(served):
     assert storm(served, kills_each=20, seed=2) == []
 
 
+@pytest.mark.long
+def test_killing_each_process_loses_nothing_with_postgresql(whole, postgres_url):
+    whole.environment["FLYBALL_DATABASE"] = postgres_url
+    whole_module.deploy_two(whole)
+    assert storm(whole, kills_each=5, seed=6) == []
+
+
 def kill_runs(whole, kills: int, seed: int) -> list[str]:
     """Start runs, each of changed settings, and kill them at random moments; the next `flyball run` finishes all."""
     chance = random.Random(seed)

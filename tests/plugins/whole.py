@@ -246,6 +246,14 @@ def kill_one(whole: Whole, name: str, chance: random.Random) -> None:
         time.sleep(0.02)
 
 
+def deploy_two(whole: Whole) -> None:
+    """Versions 1 and 2, both deployed one after the other; nothing is running."""
+    whole.flyball("run")
+    whole.flyball("deploy", "plant", "--why", "first version")
+    whole.flyball("run", "--set", "train.params.trees=12")
+    whole.flyball("deploy", "plant@2", "--strategy", "immediate", "--why", "second version")
+
+
 @pytest.fixture
 def whole(tmp_path: Path, child_environment: dict[str, str]) -> Iterator[Whole]:
     """A project folder with a home; nothing is running yet. Everything is ended afterwards."""
@@ -258,10 +266,7 @@ def whole(tmp_path: Path, child_environment: dict[str, str]) -> Iterator[Whole]:
 def served_home(tmp_path_factory: pytest.TempPathFactory, child_environment: dict[str, str]) -> Path:
     """A project whose versions 1 and 2 were deployed, for copies."""
     made = Whole(write_project(tmp_path_factory.mktemp("served") / "plant"), child_environment)
-    made.flyball("run")
-    made.flyball("deploy", "plant", "--why", "first version")
-    made.flyball("run", "--set", "train.params.trees=12")
-    made.flyball("deploy", "plant@2", "--strategy", "immediate", "--why", "second version")
+    deploy_two(made)
     return made.folder
 
 
