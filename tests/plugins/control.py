@@ -138,7 +138,7 @@ def seed(home: Path, model: str = "bike-demand", text: str = HOSTILE) -> dict[st
     actor = local_actor()
     with open_home(home) as app, app.backends.database.write() as conn:
         for number in (1, 2, 3):
-            _register(conn, model, number, text, actor)
+            _register(conn, model, number, text, actor, _bundle(app.backends.blobs, model, number))
         deploy(conn, model, 1, actor=actor, why=text, now=NOW, model_time=START)
         for index in range(9):
             at = START + WEEK * index
@@ -197,7 +197,27 @@ def seed(home: Path, model: str = "bike-demand", text: str = HOSTILE) -> dict[st
     return {"incident": incident.id, "model": model}
 
 
-def _register(conn: Any, model: str, number: int, text: str, actor: Any) -> None:
+def _bundle(blobs: Any, model: str, number: int) -> str:
+    """The digest of a stored bundle that is whole, and holds no model worth loading."""
+    from flyball.core.contract import Contract
+    from flyball.core.digests import canonical_json
+    from flyball.registry.manifest import BundleFile, BundleManifest, PredictorSpec, Signature
+
+    content = f"{model} {number}".encode()
+    file = BundleFile(path="model.txt", digest=blobs.put_object(content), size_bytes=len(content))
+    manifest = BundleManifest(
+        model=model,
+        task="regression",
+        signature=Signature(features=(), target="rentals"),
+        predictor=PredictorSpec(kind="lightgbm", path="model.txt", features=()),
+        contract=Contract(),
+        files=(file,),
+    )
+    digest: str = blobs.put_object(canonical_json(manifest))
+    return digest
+
+
+def _register(conn: Any, model: str, number: int, text: str, actor: Any, digest: str) -> None:
     from flyball.core.contract import Contract
     from flyball.core.digests import digest_bytes
     from flyball.registry.evidence import add_evidence
@@ -206,7 +226,7 @@ def _register(conn: Any, model: str, number: int, text: str, actor: Any) -> None
     new = NewVersion(
         model=model,
         task="regression",
-        digest=digest_bytes(f"{model} {number}".encode()),
+        digest=digest,
         run_id=None,
         state="refused" if number == 3 else "registered",
         snapshot=digest_bytes(b"rows"),

@@ -28,8 +28,9 @@ def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None,
 
     now = backends.clock.now()
     with backends.database.read() as conn:
-        digest = _choose(conn, ref).digest
-    check_objects(digest, backends.blobs)
+        chosen = _choose(conn, ref)
+    if chosen.state == "registered":  # what its gates refused is refused below, with their reasons
+        check_objects(chosen.digest, backends.blobs)
     with backends.database.write() as conn:
         version = _choose(conn, ref)
         project = _settings(ref.model, strategy, version)

@@ -97,9 +97,9 @@ def read_manifest(digest: str, blobs: BlobStore) -> BundleManifest:
 
 
 def check_objects(digest: str, blobs: BlobStore) -> None:
-    """Read all that a bundle is made of. Raises CorruptObject, CorruptBundle or ObjectNotFound for what is damaged."""
+    """Read all that a bundle is made of. Raises CorruptObject or ObjectNotFound for what is damaged or gone."""
     for file in read_manifest(digest, blobs).files:
-        blobs.get_object(file.digest)
+        blobs.check_object(file.digest)
 
 
 def read_folder_manifest(folder: Path, digest: str | None = None) -> BundleManifest:

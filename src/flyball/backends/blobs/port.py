@@ -113,6 +113,14 @@ class BlobStore(ABC):
             raise self._corrupt(digest)
         return data
 
+    def check_object(self, digest: str) -> None:
+        """Read the object a piece at a time and forget it. Raises ObjectNotFound, CorruptObject."""
+        seen = hashlib.sha256()
+        for chunk in self.read_chunks(object_key(digest)):
+            seen.update(chunk)
+        if "sha256:" + seen.hexdigest() != digest:
+            raise self._corrupt(digest)
+
     def fetch_object(self, digest: str, target: Path) -> None:
         """Write the object to a file, which gets its name once its bytes are verified and on disk.
 
