@@ -103,10 +103,14 @@ def test_a_person_finds_from_the_overview_to_the_evidence_and_leaves_a_note(cont
     page.get_by_role("link", name="Open incident").click()
     page.get_by_label("Note").fill("seen in the browser")
     page.get_by_role("button", name="Add the note").click()
-    assert page.locator(".timeline").get_by_text("seen in the browser").count() == 1
+    note = page.locator(".timeline").get_by_text("seen in the browser")
+    note.wait_for()
+    assert note.count() == 1
     page.get_by_role("link", name=MODEL).first.click()
     page.get_by_role("link", name="version 1").first.click()
-    assert page.get_by_role("heading", name="Gates").is_visible()
+    gates = page.get_by_role("heading", name="Gates")
+    gates.wait_for()
+    assert gates.is_visible()
 
 
 def test_a_page_left_open_shows_what_happens_and_keeps_what_was_unfolded(control: Any, page: Any):
@@ -129,7 +133,9 @@ def test_without_scripts_everything_can_be_read_and_decided(control: Any, browse
     page.goto(f"{control.url}/incidents/{control.ids['incident']}")
     page.locator("textarea[name=text]").fill("written without scripts")
     page.locator("button[type=submit]").click()
-    assert page.locator(".timeline").get_by_text("written without scripts").count() == 1
+    note = page.locator(".timeline").get_by_text("written without scripts")
+    note.wait_for()
+    assert note.count() == 1
     context.close()
 
 
