@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import sys
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -22,85 +23,110 @@ from stream import as_requests, read_rows, split  # noqa: E402 - found through t
 Whole = sys.modules["flyball_tests_whole"].Whole
 
 
-def decisions(whole, model: str) -> dict[str, list]:
-    """What was decided, on model time, without ids and wall times."""
+def items(whole: Any, model: str, what: str) -> list[dict[str, Any]]:
+    status, answer = whole.call(whole.port, "GET", f"/api/v1/{what}?model={model}&limit=200")
+    assert status == 200, answer
+    return answer["items"]
 
-    def items(path: str) -> list[dict]:
-        status, answer = whole.call(whole.port, "GET", f"/api/v1/{path}?model={model}&limit=200")
-        assert status == 200, answer
-        return answer["items"]
 
+def timeless(choice: dict[str, Any]) -> dict[str, Any]:
+    """What was considered and chosen, without how long that took."""
     return {
-        "signals": sorted([s["at"], s["kind"], s["sentence"]] for s in items("signals")),
-        "retrainings": sorted([r["decided_at"], r["state"], r["because"]] for r in items("retrainings")),
-        "rollouts": sorted([r["started_model_at"], r["state"], r["because"]] for r in items("rollouts")),
+        name: {key: value for key, value in part.items() if key != "seconds"}
+        if isinstance(part, dict)
+        else part
+        for name, part in choice.items()
     }
 
 
-def new_whole(folder: Path, environment: dict[str, str], source: Path) -> Whole:
-    shutil.copytree(source, folder, dirs_exist_ok=True)
-    return Whole(folder, environment)
+def decisions(whole: Any, model: str) -> dict[str, list[Any]]:
+    """What was decided, on model time, and from which rows; without ids and wall times."""
+    return {
+        "signals": sorted([s["at"], s["kind"], s["sentence"]] for s in items(whole, model, "signals")),
+        "retrainings": sorted(
+            [
+                r["decided_at"],
+                r["state"],
+                r["because"],
+                r["snapshot"] or "",
+                r["result"] or "",
+                timeless(r["data_choice"]),
+            ]
+            for r in items(whole, model, "retrainings")
+        ),
+        "rollouts": sorted(
+            [
+                r["started_model_at"],
+                r["state"],
+                r["because"],
+                r["ended_model_at"],
+                r["evidence"].get("guards"),
+            ]
+            for r in items(whole, model, "rollouts")
+        ),
+    }
 
 
 @pytest.fixture
-def bike_project(tmp_path: Path) -> Path:
+def bikes_home(tmp_path: Path, child_environment: dict[str, str]) -> Path:
+    """The example with its first version in service, for copies."""
     folder = tmp_path / "source"
     (folder / "data").mkdir(parents=True)
     for name in ("flyball.toml", "train.py"):
         shutil.copy(EXAMPLE / name, folder / name)
     known, _ = split(read_rows(EXAMPLE / "data" / "bike_sharing_hourly.parquet"))
     known.write_parquet(folder / "data" / "bike_sharing_hourly.parquet")
+    whole = Whole(folder, child_environment)
+    whole.flyball("run")
+    whole.flyball("deploy", "bike-sharing", "--why", "first version")
     return folder
 
 
-def replay_weeks(whole: Whole, weeks: int, pause_seconds: float) -> dict[str, list]:
-    whole.flyball("run")
-    whole.flyball("deploy", "bike-sharing", "--why", "first version")
-    whole.up()
-    _, stream = split(read_rows(EXAMPLE / "data" / "bike_sharing_hourly.parquet"))
-    rows = as_requests(
-        stream.filter(pl.col("ts") < datetime(2011, 7, 1, tzinfo=UTC) + timedelta(weeks=weeks))
-    )
-    replay = Replay(
-        "bike-sharing",
-        rows,
-        timedelta(days=1),
-        serve_url=f"http://127.0.0.1:{whole.serve_port}",
-        control_url=f"http://127.0.0.1:{whole.port}",
-    )
-    tally = replay.run(on_batch=lambda _: time.sleep(pause_seconds))
-    assert tally.errors == []
-    found = decisions(whole, "bike-sharing")
-    known = [row["known_at_latest"] for row in training_rows(whole)]
-    assert known, "no retraining kept its rows"
-    whole.down()
-    return found
-
-
-def training_rows(whole: Whole) -> list[dict]:
-    """Per finished retraining: its model time, and the latest moment at which one of its rows' outcomes was known."""
-    status, answer = whole.call(whole.port, "GET", "/api/v1/retrainings?model=bike-sharing&limit=200")
-    assert status == 200
-    found = []
-    for item in answer["items"]:
-        latest = (item["data_choice"].get("rows") or {}).get("known_at_latest")
-        if latest is not None:
-            assert latest <= item["decided_at"], item
-            found.append({"decided_at": item["decided_at"], "known_at_latest": latest})
-    return found
-
-
-def test_the_same_history_at_two_speeds_takes_the_same_decisions(tmp_path, child_environment, bike_project):
-    quick = new_whole(tmp_path / "quick", child_environment, bike_project)
-    slow = new_whole(tmp_path / "slow", child_environment, bike_project)
+@contextmanager
+def copied(source: Path, folder: Path, environment: dict[str, str]) -> Iterator[Any]:
+    """`flyball up` on a copy of a home."""
+    shutil.copytree(source, folder)
+    whole = Whole(folder, environment)
     try:
-        first = replay_weeks(quick, weeks=11, pause_seconds=0.0)
-        second = replay_weeks(slow, weeks=11, pause_seconds=0.25)
+        whole.up()
+        yield whole
     finally:
-        quick.down()
-        slow.down()
-    assert first == second
-    assert first["retrainings"], "eleven weeks hold at least one decision to retrain"
+        whole.down()
+
+
+def replay(whole: Any, model: str, rows: list[Row], delay: timedelta, pause_seconds: float = 0.0) -> None:
+    serve_url, control_url = (f"http://127.0.0.1:{port}" for port in (whole.serve_port, whole.port))
+    replayed = Replay(model, rows, delay, serve_url=serve_url, control_url=control_url)
+    tally = replayed.run(on_batch=lambda _: time.sleep(pause_seconds))
+    assert (tally.errors, tally.answered) == ([], len(rows))
+
+
+def assert_no_row_from_the_future(whole: Any) -> None:
+    """No training row's outcome became known after its retraining's model time."""
+    retrainings = items(whole, "bike-sharing", "retrainings")
+    assert retrainings, "nothing was retrained"
+    for item in retrainings:
+        latest = item["data_choice"]["rows"]["latest_outcome_known_at"]
+        decided_at = datetime.fromisoformat(item["decided_at"])
+        # Rows of the log were used, up to those that had become known just then.
+        assert decided_at - timedelta(days=2) < datetime.fromisoformat(latest) <= decided_at, item
+
+
+def test_the_same_history_at_two_speeds_takes_the_same_decisions(
+    tmp_path: Path, child_environment: dict[str, str], bikes_home: Path
+):
+    _, stream = split(read_rows(EXAMPLE / "data" / "bike_sharing_hourly.parquet"))
+    rows = as_requests(stream.filter(pl.col("ts") < datetime(2011, 9, 14, tzinfo=UTC)))
+    found = {}
+    for name, pause_seconds in (("quick", 0.0), ("slow", 0.25)):
+        with copied(bikes_home, tmp_path / name, child_environment) as whole:
+            replay(whole, "bike-sharing", rows, timedelta(days=1), pause_seconds)
+            found[name] = decisions(whole, "bike-sharing")
+            assert_no_row_from_the_future(whole)
+    assert found["quick"] == found["slow"]
+    # The summer holds signals that lead to nothing, and one that leads to a candidate and its rollout.
+    assert {state for _, state, *_ in found["quick"]["retrainings"]} >= {"ready"}
+    assert found["quick"]["rollouts"]
 
 
 CLOCK_PROJECT = """
@@ -111,19 +137,19 @@ target = "y"
 time = "at"
 [data]
 source = "rows.csv"
-outcome_delay = "1s"
+outcome_delay = "5s"
 [train]
 entry = "train:train"
 [monitor]
-window = "6s"
+window = "1m"
 min_rows = 30
-false_alarms = "1 per 1m"
+false_alarms = "1 per 1d"
 [rollout]
 strategy = "immediate"
 [retrain]
-on = ["performance"]
+on = ["performance", "1 of 1 windows"]
 from = "both"
-cooldown = "60s"
+cooldown = "10m"
 """
 CLOCK_TRAIN = """
 import lightgbm
@@ -139,99 +165,77 @@ def truth(x: float, moved: bool, chance: random.Random) -> float:
     return 4 * x + (25.0 if moved else 0.0) + chance.gauss(0, 1)
 
 
-def write_clock_project(folder: Path) -> Path:
-    folder.mkdir(parents=True)
+@pytest.fixture
+def clock_home(tmp_path: Path, child_environment: dict[str, str]) -> Path:
+    """A model of a world that has moved by the time it is asked, in service; for copies."""
+    folder = tmp_path / "source"
+    folder.mkdir()
     (folder / "flyball.toml").write_text(CLOCK_PROJECT)
     (folder / "train.py").write_text(CLOCK_TRAIN)
     chance = random.Random(1)
-    start = datetime.now(UTC) - timedelta(minutes=10)
+    start = datetime.now(UTC) - timedelta(minutes=20)
     lines = ["at,x,y"]
     for number in range(1200):
         x = chance.uniform(0, 10)
-        at = start + timedelta(seconds=0.1 * number)
+        at = start + timedelta(seconds=0.5 * number)
         lines.append(f"{at.isoformat()},{x:.4f},{truth(x, False, chance):.4f}")
     (folder / "rows.csv").write_text("\n".join(lines))
+    whole = Whole(folder, child_environment)
+    whole.flyball("run")
+    whole.flyball("deploy", "clock", "--why", "first version")
     return folder
 
 
-def live_traffic(whole: Whole, rows: list[tuple[float, float]], span_seconds: float) -> list[Row]:
-    """Send rows as they come, outcomes a second after; returns what was sent, with its event times."""
+def live_traffic(whole: Any) -> list[Row]:
+    """Requests as they come, their outcomes five seconds later, until a whole minute is decided; what was sent."""
     sent: list[Row] = []
-    due: list[tuple[float, str, float]] = []
-    began = time.monotonic()
-    lock = threading.Lock()
-
-    def send_outcomes(until: float) -> None:
-        with lock:
-            ready = [item for item in due if item[0] <= until]
-            due[:] = [item for item in due if item[0] > until]
-        if ready:
-            outcomes = [
-                {"prediction_id": identity, "value": value, "at": datetime.fromtimestamp(at, UTC).isoformat()}
-                for at, identity, value in ready
-            ]
+    due: list[tuple[datetime, str, float]] = []
+    chance = random.Random(2)
+    deadline = time.monotonic() + 150
+    while not items(whole, "clock", "retrainings"):
+        assert time.monotonic() < deadline, f"nothing was decided; {whole.logs()}"
+        for _ in range(5):
+            x = chance.uniform(0, 10)
+            y = truth(x, True, chance)
+            at = datetime.now(UTC)
+            body = {"rows": [{"x": x}], "at": at.isoformat()}
+            status, answer = whole.call(whole.serve_port, "POST", "/v1/models/clock/predict", body)
+            assert status == 200, answer
+            sent.append(Row(at, {"x": x}, y))
+            due.append((at + timedelta(seconds=5), answer["prediction_ids"][0], y))
+            time.sleep(0.05)
+        ready = [item for item in due if item[0] <= datetime.now(UTC)]
+        due = due[len(ready) :]
+        outcomes = [{"prediction_id": i, "value": y, "at": at.isoformat()} for at, i, y in ready]
+        if outcomes:
             status, answer = whole.call(
                 whole.serve_port, "POST", "/v1/models/clock/outcomes", {"outcomes": outcomes}
             )
             assert status == 200, answer
-
-    for number, (x, y) in enumerate(rows):
-        wait = began + span_seconds * number / len(rows) - time.monotonic()
-        if wait > 0:
-            time.sleep(wait)
-        at = datetime.now(UTC)
-        body = {"rows": [{"x": x}], "at": at.isoformat()}
-        status, answer = whole.call(whole.serve_port, "POST", "/v1/models/clock/predict", body)
-        assert status == 200, answer
-        sent.append(Row(at, {"x": x}, y))
-        due.append((at.timestamp() + 1.0, answer["prediction_ids"][0], y))
-        send_outcomes(time.time())
-    time.sleep(1.2)
-    send_outcomes(time.time() + 10)
     return sent
 
 
-def first_decisions(whole: Whole) -> tuple[list, list]:
+def first_decisions(whole: Any) -> tuple[list[Any], list[Any]]:
+    """The first signal about performance, and the first retraining once it has chosen its rows."""
+
+    def has_chosen() -> bool:
+        found = items(whole, "clock", "retrainings")
+        return bool(found) and found[-1]["state"] not in ("wanted", "running")
+
+    whole.wait(has_chosen, "the retraining", seconds=60)
     found = decisions(whole, "clock")
-    performance = [signal for signal in found["signals"] if signal[1] == "performance"]
-    assert performance and found["retrainings"], f"{json.dumps(found, indent=1)}{whole.logs()}"
-    return performance[0], found["retrainings"][0]
+    signals = [signal for signal in found["signals"] if signal[1] == "performance"]
+    return signals[0], found["retrainings"][0]
 
 
-def test_wall_clock_traffic_and_its_replay_decide_alike(tmp_path, child_environment):
-    source = write_clock_project(tmp_path / "clock-source")
-    live = new_whole(tmp_path / "live", child_environment, source)
-    again = new_whole(tmp_path / "again", child_environment, source)
-    chance = random.Random(2)
-    rows = []
-    for number in range(600):
-        x = chance.uniform(0, 10)
-        rows.append((x, truth(x, number > 250, chance)))
-    try:
-        for whole in (live, again):
-            whole.flyball("run")
-            whole.flyball("deploy", "clock", "--why", "first version")
-        live.up()
-        sent = live_traffic(live, rows, span_seconds=36.0)
-        live.wait(lambda: bool(decisions(live, "clock")["retrainings"]), "the live retraining", seconds=60)
-        told = first_decisions(live)
-        live.down()
-        again.up()
-        replay = Replay(
-            "clock",
-            sent,
-            timedelta(seconds=1),
-            serve_url=f"http://127.0.0.1:{again.serve_port}",
-            control_url=f"http://127.0.0.1:{again.port}",
-        )
-        assert replay.run().errors == []
-        again.wait(
-            lambda: bool(decisions(again, "clock")["retrainings"]), "the replayed retraining", seconds=60
-        )
-        retold = first_decisions(again)
-    finally:
-        live.down()
-        again.down()
-    assert retold[0][:2] == told[0][:2]
-    assert retold[1][0] == told[1][0]
-    assert retold[1][2] == told[1][2]
+def test_wall_clock_traffic_and_its_replay_decide_alike(
+    tmp_path: Path, child_environment: dict[str, str], clock_home: Path
+):
+    with copied(clock_home, tmp_path / "live", child_environment) as live:
+        sent = live_traffic(live)
+        signal, retraining = first_decisions(live)
+    with copied(clock_home, tmp_path / "again", child_environment) as again:
+        replay(again, "clock", sent, timedelta(seconds=5))
+        replayed_signal, replayed_retraining = first_decisions(again)
+    assert replayed_signal == signal
+    assert replayed_retraining == retraining
