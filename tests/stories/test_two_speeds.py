@@ -22,6 +22,9 @@ from stream import as_requests, read_rows, split  # noqa: E402 - found through t
 
 Whole = sys.modules["flyball_tests_whole"].Whole
 
+# Whole servers for minutes; test_loop_turns.py holds the short form.
+pytestmark = pytest.mark.long
+
 
 def items(whole: Any, model: str, what: str) -> list[dict[str, Any]]:
     status, answer = whole.call(whole.port, "GET", f"/api/v1/{what}?model={model}&limit=200")
