@@ -83,7 +83,7 @@ def append_beside_write(folder: Path) -> None:
 
 def fold_and_read(folder: Path, compacting: bool) -> None:
     import flyball.data.log_counts
-    import flyball.data.model_time  # noqa: F401
+    import flyball.data.model_time  # noqa: F401 - defines the table that the database fixture makes
 
     ingest.COMPACT_EVERY = 50 if compacting else 10**9
     database = open_database(f"sqlite:///{folder / 'flyball.db'}")
@@ -96,7 +96,7 @@ def fold_and_read(folder: Path, compacting: bool) -> None:
         header = SegmentHeader(worker="w", sequence=number, created_at=datetime.now(UTC))
         frames = b"".join(frame(encode_records([record])) for record in week_of(number, random))
         blobs.create(f"segments/w-{number:013d}.seg", segment_start(header) + frames)
-        work = lambda: ingest.fold(database, blobs, tables, {"bike": SCHEMA}, datetime.now(UTC))  # noqa: E731
+        work = lambda: ingest.fold(database, blobs, tables, {"bike": SCHEMA}, datetime.now(UTC))  # noqa: E731 - timed as it stands
         folds.append(measure(work))
     start = START + timedelta(weeks=WEEKS // 2)
     week, known_by = timedelta(days=7), start + timedelta(days=9)
