@@ -10,7 +10,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,6 +20,10 @@ from urllib.parse import urlsplit
 CONNECTIONS = 4
 WAIT_SECONDS = 180.0
 OUTCOMES_PER_REQUEST = 200
+EVENTS_PER_BATCH = 2000
+
+# When, what (0 an outcome, 1 a prediction), and the index of its row. At one moment outcomes come first.
+Event = tuple[datetime, int, int]
 
 
 @dataclass(frozen=True)
@@ -107,14 +111,12 @@ class Replay:
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             position = 0
             while position < len(events):
-                limit = self.wait_for_the_loop()
-                end = position + 1
-                # Until the first prediction was read nobody knows when the first decision is due: one event at a time.
-                while limit and end < len(events) and events[end][0] <= limit and end - position < 2000:
-                    end += 1
-                self._send(events[position:end], pool)
-                self.at = events[end - 1][0]
-                position = end
+                before, through = _next_batch(events, position, self.wait_for_the_loop())
+                self._send(events[position:before], pool)
+                # Only once all of those were answered: the loop must not pass the moment while one is on its way.
+                self._send(events[before:through], pool)
+                self.at = events[through - 1][0]
+                position = through
                 if on_batch is not None:
                     on_batch(self)
         self.wait_for_the_loop()
@@ -136,12 +138,13 @@ class Replay:
                 raise TimeoutError(f"the loop did not come up with the replay of {self.model}: {progress}")
             time.sleep(0.05)
 
-    def _send(self, events: Iterable[tuple[datetime, int, int]], pool: ThreadPoolExecutor) -> None:
+    def _send(self, events: list[Event], pool: ThreadPoolExecutor) -> None:
         """Predictions whose outcomes are due in this batch, then outcomes, then the other predictions.
 
         A model's time passes with its predictions: what is due by then must have been told before.
         """
-        events = list(events)
+        if not events:
+            return
         end = events[-1][0]
         asked = [(at, index) for at, kind, index in events if kind == 1]
         self.tally.sent += len(asked)
@@ -157,7 +160,7 @@ class Replay:
                 self.tally.answers[index] = answer
                 self.tally.answered += 1
 
-    def _tell(self, events: list[tuple[datetime, int, int]]) -> None:
+    def _tell(self, events: list[Event]) -> None:
         due = [
             self._outcome(at, index)
             for at, kind, index in events
@@ -188,3 +191,21 @@ class Replay:
             "value": self._rows[index].outcome,
             "at": at.isoformat(),
         }
+
+
+def _next_batch(events: list[Event], position: int, decision_at: datetime | None) -> tuple[int, int]:
+    """Where the events end that belong before the loop's next decision, and where those that make it due.
+
+    A moment passes with the first prediction after it. Until the first prediction was read nobody knows when the first
+    decision is due: one event at a time.
+    """
+    if decision_at is None:
+        return position + 1, position + 1
+    last = min(len(events), position + EVENTS_PER_BATCH)
+    before = position
+    while before < last and events[before][0] <= decision_at:
+        before += 1
+    through = before
+    while through < last and (through == before or events[through - 1][1] == 0):
+        through += 1
+    return before, through

@@ -49,6 +49,10 @@ class FoldMemory:
             self._committed.clear()
             self._batch = last_batch
 
+    def is_as_of(self, last_batch: int) -> bool:
+        """Whether what is remembered includes everything up to this batch, and nothing later."""
+        return last_batch == self._batch
+
     def last_committed(self, models: Iterable[str], application: str) -> int:
         """The highest batch that the tables of these models have seen, or an earlier batch than this process's own.
 

@@ -206,12 +206,19 @@ def _plan(
         return _Batch(planned[0], found.segments, gone)
     after = memory.last_committed(_group(found.segments), APPLICATION)
     with database.write() as conn:
+        noted = known_states(conn, list(found.unreadable))
         for name, size in found.unreadable.items():
-            note_unreadable(conn, name, size, now)
-        if not found.segments or find_planned(conn) is not None:
+            if name not in noted:
+                note_unreadable(conn, name, size, now)
+        if not found.segments or _was_overtaken(conn, memory):
             return None  # nothing to do, or another folder was quicker: next time
         counts = {name: len(segment.records) for name, segment in found.segments.items()}
         return _Batch(plan_batch(conn, found.sizes, counts, after, now), found.segments, [])
+
+
+def _was_overtaken(conn: Connection, memory: FoldMemory) -> bool:
+    """Whether another folder planned or settled a batch since this one looked: what it remembers is then of before."""
+    return find_planned(conn) is not None or not memory.is_as_of(last_settled(conn))
 
 
 def _group(
