@@ -48,7 +48,10 @@ def _who(actor: object) -> str:
 
 @audit.command()
 @click.option(
-    "--head", default=None, metavar="NUMBER:DIGEST", help="A head noted earlier: finds truncation too."
+    "--head",
+    default=None,
+    metavar="NUMBER:DIGEST",
+    help="A head noted earlier: nothing before it can be missing unnoticed.",
 )
 @json_option
 def verify(head: str | None, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from flyball.governance.journal import (
     model_of,
     read_entry,
 )
+from flyball.governance.witnesses import Witness, find_missing
 
 # What reading a column raises when it holds what was never written there.
 _UNREADABLE = (ValueError, TypeError, AttributeError, msgspec.MsgspecError)
@@ -44,16 +45,24 @@ def parse_head(text: str) -> Head:
     return Head(int(number), digest)
 
 
-def verify(conn: Connection, anchor: Head | None = None) -> Verification:
-    """Read the whole chain, a piece at a time, and compare it with itself and with `anchor`.
+def verify(conn: Connection, anchor: Head | None = None, witnesses: Iterable[Witness] = ()) -> Verification:
+    """Read the whole chain, a piece at a time, and compare it with itself, with `anchor`, and with what else is known.
 
     anchor: a head noted earlier and kept elsewhere. Whoever can rewrite the database can rewrite the whole chain
     to fit, up to here; with an anchor, nothing before it can have been touched unnoticed.
+    witnesses: further tables whose rows were written with entries; events and requests are asked in any case.
     """
     try:
-        return check_chain(_read(conn, 1000), end=head(conn), anchor=anchor)
+        found = check_chain(_read(conn, 1000), end=head(conn), anchor=anchor)
     except _UNREADABLE:
-        pass  # somewhere in a piece; one by one says where
+        return _unreadable(conn)  # somewhere in a piece; one by one says where
+    missing = find_missing(conn, witnesses, found.head.number) if found.ok else None
+    if missing is None:
+        return found
+    return Verification(False, found.entries, found.head, missing, found.head.number + 1)
+
+
+def _unreadable(conn: Connection) -> Verification:
     last = Head(0, GENESIS)
     try:
         for entry, _ in _read(conn, 1):

@@ -169,10 +169,10 @@ class Readings:
 
     def audit_verify(self, head: str | None = None) -> Any:
         """Whether the chain of audit entries holds, up to a head noted earlier when one is given."""
-        from flyball.governance.verify import parse_head, verify
+        from flyball.governance.verify import parse_head
+        from flyball.operations.audit_trail import verify_trail
 
-        with self.backends.database.read() as conn:
-            return verify(conn, parse_head(head) if head else None)
+        return verify_trail(self.backends, parse_head(head) if head else None)
 
     def audit_export(self, path: str) -> int:
         """Write every audit entry to a new file, one JSON document a line; returns their number.

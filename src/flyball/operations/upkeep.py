@@ -75,10 +75,9 @@ def doctor(backends: Backends) -> list[dict[str, str]]:
 
 
 def _audit_problems(backends: Backends) -> list[str]:
-    from flyball.governance.verify import verify
+    from flyball.operations.audit_trail import verify_trail
 
-    with backends.database.read() as conn:
-        result = verify(conn)
+    result = verify_trail(backends)
     return (
         []
         if result.ok
