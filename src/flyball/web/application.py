@@ -66,7 +66,8 @@ def build_application(
         state=state,
         logging_config=None,
     )
-    return Edge(application, hosts), application.state
+    longest = max((endpoint.body_limit_bytes for endpoint, _ in bound), default=0)
+    return Edge(application, hosts, longest), application.state
 
 
 def _route(endpoint: Endpoint, handler: Callable[..., Any]) -> HTTPRouteHandler:

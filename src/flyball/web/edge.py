@@ -7,13 +7,17 @@ a page of this very server, or from a program (which says so by the same header,
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 import msgspec
 
+from flyball.core.endpoints import MEBIBYTE
 from flyball.core.ids import new_id
+from flyball.web.connections import BODY_SECONDS
 from flyball.web.problems import Problem, problem_body
 
 Scope = MutableMapping[str, Any]
@@ -44,11 +48,26 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 
 
-class Edge:
-    """ASGI middleware around the whole application."""
+_log = logging.getLogger(__name__)
 
-    def __init__(self, app: App, hosts: Iterable[str]) -> None:
+
+class Edge:
+    """ASGI middleware around the whole application.
+
+    body_limit_bytes: the longest body of any endpoint; an endpoint's own limit may be lower. body_seconds: within
+    which a body has to arrive.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        hosts: Iterable[str],
+        body_limit_bytes: int = MEBIBYTE,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
         self._app = app
+        self._body_limit_bytes = body_limit_bytes
+        self._body_seconds = body_seconds
         self._hosts = frozenset(host.lower().strip("[]") for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,11 +83,45 @@ class Edge:
             request_id = new_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _with_headers(send, request_id)
-        if (problem := self._refuse(scope, headers)) is not None:
+        problem = self._refuse(scope, headers)
+        if problem is None and scope["method"] == "POST":
+            body = await self._read_body(receive, headers.get("content-length", "0"))
+            if body is None:
+                _log.info("%s %s: the client left before it had asked", scope["method"], scope["path"])
+                return
+            if isinstance(body, Problem):
+                problem = body
+            else:
+                receive = _with_body(body, receive)
+        if problem is not None:
             await _send_problem(answer, problem)
             return
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         await self._app(inner, receive, answer)
+
+    async def _read_body(self, receive: Receive, announced: str) -> bytes | Problem | None:
+        """The whole body; what is wrong with it, or None when the client left while it sent.
+
+        Read here and not by a handler, so that nothing has begun while a request is not there yet.
+        """
+        limit_bytes = self._body_limit_bytes
+        too_large = Problem(413, "too_large", f"the body is longer than {limit_bytes / MEBIBYTE:g} MiB")
+        if announced.isdecimal() and int(announced) > limit_bytes:
+            return too_large
+        body, more = bytearray(), True
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    if len(body) > limit_bytes:
+                        return too_large
+        except TimeoutError:
+            return Problem(408, "too_slow", f"the body did not arrive within {self._body_seconds:g} s")
+        return bytes(body)
 
     def _refuse(self, scope: Scope, headers: dict[str, str]) -> Problem | None:
         method = scope["method"]
@@ -145,12 +198,23 @@ def _with_headers(send: Send, request_id: str) -> Send:
     return answer
 
 
+def _with_body(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body in one piece, and then what else the server tells."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay
+
+
 async def _send_problem(send: Send, problem: Problem) -> None:
     body = msgspec.json.encode(problem_body(problem))
     headers = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
     ]
+    if problem.status != 413:  # whoever still sends would meet a closed door and never read why
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

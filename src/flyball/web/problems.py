@@ -29,6 +29,7 @@ TITLES = {
     403: "Refused",
     404: "Not found",
     405: "Method not allowed",
+    408: "Too slow",
     409: "The present state forbids it",
     413: "Too large",
     414: "Address too long",

@@ -23,6 +23,7 @@ from flyball.app import check_bind, open_control
 from flyball.core.errors import Conflict, FlyballError
 from flyball.core.settings import read_settings
 from flyball.web.application import build_application
+from flyball.web.connections import Connection
 from flyball.web.edge import LOOPBACK_NAMES
 
 FINISH_SECONDS = 10
@@ -90,13 +91,13 @@ def _run(options: argparse.Namespace, listener: socket.socket) -> int:
 async def _serve(application: Any, state: Any, listener: socket.socket) -> None:
     config = uvicorn.Config(
         application,
+        http=Connection,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
         ws="none",
         lifespan="off",
-        h11_max_incomplete_event_size=64 * 1024,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=FINISH_SECONDS,
         backlog=512,
