@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from baselines import monthly_errors
+from measures import loop_counts, served_errors, version_errors
 from narrator import Narrator
-from processes import Up, flyball
+from processes import Up, flyball, make_project
 from replay import Replay, Row, Tally
 from report import write_report
 from stream import as_requests, in_fahrenheit, later, read_rows, shuffle, split
@@ -51,7 +52,8 @@ def main() -> None:
     _, stream = split(frame)
 
     print("Chapter 1: eighteen months of hourly rentals, in order, through HTTP", flush=True)
-    folders = {MODEL: _project(MODEL, frame), SHUFFLED: _project(SHUFFLED, dealt)}
+    rows = {MODEL: frame, SHUFFLED: dealt}
+    folders = {model: make_project(OUT / model, model, split(rows[model])[0]) for model in rows}
     with ThreadPoolExecutor(len(folders)) as pool:
         runs = list(pool.map(lambda folder: flyball("run", folder=folder, home=home), folders.values()))
     for (model, folder), run in zip(folders.items(), runs, strict=True):
@@ -79,19 +81,6 @@ def main() -> None:
     _check(report)
 
 
-def _project(model: str, frame: pl.DataFrame) -> Path:
-    """A project folder of its own for one model, with the rows known at its start."""
-    folder = OUT / model
-    (folder / "data").mkdir(parents=True)
-    text = (HERE / "flyball.toml").read_text().replace(f'"{MODEL}"', f'"{model}"')
-    (folder / "flyball.toml").write_text(text)
-    shutil.copy(HERE / "train.py", folder / "train.py")
-    known, _ = split(frame)
-    source = tomllib.loads(text)["data"]["source"]
-    known.write_parquet(folder / source)
-    return folder
-
-
 def _play(
     up: Up,
     folders: dict[str, Path],
@@ -109,7 +98,7 @@ def _play(
     beside = _Beside(calm)
     tally = replay.run(on_batch=narrator.tell)
     narrator.tell(replay)
-    chapter_one = _counts(up, MODEL) | {"predictions": _delivery_counts(up, tally, MODEL)}
+    chapter_one = loop_counts(up, MODEL) | {"predictions": _delivery_counts(up, tally, MODEL)}
 
     print(
         "Chapter 2: faults fed in (announced: a week of temperatures in Fahrenheit, then a worse candidate)",
@@ -121,9 +110,9 @@ def _play(
     print(f"  a worse candidate was offered: {worse['state']}: {worse['because']}", flush=True)
     beside.join()
 
-    served = _errors(tally, rows)
+    served = served_errors(tally, rows)
     trace = _trace(up, folders[MODEL], home, tally)
-    report = _compare(folders, home, frame, stream, served, _errors(calm.tally, dealt_rows), dealt_rows)
+    report = _compare(folders, home, frame, stream, served, served_errors(calm.tally, dealt_rows), dealt_rows)
     report |= chapter_one | {
         "lost": chapter_one["predictions"]["sent"] - chapter_one["predictions"]["logged"],
         "errors": tally.errors[:10],
@@ -134,7 +123,7 @@ def _play(
         "series": up.get(f"/api/v1/models/{MODEL}/series"),
         "console": up.control_url,
     }
-    report["shuffled"] |= _counts(up, SHUFFLED)
+    report["shuffled"] |= loop_counts(up, SHUFFLED)
     return report
 
 
@@ -161,13 +150,13 @@ class _Beside:
 
 def _feed_fault(up: Up, week: list[Row], urls: dict[str, str], narrator: Narrator) -> dict[str, Any]:
     """One week of requests with a unit error in one feature, then a healthy one; what the loop made of it."""
-    before = _counts(up, MODEL)
+    before = loop_counts(up, MODEL)
     versions = len(up.get(f"/api/v1/models/{MODEL}/versions?limit=200")["items"])
     broken = in_fahrenheit(later(week, WEEK))
     replay = Replay(MODEL, broken + later(week, 2 * WEEK), DELAY, **urls)
     replay.run(on_batch=narrator.tell)
     narrator.tell(replay)
-    after = _counts(up, MODEL)
+    after = loop_counts(up, MODEL)
     incidents = up.get(f"/api/v1/incidents?model={MODEL}&limit=50")["items"]
     found = [incident for incident in incidents if incident["cause"] == "broken-data"]
     return {
@@ -191,33 +180,9 @@ def _offer_worse(folder: Path, home: Path) -> dict[str, Any]:
     }
 
 
-def _counts(up: Up, model: str) -> dict[str, Any]:
-    """Signals, retrainings and promotions of a model so far. The first deployment is no promotion."""
-    signals = up.get(f"/api/v1/signals?model={model}&limit=200")["items"]
-    retrainings = up.get(f"/api/v1/retrainings?model={model}&limit=200")["items"]
-    rollouts = up.get(f"/api/v1/rollouts?model={model}&limit=200")["items"]
-    trained = [r for r in retrainings if r["state"] in ("ready", "refused", "running", "wanted")]
-    return {
-        "signals": len(signals),
-        "retrainings": len(trained),
-        "promotions": sum(rollout["state"] == "promoted" for rollout in rollouts),
-        "aborted": sum(rollout["state"] in ("aborted", "undecided") for rollout in rollouts),
-        "unnamed_retrainings": sum(r["signal_id"] is None for r in trained),
-    }
-
-
 def _delivery_counts(up: Up, tally: Tally, model: str) -> dict[str, int]:
     progress = up.get(f"/api/v1/models/{model}/progress")
     return {"sent": tally.sent, "answered": tally.answered, "logged": progress["predictions"]}
-
-
-def _errors(tally: Tally, rows: list[Row]) -> np.ndarray:
-    return np.array(
-        [
-            abs(tally.answers[i][0] - row.outcome) if i in tally.answers else np.nan
-            for i, row in enumerate(rows)
-        ]
-    )
 
 
 def _compare(
@@ -230,14 +195,8 @@ def _compare(
     calm_rows: list[Row],
 ) -> dict[str, Any]:
     """Frozen, monthly, Flyball, and Flyball on shuffled rows, each with an interval by 7-day blocks."""
-    os.environ["FLYBALL_HOME"] = str(home)
-    import flyball as library
-
-    first = library.load(f"{MODEL}@1")
-    first_calm = library.load(f"{SHUFFLED}@1")
-    requests = as_requests(stream)
-    frozen = np.abs(_answers(first, requests) - stream["cnt"].to_numpy())
-    frozen_calm = np.abs(_answers(first_calm, calm_rows) - np.array([row.outcome for row in calm_rows]))
+    frozen = version_errors(home, f"{MODEL}@1", as_requests(stream))
+    frozen_calm = version_errors(home, f"{SHUFFLED}@1", calm_rows)
     project = tomllib.loads((folders[MODEL] / "flyball.toml").read_text())
     monthly, models = monthly_errors(
         frame, stream, project["train"]["params"], project["train"].get("seed", SEED)
@@ -269,10 +228,6 @@ def _compare(
             "gain_interval": interval(frozen_calm - calm),
         },
     }
-
-
-def _answers(predictor: Any, rows: list[Row]) -> np.ndarray:
-    return np.array(predictor.predict_rows([row.features for row in rows]).predictions, dtype=float)
 
 
 def _trace(up: Up, folder: Path, home: Path, tally: Tally) -> dict[str, Any]:

@@ -10,10 +10,14 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from replay import Http
+
+HERE = Path(__file__).resolve().parent
 
 
 def flyball(*arguments: str, folder: Path, home: Path, allow: tuple[int, ...] = (0,)) -> Any:
@@ -36,6 +40,18 @@ def environment(home: Path) -> dict[str, str]:
         "FLYBALL_SEGMENT_SECONDS": "0.05",
         "FLYBALL_ROUTE_POLL_SECONDS": "0.05",
     }
+
+
+def make_project(folder: Path, model: str, known: pl.DataFrame) -> Path:
+    """`folder`, filled with the example's project under another model's name and the rows known at its start."""
+    text = (HERE / "flyball.toml").read_text()
+    project = tomllib.loads(text)
+    source = folder / project["data"]["source"]
+    source.parent.mkdir(parents=True)
+    known.write_parquet(source)
+    (folder / "flyball.toml").write_text(text.replace(f'"{project["model"]["name"]}"', f'"{model}"'))
+    shutil.copy(HERE / "train.py", folder / "train.py")
+    return folder
 
 
 class Up:

@@ -4,9 +4,9 @@ shuffled.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,24 +16,13 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "bike_policy"
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture(autouse=True)
-def scripts() -> Iterator[None]:
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    yield
-    sys.path.remove(str(FOLDER))
-    # `stream` and `loop` are common names; another folder's must not be taken for these.
-    for name in {"stream", "loop"} & set(sys.modules) - before:
-        del sys.modules[name]
-
-
-def test_in_order_the_loop_wins_most_of_what_monthly_retraining_would():
-    from loop import Loop
-    from stream import STREAM_START, Stream, read_project, read_rows
-
-    stream = Stream(read_rows(), read_project())
-    result = Loop(stream).run()
-    rows = stream.at >= STREAM_START
+def test_in_order_the_loop_wins_most_of_what_monthly_retraining_would(
+    script_of: Callable[[Path], ModuleType],
+):
+    offline, loop = script_of(FOLDER / "stream.py"), script_of(FOLDER / "loop.py")
+    stream = offline.Stream(offline.read_rows(), offline.read_project())
+    result = loop.Loop(stream).run()
+    rows = stream.at >= offline.STREAM_START
     frozen, served = (np.abs(stream.y - answers)[rows].mean() for answers in (result.frozen, result.served))
     assert 68 <= frozen <= 75
     assert served <= 52
@@ -43,14 +32,12 @@ def test_in_order_the_loop_wins_most_of_what_monthly_retraining_would():
     assert all(diagnosis.cause != "broken-data" for _, _, diagnosis in result.signals)
 
 
-def test_shuffled_the_loop_sits_still():
-    from loop import Loop
-    from stream import Stream, read_project, read_rows
-
+def test_shuffled_the_loop_sits_still(script_of: Callable[[Path], ModuleType]):
+    offline, loop = script_of(FOLDER / "stream.py"), script_of(FOLDER / "loop.py")
     retrainings = promotions = 0
     for seed in range(1, 10):
-        stream = Stream(read_rows(shuffle_seed=seed), read_project())
-        result = Loop(stream).run()
+        stream = offline.Stream(offline.read_rows(shuffle_seed=seed), offline.read_project())
+        result = loop.Loop(stream).run()
         retrainings += result.retrainings
         promotions += len(result.promotions)
         for at, before, after in result.replaced:
