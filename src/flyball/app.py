@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ANONYMOUS = "FLYBALL_CONTROL_ANONYMOUS"
+ANSWER_SECONDS = 60.0
+PATIENCE_SECONDS = 5.0
 
 
 class Flyball(Changes):
@@ -57,16 +59,18 @@ class ControlApp(Flyball):
 
     def get_prediction(self, prediction_id: str) -> dict[str, Any]:
         """As in place, but read by the analysis process: this one holds no table library."""
-        answer: dict[str, Any] = self.control.controller.analysis.ask(
-            {"command": "prediction", "id": prediction_id}
-        )
+        answer: dict[str, Any] = self._ask_analysis({"command": "prediction", "id": prediction_id})
         return answer
 
     def recent_predictions(self, model: str, limit: int = 50) -> list[dict[str, Any]]:
         """As in place, read by the analysis process."""
         request = {"command": "recent", "model": model, "limit": limit}
-        answer: list[dict[str, Any]] = self.control.controller.analysis.ask(request)
+        answer: list[dict[str, Any]] = self._ask_analysis(request)
         return answer
+
+    def _ask_analysis(self, request: dict[str, Any]) -> Any:
+        # Somebody waits at a page; a turn over many records may take minutes.
+        return self.control.controller.analysis.ask(request, ANSWER_SECONDS, PATIENCE_SECONDS)
 
     def monitor(self, model: str | None = None) -> list[dict[str, Any]]:
         """The state of every check; the controller analyses by itself."""

@@ -39,14 +39,24 @@ class AnalysisProcess:
         # The kernel ends a child with the thread that started it, and threads of a web server come and go.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="analysis-starter")
 
-    def ask(self, request: dict[str, Any], timeout_seconds: float = 600.0) -> Any:
+    def ask(
+        self, request: dict[str, Any], timeout_seconds: float = 600.0, patience_seconds: float = -1
+    ) -> Any:
         """The answer to one request. A child that died idle is started again once.
 
-        Raises AnalysisFailed with the child's error, Unavailable when it dies or takes too long.
+        patience_seconds: how long to wait while the child is at something else (-1: as long as it takes). Raises
+        AnalysisFailed with the child's error, Unavailable when it dies, takes too long or stays at something else.
         """
         line = msgspec.json.encode(request) + b"\n"
-        with self._lock:
+        if not self._lock.acquire(timeout=patience_seconds):
+            raise Unavailable(
+                f"the analysis is at work on new records and had no time for this within {patience_seconds:g} s; "
+                "ask again in a moment"
+            )
+        try:
             answer = self._ask_twice(line, timeout_seconds)
+        finally:
+            self._lock.release()
         if not answer.get("ok"):
             raise AnalysisFailed(answer.get("code", "internal"), answer.get("message", "the analysis failed"))
         return answer["value"]

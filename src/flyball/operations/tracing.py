@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -12,7 +12,8 @@ from flyball.core.clock import isoformat
 from flyball.core.errors import BadInput, PredictionNotFound, SnapshotNotFound
 from flyball.operations.opening import Backends
 
-RECENT_DAYS = 3
+RECENT_DAYS = (3, 30, 300)
+"""How far back recent predictions are looked for at first, then and at last, before the whole log is read."""
 MOST_SNAPSHOTS = 100_000
 
 
@@ -50,27 +51,36 @@ def trace_prediction(backends: Backends, prediction_id: str) -> dict[str, Any]:
 
 
 def recent_predictions(backends: Backends, model: str, limit: int) -> list[dict[str, Any]]:
-    """The newest predictions of a model within the last days of model time, newest first."""
+    """The newest predictions of a model by event time, newest first, however long ago; all of them if fewer."""
+    from flyball.data.log_counts import get_counts
     from flyball.data.model_time import find_clock
-    from flyball.data.predictions import read_predictions
 
     with backends.database.read() as conn:
-        clock = find_clock(conn, model)
+        clock, counts = find_clock(conn, model), get_counts(conn, model)
     if clock is None:
         return []
-    end = clock.highest_event_at + timedelta(seconds=1)
-    frame = read_predictions(
-        backends.tables_url,
-        model,
-        end - timedelta(days=RECENT_DAYS),
-        end,
-        roles=("champion", "candidate"),
-        features=[],
-    )
+    wanted = min(limit, counts.predictions + counts.failures)
+    # Mostly the last days hold enough, and their rows lie together; where traffic paused they hold none.
+    for days in RECENT_DAYS:
+        frame = _answered_since(backends, model, clock.highest_event_at - timedelta(days=days))
+        if frame.height >= wanted:
+            break
+    else:
+        frame = _answered_since(backends, model, datetime.min.replace(tzinfo=UTC))
     columns = ("id", "at", "role", "asked", "answered", "prediction", "error", "latency_us", "entity")
-    newest = frame.sort("at", descending=True).head(limit).select(columns).to_dicts()
+    newest = frame.sort("at", "id", descending=True).head(limit).select(columns).to_dicts()
     plain: list[dict[str, Any]] = msgspec.to_builtins(newest)
     return plain
+
+
+def _answered_since(backends: Backends, model: str, start: datetime) -> Any:
+    """What clients were answered for events from `start` on, as a frame without features."""
+    from flyball.data.predictions import read_predictions
+
+    end = datetime.max.replace(tzinfo=UTC)
+    return read_predictions(
+        backends.tables_url, model, start, end, roles=("champion", "candidate"), features=[]
+    )
 
 
 def trace_version(backends: Backends, version: Any) -> list[dict[str, Any]]:

@@ -122,7 +122,8 @@ def _answer(request: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
     headers = {"Retry-After": "1"} if problem.status in (429, 503) else {}
     wants_page = "text/html" in request.headers.get("accept", "")
     if wants_page and not request.url.path.startswith("/api/"):
-        page = error_page(problem, request.scope.get("state", {}).get("request_id", ""))
+        again = request.url.path if request.method == "GET" and problem.status == 503 else ""
+        page = error_page(problem, request.scope.get("state", {}).get("request_id", ""), again)
         return Response(
             page, status_code=problem.status, media_type="text/html; charset=utf-8", headers=headers
         )
