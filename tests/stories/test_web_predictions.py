@@ -51,11 +51,8 @@ def test_predictions_from_before_a_long_pause_are_among_the_newest(app: Any, log
 
 
 def test_events_of_one_moment_keep_their_order_from_page_to_page(app: Any, log_book: Any):
-    log(
-        app,
-        log_book,
-        *(log_book.prediction(number, at=log_book.start) for number in (3, 0, 7, 8, 2, 1, 6, 5, 4)),
-    )
+    moment = {"at": log_book.start, "received_at": log_book.start}
+    log(app, log_book, *(log_book.prediction(number, **moment) for number in (3, 0, 7, 8, 2, 1, 6, 5, 4)))
     whole = [found["id"] for found in app.recent_predictions("bike", 9)]
     assert whole == [f"prd_{number}" for number in reversed(range(9))]
     assert [found["id"] for found in app.recent_predictions("bike", 4)] == whole[:4]
