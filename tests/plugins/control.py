@@ -138,7 +138,7 @@ def seed(home: Path, model: str = "bike-demand", text: str = HOSTILE) -> dict[st
     actor = local_actor()
     with open_home(home) as app, app.backends.database.write() as conn:
         for number in (1, 2, 3):
-            _register(conn, model, number, text, actor, _bundle(app.backends.blobs, model, number))
+            _register(conn, model, number, text, actor, store_bundle(app.backends.blobs, model, number))
         deploy(conn, model, 1, actor=actor, why=text, now=NOW, model_time=START)
         for index in range(9):
             at = START + WEEK * index
@@ -197,7 +197,7 @@ def seed(home: Path, model: str = "bike-demand", text: str = HOSTILE) -> dict[st
     return {"incident": incident.id, "model": model}
 
 
-def _bundle(blobs: Any, model: str, number: int) -> str:
+def store_bundle(blobs: Any, model: str, number: int) -> str:
     """The digest of a stored bundle that is whole, and holds no model worth loading."""
     from flyball.core.contract import Contract
     from flyball.core.digests import canonical_json

@@ -33,10 +33,11 @@ def make_project(**sections: Any) -> Project:
 
 
 class LoopHome:
-    """A database with versions of one model in it."""
+    """A database with versions of one model in it, and their files."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Any, blobs: Any) -> None:
         self.database = database
+        self.blobs = blobs
         self.now = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
     def tick(self, **duration: float) -> datetime:
@@ -48,6 +49,8 @@ class LoopHome:
         self, project: Project | None = None, *, state: str = "registered", digest: str | None = None
     ) -> int:
         """A further version; its number."""
+        from flyball_tests_control import store_bundle
+
         from flyball.core.values import Actor
         from flyball.registry.versions import NewVersion, list_versions, register_version
 
@@ -62,7 +65,7 @@ class LoopHome:
                 NewVersion(
                     model=MODEL,
                     task="regression",
-                    digest=digest or digest_bytes(f"bundle {count}".encode()),
+                    digest=digest or store_bundle(self.blobs, MODEL, count),
                     state=state,  # type: ignore[arg-type]
                     author=AUTHOR,
                     snapshot=digest_bytes(b"first rows"),
@@ -85,15 +88,15 @@ class LoopHome:
 
 
 @pytest.fixture
-def loop_home(database: Any) -> LoopHome:
+def loop_home(database: Any, file_blobs: Any) -> LoopHome:
     """A home on each database, with a model's tables and no version yet."""
-    return LoopHome(database)
+    return LoopHome(database, file_blobs)
 
 
 @pytest.fixture
-def quick_loop_home(sqlite_database: Any) -> LoopHome:
+def quick_loop_home(sqlite_database: Any, file_blobs: Any) -> LoopHome:
     """The same on SQLite only."""
-    return LoopHome(sqlite_database)
+    return LoopHome(sqlite_database, file_blobs)
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ class Loop:
         while True:
             count = triggers.consume(database, clock)
             count += len(start.start_wanted(database, self.engine, clock))
-            count += candidates.consume(database, clock)
+            count += candidates.consume(database, blobs, clock)
             publish_wanted(database, blobs, clock.now())
             with database.read() as conn:
                 if not count and not busy(conn, self.model):

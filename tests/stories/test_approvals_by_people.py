@@ -28,7 +28,7 @@ def test_a_candidate_waits_for_another_persons_approval(whole, monkeypatch):
         with pytest.raises(OwnApproval):
             app.approve("plant@2", why="still mine")
         app.approve("plant@2", why="looked at the slices", actor=GRACE)
-        candidates.consume(app.backends.database, app.backends.clock)
+        candidates.consume(app.backends.database, app.backends.blobs, app.backends.clock)
     assert whole.json("rollout", "status", "plant")["state"] == "running"
     steps = whole.json("lineage", "plant@2")
     assert any("grace" in step["name"] for step in steps if step["what"] == "approval")
@@ -44,7 +44,7 @@ def test_a_rejected_candidate_never_rolls_out(whole, monkeypatch):
     whole.flyball("reject", "plant@2", "--why", "wrong unit")
     monkeypatch.setenv("FLYBALL_HOME", str(whole.home))
     with open_app(whole.folder) as app:
-        candidates.consume(app.backends.database, app.backends.clock)
+        candidates.consume(app.backends.database, app.backends.blobs, app.backends.clock)
     status = whole.json("rollout", "status", "plant")
     assert status["state"] == "aborted"
     assert "wrong unit" in status["because"]

@@ -7,14 +7,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from flyball.backends.blobs.store import BlobStore
 from flyball.backends.db.database import Database
 from flyball.core.clock import Clock, parse_moment
-from flyball.core.errors import Conflict, Refused
+from flyball.core.errors import Conflict, FlyballError, Refused
 from flyball.core.ids import derived_id
 from flyball.core.values import Actor
 from flyball.data.model_time import find_clock
 from flyball.delivery import rollouts, transitions
 from flyball.delivery.approvals import find_rejection, subject_of
+from flyball.delivery.files import find_damage
 from flyball.delivery.start import Origin, deploy, launch
 from flyball.delivery.transitions import Moment
 from flyball.delivery.watching import note_watch_alarm
@@ -23,15 +25,18 @@ from flyball.governance.events import Event
 from flyball.monitoring.incidents import add_entry
 from flyball.monitoring.signals import get_signal
 from flyball.registry.evidence import add_evidence
+from flyball.registry.versions import get_version
 
 CONSUMER = "delivery"
 KINDS = ("candidate.ready", "approval.given", "approval.refused", "signal.raised")
 POLICY = Actor("retraining policy", "automation")
 
 
-def consume(database: Database, clock: Clock) -> int:
+def consume(database: Database, blobs: BlobStore, clock: Clock) -> int:
     """Act on news, each once; how many events were handled."""
-    return deliver(database, CONSUMER, KINDS, lambda event: _handle(database, event, clock.now()), clock)
+    return deliver(
+        database, CONSUMER, KINDS, lambda event: _handle(database, blobs, event, clock.now()), clock
+    )
 
 
 def has_pending(conn: Connection) -> bool:
@@ -39,17 +44,30 @@ def has_pending(conn: Connection) -> bool:
     return bool(next_events(conn, CONSUMER, KINDS, limit=1))
 
 
-def _handle(database: Database, event: Event, now: datetime) -> None:
+def _handle(database: Database, blobs: BlobStore, event: Event, now: datetime) -> None:
+    damage = _find_damage(database, blobs, event)
     with database.write() as conn:
         if event.kind == "candidate.ready":
-            _start(conn, event.facts, now)
+            _start(conn, event.facts, damage, now)
         elif event.kind == "signal.raised":
             note_watch_alarm(conn, get_signal(conn, event.facts["signal_id"]), now)
         else:
-            _answer(conn, event, now)
+            _answer(conn, event, damage, now)
 
 
-def _start(conn: Connection, facts: dict[str, Any], now: datetime) -> None:
+def _find_damage(database: Database, blobs: BlobStore, event: Event) -> FlyballError | None:
+    """What is wrong with the files of the version that an event would put on its way."""
+    if event.kind == "candidate.ready":
+        with database.read() as conn:
+            digest = get_version(conn, event.facts["model"], int(event.facts["version"])).digest
+    elif event.kind == "approval.given":
+        digest = event.facts["digest"]  # days may lie between the deployment that checked them and this word
+    else:
+        return None
+    return find_damage(digest, blobs)
+
+
+def _start(conn: Connection, facts: dict[str, Any], damage: FlyballError | None, now: datetime) -> None:
     """Begin the rollout of a candidate, once; a candidate that can't be rolled out now is said so."""
     model, number = str(facts["model"]), int(facts["version"])
     retraining_id = facts.get("retraining_id")
@@ -57,6 +75,8 @@ def _start(conn: Connection, facts: dict[str, Any], now: datetime) -> None:
         return
     model_time = parse_moment(facts["decided_at"])
     try:
+        if damage is not None:
+            raise Refused(damage.message)
         started = deploy(
             conn,
             model,
@@ -84,16 +104,16 @@ def _start(conn: Connection, facts: dict[str, Any], now: datetime) -> None:
         add_entry(conn, facts["incident_id"], "action", text, model_time=model_time, now=now, actor=POLICY)
 
 
-def _answer(conn: Connection, event: Event, now: datetime) -> None:
-    """Begin a rollout that now has its approvals, or end one that was rejected."""
+def _answer(conn: Connection, event: Event, damage: FlyballError | None, now: datetime) -> None:
+    """Begin a rollout that now has its approvals; end one that was rejected, or that no server could load."""
     for rollout in rollouts.list_rollouts(conn, states=("waiting",)):
         if subject_of(rollout) != event.subject:
             continue
         clock = find_clock(conn, rollout.model)
         moment = Moment(now=now, model_time=clock.now(now) if clock is not None else now)
-        rejection = find_rejection(conn, rollout)
-        if rejection is not None:
-            transitions.abort(conn, rollout, rejection, {}, actor=event.actor, moment=moment)
+        obstacle = find_rejection(conn, rollout) or (damage.message if damage is not None else None)
+        if obstacle is not None:
+            transitions.abort(conn, rollout, obstacle, {}, actor=event.actor, moment=moment)
         else:
             launch(conn, rollout, actor=event.actor, moment=moment)
 

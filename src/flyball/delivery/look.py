@@ -267,6 +267,7 @@ def _move(
     if decision.action == "advance":
         return transitions.advance(conn, rollout, because, evidence, actor=SYSTEM, moment=moment)
     if decision.action == "promote":
+        # Its files are not read again: its answers were judged, and a server answers with verified files only.
         return transitions.promote(conn, rollout, because, evidence, actor=SYSTEM, moment=moment)
     if decision.action == "hold":
         return transitions.hold(conn, rollout, because, evidence, actor=SYSTEM, moment=moment)

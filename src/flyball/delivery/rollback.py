@@ -45,6 +45,32 @@ def rollback(
     """
     if not why.strip():
         raise BadInput("say why: the reason is kept with the rollback")
+    champion, version = choose(conn, model, to)
+    moment = Moment(now=now, model_time=model_time or now)
+    running = rollouts.find_unfinished(conn, model)
+    because = f"rolled back by {actor.name}: {why}" if actor.kind == "person" else f"rolled back: {why}"
+    if running is not None:
+        transitions.abort(
+            conn, running, because, running.evidence, actor=actor, moment=moment, state="rolled_back"
+        )
+    revision = put_in_service(
+        conn,
+        model,
+        version.number,
+        project=_settings_of(conn, version),
+        previous=champion,
+        rollout_id=None,
+        actor=actor,
+        why=because,
+        moment=moment,
+    )
+    done = Rollback(model=model, from_number=champion, to_number=version.number, revision=revision)
+    _tell(conn, done, because, actor, moment)
+    return done
+
+
+def choose(conn: Connection, model: str, to: int | None) -> tuple[int, ModelVersion]:
+    """The champion that a rollback takes out, and the version it puts into service. Raises as `rollback`."""
     deployment = current(conn, model)
     if deployment is None or deployment.champion is None:
         raise NoChampion(model)
@@ -56,28 +82,7 @@ def rollback(
         )
     if target == deployment.champion:
         raise Conflict(f"{model}@{target} is the champion already", model=model, version=target)
-    version = get_version(conn, model, target)
-    moment = Moment(now=now, model_time=model_time or now)
-    running = rollouts.find_unfinished(conn, model)
-    because = f"rolled back by {actor.name}: {why}" if actor.kind == "person" else f"rolled back: {why}"
-    if running is not None:
-        transitions.abort(
-            conn, running, because, running.evidence, actor=actor, moment=moment, state="rolled_back"
-        )
-    revision = put_in_service(
-        conn,
-        model,
-        target,
-        project=_settings_of(conn, version),
-        previous=deployment.champion,
-        rollout_id=None,
-        actor=actor,
-        why=because,
-        moment=moment,
-    )
-    done = Rollback(model=model, from_number=deployment.champion, to_number=target, revision=revision)
-    _tell(conn, done, because, actor, moment)
-    return done
+    return deployment.champion, get_version(conn, model, target)
 
 
 def _settings_of(conn: Connection, version: ModelVersion) -> dict[str, Any]:

@@ -56,17 +56,14 @@ class Changes(Readings):
     def decide_rollout(self, model: str, decision: str, *, why: str, actor: Actor | None = None) -> Any:
         """Pause, resume, promote or abort the running rollout by a person's decision."""
         from flyball.delivery import control
+        from flyball.operations.deploying import promote
 
-        verbs = {
-            "pause": control.pause,
-            "resume": control.resume,
-            "promote": control.promote,
-            "abort": control.abort,
-        }
+        if decision == "promote":
+            return promote(self.backends, model, why=why, actor=_person(actor))
+        verbs = {"pause": control.pause, "resume": control.resume, "abort": control.abort}
         if decision not in verbs:
-            raise BadInput(
-                f"{decision!r} is no decision on a rollout; one of {', '.join(verbs)}", decision=decision
-            )
+            words = ", ".join([*verbs, "promote"])
+            raise BadInput(f"{decision!r} is no decision on a rollout; one of {words}", decision=decision)
         now = self.backends.clock.now()
         with self.backends.database.write() as conn:
             moment = self.model_time(conn, model)
@@ -76,14 +73,10 @@ class Changes(Readings):
 
     def rollback(self, model: str, *, to: str | None, why: str, actor: Actor | None = None) -> dict[str, Any]:
         """Put the previous champion (or version `to`) back into service at once."""
-        from flyball.delivery.rollback import rollback
+        from flyball.operations.deploying import rollback
 
         number = None if to is None else self.resolve(parse_ref(f"{model}@{to}")).number
-        now = self.backends.clock.now()
-        with self.backends.database.write() as conn:
-            moment = self.model_time(conn, model)
-            done = rollback(conn, model, to=number, actor=_person(actor), why=why, now=now, model_time=moment)
-        self._publish()
+        done = rollback(self.backends, model, to=number, why=why, actor=_person(actor))
         return {
             "model": model,
             "champion": done.to_number,

@@ -1,7 +1,8 @@
 """The controller: one per home, turns the loop (layout.md, 'Drift to promotion') and takes up abandoned work.
 
 It holds the lease, runs the workflow engine and asks the analysis process for what needs tables. Each pass is
-idempotent, so a controller killed at any moment is replaced by simply starting another.
+idempotent, so a controller killed at any moment is replaced by simply starting another. One that was paused and
+replaced is fenced: what it and its analysis go on to write is checked against the lease in the same transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import msgspec
 
 from flyball.core.clock import isoformat, parse_moment
-from flyball.core.errors import FlyballError
+from flyball.core.errors import FlyballError, LeaseLost
 from flyball.operations.analysis_process import AnalysisProcess
 from flyball.operations.opening import Backends
 
@@ -40,6 +41,7 @@ class Controller:
 
     def __init__(self, backends: Backends, engine: Any, workshop: Any, lease: Any) -> None:
         self._backends = backends
+        self._acting = backends.fenced(lease.assert_held)
         self._engine = engine
         self._workshop = workshop
         self._lease = lease
@@ -151,7 +153,9 @@ class Controller:
 
     def _turn(self) -> bool:
         wall = self._backends.clock.now()
-        report = self.analysis.ask({"command": "turn", "wall": isoformat(wall)})
+        report = self.analysis.ask(
+            {"command": "turn", "wall": isoformat(wall), "token": self._lease.fencing_token}
+        )
         self._standings = report["models"]
         self._next_turn = time.monotonic() + self._pause(wall)
         return bool(report["signals"] or report["transitions"])
@@ -173,11 +177,11 @@ class Controller:
         from flyball.registry.routes import publish_wanted
         from flyball.retraining import start, triggers
 
-        database, clock = self._backends.database, self._backends.clock
+        database, clock = self._acting.database, self._acting.clock
         count = triggers.consume(database, clock)
         count += len(start.start_wanted(database, self._engine, clock))
-        count += candidates.consume(database, clock)
-        published = publish_wanted(database, self._backends.blobs, clock.now())
+        count += candidates.consume(database, self._backends.blobs, clock)
+        published = publish_wanted(database, self._acting.blobs, clock.now())
         if count or published:
             # A rollout just begun changes what is due next: ask at once.
             self._next_turn = 0.0
@@ -208,6 +212,10 @@ class Controller:
             self._in_a_row[what] = 0
             return done
         except FlyballError as error:
+            if error.code == LeaseLost.code:
+                self._next_renewal = (
+                    0.0  # ask at once who leads: a clock that stood still with us may say it is us
+                )
             self.failures[what] += 1
             _log.error("%s failed: %s (%s)", what, error.message, error.code)
         except Exception:  # noqa: BLE001 - the loop's edge, see below

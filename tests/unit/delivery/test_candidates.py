@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from flyball.core.clock import FixedClock, isoformat
 from flyball.core.digests import digest_bytes
@@ -13,7 +14,10 @@ from flyball.governance.approvals import approve, reject
 from flyball.governance.journal import Change, record
 from flyball.monitoring.incidents import list_entries, open_incident
 from flyball.monitoring.signals import Signal, signal_id
+from flyball.registry.bundle import read_manifest
 from flyball.registry.evidence import list_evidence
+from flyball.registry.routes import current
+from flyball.registry.versions import get_version
 
 MODEL = "bikes"
 DECIDED = datetime(2012, 3, 9, tzinfo=UTC)
@@ -42,7 +46,7 @@ def ready(home, number: int, **facts) -> None:
 
 
 def consume(home) -> int:
-    return candidates.consume(home.database, FixedClock(home.now))
+    return candidates.consume(home.database, home.blobs, FixedClock(home.now))
 
 
 def open_change(home) -> str:
@@ -191,3 +195,67 @@ def signal_about(home, week: int, version: int, incident: str) -> Signal:
         incident_id=incident,
         confirmed=True,
     )
+
+
+def damage(home, number: int) -> None:
+    """Overwrite the stored file of a version."""
+    with home.database.read() as conn:
+        digest = get_version(conn, MODEL, number).digest
+    (file,) = read_manifest(digest, home.blobs).files
+    path = Path(home.blobs.url.removeprefix("file://"), home.blobs.object_key(file.digest))
+    path.chmod(0o600)
+    path.write_bytes(b"other bytes")
+
+
+def test_a_candidate_whose_files_are_damaged_is_not_rolled_out_and_it_is_said_why(quick_loop_home):
+    home = quick_loop_home
+    home.deploy(home.register())
+    incident = open_change(home)
+    number = home.register()
+    damage(home, number)
+    ready(home, number, incident_id=incident)
+    assert consume(home) == 1
+    with home.database.read() as conn:
+        assert list_rollouts(conn, MODEL) == []
+        (told,) = [e.text for e in list_entries(conn, incident) if "not rolled out" in e.text]
+        assert "sha256:" in told
+        assert told.endswith(list_evidence(conn, MODEL, number, kind="rollout")[0].facts["because"])
+
+
+def test_an_approval_of_a_version_that_was_damaged_meanwhile_ends_its_rollout(quick_loop_home, loop_project):
+    home = quick_loop_home
+    home.deploy(home.register())
+    immediate = loop_project(rollout={"approvals": 1, "strategy": "immediate"})
+    started = home.deploy(home.register(immediate))
+    assert started.waiting_for == 1
+    damage(home, 2)
+    with home.database.write() as conn:
+        rollout = find_unfinished(conn, MODEL)
+        approve(
+            conn,
+            subject=subject_of(rollout),
+            digest=rollout.digest,
+            actor=Actor("lin"),
+            author_id="person:ada",
+            why="looks right",
+            now=home.now,
+            model=MODEL,
+        )
+    assert consume(home) == 1
+    with home.database.read() as conn:
+        (rollout,) = list_rollouts(conn, MODEL)
+        assert (rollout.state, current(conn, MODEL).champion) == ("aborted", 1)
+        assert "sha256:" in rollout.because
+
+
+def test_news_wait_for_a_store_that_is_away(quick_loop_home):
+    home = quick_loop_home
+    home.deploy(home.register())
+    ready(home, home.register())
+    objects = Path(home.blobs.url.removeprefix("file://"))
+    objects.rename(objects.with_name("away"))
+    assert consume(home) == 0
+    objects.with_name("away").rename(objects)
+    assert consume(home) == 1
+    with home.database.read() as conn:
+        assert [rollout.state for rollout in list_rollouts(conn, MODEL)] == ["running"]
