@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from flyball.backends.db.database import Database
 from flyball.backends.db.metadata import UtcDateTime, metadata
 from flyball.core.clock import Clock
-from flyball.core.errors import Unavailable
+from flyball.core.errors import LeaseLost, Unavailable
 from flyball.governance.actors import SYSTEM
 from flyball.governance.events import Event, list_events
 from flyball.governance.journal import Change, record
@@ -61,6 +61,8 @@ def deliver(
     for event in waiting:
         try:
             handle(event)
+        except LeaseLost:
+            raise  # not the event's fault, and whoever acts now delivers it
         except Unavailable as error:
             logging.getLogger(__name__).warning("%s waits at event %s: %s", consumer, event.id, error.message)
             return handled

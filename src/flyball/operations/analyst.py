@@ -10,16 +10,18 @@ import logging
 import os
 import select
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from flyball.backends.db.lease import assert_holder
 from flyball.backends.executors.child import die_with
 from flyball.core.clock import parse_moment
 from flyball.core.errors import FlyballError
 from flyball.core.settings import read_settings
 from flyball.operations.opening import Backends, open_backends
-from flyball.operations.turn import take_turn
+from flyball.operations.turn import LEASE, take_turn
 
 if TYPE_CHECKING:
     from flyball.data.fold_memory import FoldMemory
@@ -69,7 +71,9 @@ def _answer(backends: Backends, memory: FoldMemory, line: bytes) -> dict[str, An
 
 def _do(backends: Backends, memory: FoldMemory, request: dict[str, Any]) -> Any:
     if request["command"] == "turn":
-        return take_turn(backends, parse_moment(request["wall"]), memory)
+        # Under the lease of the controller that asks: it may be paused, and replaced, while this goes on.
+        fence = partial(assert_holder, name=LEASE, token=request["token"])
+        return take_turn(backends.fenced(fence), parse_moment(request["wall"]), memory)
     if request["command"] == "prediction":
         from flyball.operations.tracing import trace_prediction
 

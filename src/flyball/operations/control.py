@@ -10,6 +10,7 @@ from flyball.backends.executors.local import end_children
 from flyball.backends.workflows.engine import WorkflowEngine
 from flyball.operations.controller import Controller
 from flyball.operations.opening import Backends
+from flyball.operations.turn import LEASE
 from flyball.pipelines.workflow import Workshop, register_run
 from flyball.retraining.workflow import register_retrain
 
@@ -34,7 +35,7 @@ class ControlPlane:
 
     def __init__(self, backends: Backends) -> None:
         self._heartbeat, self.engine, self.workshop = open_workshop(backends, "control")
-        lease = open_lease(backends.database, backends.settings.home, "controller")
+        lease = open_lease(backends.database, backends.settings.home, LEASE)
         self.controller = Controller(backends, self.engine, self.workshop, lease)
         self._thread = threading.Thread(target=self.controller.run, name="controller", daemon=True)
 

@@ -13,12 +13,12 @@ RECENT_WINDOWS = 8
 def check_now(backends: Backends, model: str | None) -> list[dict[str, Any]]:
     """The state of every check, after a turn of the analysis when no controller is at work."""
     from flyball.backends.db.lease import open_lease
-    from flyball.operations.turn import take_turn
+    from flyball.operations.turn import LEASE, take_turn
 
-    lease = open_lease(backends.database, backends.settings.home, "controller")
+    lease = open_lease(backends.database, backends.settings.home, LEASE)
     if lease.try_acquire():
         try:
-            take_turn(backends, backends.clock.now())
+            take_turn(backends.fenced(lease.assert_held), backends.clock.now())
         finally:
             lease.release()
     return describe_checks(backends, model)

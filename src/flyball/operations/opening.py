@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sqlalchemy.engine import Connection
 
 from flyball.backends.blobs.store import BlobStore, open_blobs
 from flyball.backends.db.database import Database, open_database
@@ -22,6 +25,10 @@ class Backends:
     blobs: BlobStore
     tables_url: str
     clock: Clock
+
+    def fenced(self, fence: Callable[[Connection], None]) -> Backends:
+        """The same stores for whoever acts under a lease: `fence` raises in a write transaction once it is lost."""
+        return replace(self, database=self.database.fenced(fence))
 
     def close(self) -> None:
         """Close the database; the other stores hold nothing open."""

@@ -16,6 +16,7 @@ from flyball.operations.opening import Backends
 if TYPE_CHECKING:
     from flyball.data.fold_memory import FoldMemory
 
+LEASE = "controller"  # who turns the loop holds it
 SETTLE_LIMIT = timedelta(minutes=5)
 SETTLE_SHARE = 20
 

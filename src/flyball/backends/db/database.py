@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +29,13 @@ from flyball.core.errors import (
 )
 
 BUSY_SECONDS = 30
+# A writer that was paused within its transaction is cut off before those who wait for it give up.
+_IDLE_SECONDS = 15
 _WRITE_LOCK = 0x666C7962616C6C  # "flyball": the PostgreSQL advisory lock that all writers of a database share
+_BEGIN_WRITING = sa.select(
+    sa.func.set_config("idle_in_transaction_session_timeout", f"{_IDLE_SECONDS}s", True),
+    sa.func.pg_advisory_xact_lock(_WRITE_LOCK),
+)
 
 
 class Database:
@@ -50,6 +57,7 @@ class Database:
         self._read_engine = read
         self._write_engine = write
         self._workflow_engine = workflows
+        self._fence: Callable[[Connection], None] | None = None
         self._turn = threading.Lock()
         self._inside = threading.local()
 
@@ -79,8 +87,19 @@ class Database:
             )
         with translated(self.place), self._my_turn(), self._write_engine.begin() as conn:
             if self.dialect == "postgresql":
-                conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK)))
+                conn.execute(_BEGIN_WRITING)
+            if self._fence is not None:
+                self._fence(conn)
             yield conn
+
+    def fenced(self, fence: Callable[[Connection], None]) -> Database:
+        """This database for one who may lose the right to write: `fence` is asked first in each of its transactions.
+
+        What fence raises undoes the transaction. Writers come one after the other, so its answer holds until the end.
+        """
+        view = copy.copy(self)
+        view._fence = fence
+        return view
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:

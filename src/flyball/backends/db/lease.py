@@ -79,6 +79,12 @@ def holder_of(conn: Connection, name: str) -> ProcessIdentity | None:
     return None if found is None else msgspec.convert(found, ProcessIdentity)
 
 
+def assert_holder(conn: Connection, name: str, token: int) -> None:
+    """Raises LeaseLost if the lease has had a later holder than the one with this token."""
+    if conn.execute(select(leases.c.token).where(leases.c.name == name)).scalar_one_or_none() != token:
+        raise LeaseLost(f"another process has become {name}; this one stops acting", name=name)
+
+
 class _Fenced:
     """What both kinds share: the row with the token."""
 
@@ -88,9 +94,7 @@ class _Fenced:
         self._database = database
 
     def assert_held(self, conn: Connection) -> None:
-        token = conn.execute(select(leases.c.token).where(leases.c.name == self.name)).scalar_one_or_none()
-        if token != self.fencing_token:
-            raise LeaseLost(f"another process has become {self.name}; this one stops acting", name=self.name)
+        assert_holder(conn, self.name, self.fencing_token)
 
     def _take(self, conn: Connection) -> int:
         """Write ourselves down as the next holder; the new token."""
