@@ -1,4 +1,4 @@
-"""The first lines of a child process: it dies with its parent, keeps its memory limit, then runs the module.
+"""The first lines of a child process: it and all it starts die with its parent; it keeps its memory limit.
 
     python -P -m flyball.backends.executors.child PARENT_PID MEMORY_MB MODULE PAYLOAD RESULT
 
@@ -7,23 +7,14 @@ In the child and not between fork and exec, because the parent has threads.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import runpy
-import signal
 import sys
 
+from flyball.backends.executors.guard import die_with, guard
+
 OUT_OF_MEMORY = 86  # an exit code that nothing else uses
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent's thread ends, however that ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)
 
 
 def limit_memory(megabytes: int) -> None:
@@ -34,7 +25,10 @@ def limit_memory(megabytes: int) -> None:
 def main(arguments: list[str]) -> None:
     """Run the module as `python -m` would, with the payload's and the result's path as its arguments."""
     parent, megabytes, module, payload, result = arguments
-    die_with(int(parent))
+    if sys.platform == "linux":
+        guard(int(parent))
+    else:
+        die_with(int(parent))
     if int(megabytes):
         limit_memory(int(megabytes))
     sys.argv = [module, payload, result]

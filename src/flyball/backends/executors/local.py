@@ -22,6 +22,7 @@ from flyball.backends.executors.result import ChildResult
 from flyball.core.errors import ExecutorFailed
 
 _LONGEST_LINE = 64 << 10
+_GUARD_SECONDS = 5.0
 _KB_PER_MB = 1024 if sys.platform == "linux" else 1 << 20  # macOS counts bytes
 
 
@@ -60,8 +61,9 @@ def run_child(
     folder: its working folder, which is not on sys.path. environment: added to `clean_environment`.
     on_line: gets its output (both streams) line by line, on another thread; lines are cut at 64 KiB.
     cancelled: asked five times a second; True ends the child.
-    The child leads a process group, which is killed when time is up, when the child ends, and when this call is
-    interrupted; if this process is killed, the kernel kills the child. Raises ExecutorFailed if it can't start.
+    The child and all it has started are killed when time is up, when the child ends, when this call is interrupted, and
+    when this process is killed. Elsewhere than on Linux only the child's process group is, and nothing when this
+    process is killed. Raises ExecutorFailed if it can't start.
     """
     with tempfile.TemporaryDirectory(prefix="flyball-child-") as exchange:
         payload_path, result_path = Path(exchange, "payload.json"), Path(exchange, "result.json")
@@ -106,6 +108,7 @@ class _Child:
                 f"no process could be started in {folder}: {error}", folder=str(folder)
             ) from error
         self._cancelled = threading.Event()
+        self._asked_to_end_at: float | None = None
         self._on_line = on_line
         self._trouble: Exception | None = None
         self._reader = threading.Thread(target=self._read, name="child-output", daemon=True)
@@ -135,10 +138,11 @@ class _Child:
                 pause = min(0.05, pause * 1.5)
         finally:
             _running.discard(self)
-            if self._process.returncode is None:
+            while self._process.returncode is None:
                 self._kill()
-                self._process.wait()
-            # It ends with the last grandchild that held the pipe; those died with the group.
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(timeout=0.05)
+            # It ends with the last grandchild that held the pipe; those died with the child.
             self._reader.join(timeout=10)
         if self._trouble is not None:
             raise self._trouble
@@ -149,7 +153,7 @@ class _Child:
             # Look without reaping: until it is reaped, its number can't become somebody else's group.
             if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 return None
-            self._kill()
+            self._kill_group()
         pid, status, used = os.wait4(self._process.pid, os.WNOHANG)
         if pid == 0:
             return None
@@ -158,6 +162,20 @@ class _Child:
         return self._process.returncode, used.ru_maxrss / _KB_PER_MB
 
     def _kill(self) -> None:
+        """Have the guard end the child and all below it; kill the guard, too, if it does not get done."""
+        if sys.platform != "linux":
+            self._kill_group()
+            return
+        now = time.monotonic()
+        self._asked_to_end_at = self._asked_to_end_at or now
+        if now - self._asked_to_end_at > _GUARD_SECONDS:
+            self._kill_group()
+        else:
+            # Not by the process object, which would reap it on the way.
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGTERM)
+
+    def _kill_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
