@@ -34,12 +34,15 @@ def main(arguments: list[str]) -> None:
 
 
 def _rows(payload: dict[str, Any]) -> dict[str, Any]:
-    """Gather the rows that may train into a file beside the payload; facts about them."""
+    """Gather the rows that may train into a file, and what names those of each fold into another; facts about all."""
     from flyball.backends.blobs.store import open_blobs
+    from flyball.retraining.folds import FoldsTask, describe_trial
     from flyball.retraining.rows import RowsTask, gather_rows
 
     task = msgspec.convert(payload["task"], RowsTask)
     rows, facts = gather_rows(task, open_blobs(payload["blobs"]), payload["tables"])
+    trial = describe_trial(rows, msgspec.convert(payload["trial"], FoldsTask))
+    Path(payload["trial_file"]).write_bytes(msgspec.json.encode(trial))
     partial = Path(payload["file"]).with_suffix(".partial")
     rows.write_parquet(partial, compression="lz4")
     partial.replace(payload["file"])
@@ -79,9 +82,9 @@ def _snapshot(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _choose(payload: dict[str, Any]) -> dict[str, Any]:
-    from flyball.retraining.trying import ChooseTask, try_windows
+    from flyball.retraining.trying import ChooseTask, train_all
 
-    return try_windows(msgspec.convert(payload["task"], ChooseTask))
+    return train_all(msgspec.convert(payload["task"], ChooseTask))
 
 
 _KINDS = {"rows": _rows, "snapshot": _snapshot, "choose": _choose}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,14 +18,19 @@ from flyball.core.clock import isoformat
 from flyball.core.durations import format_duration, parse_duration
 from flyball.core.errors import RunOutOfMemory, RunTimedOut, StepCrashed, WorkflowCancelled
 from flyball.judge.choosing import training_start
-from flyball.pipelines.source_tree import check_out, read_tree
+from flyball.pipelines.source_tree import SourceTree, check_out, code_digest, read_tree
 from flyball.pipelines.stages.source import wants_champion
 from flyball.pipelines.workshop import Workshop
 from flyball.registry.bundle import fetch
+from flyball.retraining.folds import FoldsTask, Training, TrialRows
+from flyball.retraining.losses import find_losses, keep_losses, list_trainings, read_losses
 from flyball.retraining.plan import RetrainPlan
 
 CHILD_MODULE = "flyball.retraining.child"
-ROWS_FILE = "rows.parquet"
+ROWS_FILE, TRIAL_FILE, LOSSES_FILE = "rows.parquet", "trial.json", "losses.jsonl"
+ONE_CHILD = (
+    6  # as many trainings are seldom worth a second child, which imports the project's libraries again
+)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 # Our own code reads stores with the credentials of whoever runs; the project's code never gets them.
 _STORE_VARIABLES = ("AWS_", "GOOGLE_", "AZURE_", "GCS_")
@@ -57,42 +63,80 @@ def gather(shop: Workshop, plan: RetrainPlan) -> dict[str, Any]:
         "blobs": shop.blobs.url,
         "tables": shop.settings.objects_url.rstrip("/") + "/tables",
         "file": str(_rows_file(shop, plan)),
+        "trial": msgspec.to_builtins(_folds_task(plan)),
+        "trial_file": str(_trial_file(shop, plan)),
     }
     return _call(shop, plan, payload, _store_variables())
+
+
+def _folds_task(plan: RetrainPlan) -> FoldsTask:
+    project = plan.project
+    return FoldsTask(
+        folds=plan.folds,
+        names=plan.names,
+        columns=[*plan.contract.features, project.model.target],
+        least_classes=0 if project.model.task == "regression" else len(plan.classes or []),
+        has_steps=bool(project.steps),
+    )
 
 
 def try_windows(shop: Workshop, plan: RetrainPlan) -> dict[str, Any]:
     """What each window of rows would have given on recent windows, by the project's own code.
 
-    Folds need nothing of each other, so two children take every other one.
+    Only what is not known from an earlier trial is trained: a week later, the newest fold.
     """
     if not plan.folds:
         return {}
-    _ready_rows(shop, plan)
-    tree = read_tree(plan.tree, shop.blobs)
-    bench = shop.bench(plan.retraining_id)
-    source = bench.fresh("source")
-    check_out(tree, source)
-    champion = None
-    if wants_champion(tree, plan.project.train.entry):
-        champion = str(fetch(plan.bundle, shop.blobs, shop.settings.cache_folder))
-    shares = [numbers for numbers in _shares(len(plan.folds)) if numbers]
     began = time.perf_counter()
-    with ThreadPoolExecutor(len(shares)) as pool:
-        parts = list(pool.map(lambda numbers: _try_folds(shop, plan, numbers, source, champion), shares))
-    return _together(plan, shares, parts, time.perf_counter() - began)
+    _ready_rows(shop, plan)
+    rows = msgspec.json.decode(_trial_file(shop, plan).read_bytes(), type=TrialRows)
+    tree = read_tree(plan.tree, shop.blobs)
+    champion = plan.bundle if wants_champion(tree, plan.project.train.entry) else None
+    trainings = list_trainings(plan, rows, code=code_digest(tree), champion=champion)
+    asked = {training.key: training for training in trainings.values()}
+    for folder in shop.bench(plan.retraining_id).folder.glob("trial-*"):  # of a process that was killed
+        _keep_losses(shop, plan, folder, asked)
+    with shop.database.read() as conn:
+        losses = find_losses(conn, asked)
+    known = len(losses)
+    losses |= _train(shop, plan, tree, champion, [asked[key] for key in asked if key not in losses])
+
+    def loss_of(number: int, name: str) -> float | None:
+        training = trainings.get((number, name))
+        return None if training is None else losses[training.key]
+
+    return {
+        "losses": {name: [loss_of(number, name) for number in range(len(plan.folds))] for name in plan.names},
+        "champion": [fold.champion for fold in rows.folds],
+        "row_counts": [fold.row_count for fold in rows.folds],
+        "trainings": len(asked) - known,
+        "known": known,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
 
 
-def _shares(count: int) -> list[list[int]]:
-    """The numbers of the folds, dealt out to as many children as there are processors, at most two."""
-    children = min(2, os.cpu_count() or 1)
-    return [list(range(first, count, children)) for first in range(children)]
+def _train(
+    shop: Workshop, plan: RetrainPlan, tree: SourceTree, champion: str | None, trainings: list[Training]
+) -> dict[str, float | None]:
+    """The losses of trainings by key. They need nothing of each other, so many are dealt out to two children."""
+    if not trainings:
+        return {}
+    source = shop.bench(plan.retraining_id).fresh("source")
+    check_out(tree, source)
+    given = None if champion is None else str(fetch(champion, shop.blobs, shop.settings.cache_folder))
+    children = 1 if len(trainings) <= ONE_CHILD else min(2, os.cpu_count() or 1)
+    with ThreadPoolExecutor(children) as pool:
+        parts = pool.map(
+            lambda first: _train_share(shop, plan, source, given, first, trainings[first::children]),
+            range(children),
+        )
+        return {key: loss for part in parts for key, loss in part.items()}
 
 
-def _try_folds(
-    shop: Workshop, plan: RetrainPlan, numbers: list[int], source: Path, champion: str | None
-) -> dict[str, Any]:
-    folder = shop.bench(plan.retraining_id).fresh(f"trial-{numbers[0]}")
+def _train_share(
+    shop: Workshop, plan: RetrainPlan, source: Path, champion: str | None, number: int, share: list[Training]
+) -> dict[str, float | None]:
+    folder = shop.bench(plan.retraining_id).fresh(f"trial-{number}")
     task = {
         "source": str(source),
         "project": plan.project,
@@ -102,39 +146,32 @@ def _try_folds(
         "champion": champion,
         "file": str(_rows_file(shop, plan)),
         "out": str(folder / "out"),
-        "names": plan.names,
-        "folds": [plan.folds[number] for number in numbers],
+        "losses": str(folder / LOSSES_FILE),
+        "trainings": share,
     }
     train = plan.project.train
     variables = {**dict.fromkeys(_THREAD_VARIABLES, str(train.threads)), "PYTHONHASHSEED": str(train.seed)}
-    return _call(
-        shop,
-        plan,
-        {"kind": "choose", "task": msgspec.to_builtins(task)},
-        variables,
-        folder=folder,
-        timeout=parse_duration(train.timeout),
-        memory_mb=train.memory_mb,
-    )
+    try:
+        made = _call(
+            shop,
+            plan,
+            {"kind": "choose", "task": msgspec.to_builtins(task)},
+            variables,
+            folder=folder,
+            timeout=parse_duration(train.timeout),
+            memory_mb=train.memory_mb,
+        )
+    finally:  # what was trained before an end too soon stays known
+        _keep_losses(shop, plan, folder, {training.key for training in share})
+    losses: dict[str, float | None] = made["losses"]
+    return losses
 
 
-def _together(
-    plan: RetrainPlan, shares: list[list[int]], parts: list[dict[str, Any]], seconds: float
-) -> dict[str, Any]:
-    """The parts' losses in the order of the folds."""
-    order = [
-        (number, part, place)
-        for numbers, part in zip(shares, parts, strict=True)
-        for place, number in enumerate(numbers)
-    ]
-    order.sort(key=lambda item: item[0])
-    return {
-        "losses": {name: [part["losses"][name][place] for _, part, place in order] for name in plan.names},
-        "champion": [part["champion"][place] for _, part, place in order],
-        "row_counts": [part["row_counts"][place] for _, part, place in order],
-        "trainings": sum(part["trainings"] for part in parts),
-        "seconds": round(seconds, 3),
-    }
+def _keep_losses(shop: Workshop, plan: RetrainPlan, folder: Path, keys: Collection[str]) -> None:
+    losses = read_losses(folder / LOSSES_FILE, keys)
+    if losses:
+        with shop.database.write() as conn:
+            keep_losses(conn, losses, plan.retraining_id, shop.clock.now())
 
 
 def keep_snapshot(shop: Workshop, plan: RetrainPlan, name: str) -> dict[str, Any]:
@@ -157,13 +194,17 @@ def keep_snapshot(shop: Workshop, plan: RetrainPlan, name: str) -> dict[str, Any
 
 
 def _ready_rows(shop: Workshop, plan: RetrainPlan) -> None:
-    """The rows as a file here; the retraining may go on on another machine than it began on."""
-    if not _rows_file(shop, plan).is_file():
+    """The rows as files here; the retraining may go on on another machine than it began on."""
+    if not (_rows_file(shop, plan).is_file() and _trial_file(shop, plan).is_file()):
         gather(shop, plan)
 
 
 def _rows_file(shop: Workshop, plan: RetrainPlan) -> Path:
     return shop.bench(plan.retraining_id).path("rows") / ROWS_FILE
+
+
+def _trial_file(shop: Workshop, plan: RetrainPlan) -> Path:
+    return shop.bench(plan.retraining_id).path("rows") / TRIAL_FILE
 
 
 def _store_variables() -> dict[str, str]:
