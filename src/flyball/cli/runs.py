@@ -24,6 +24,10 @@ def run(folder: Path, sets: tuple[str, ...], why: str, as_json: bool) -> None:
     FOLDER holds flyball.toml. A version that fails its gates is kept as refused (exit code 1). A repeat of an
     unchanged run trains nothing. `flyball run show RUN` and `flyball run logs RUN` tell of an earlier one.
 
+    The project's files are kept with the version and are what is trained with: all small files that git does not
+    ignore, settings in JSON too, but no tables and, unless git tracks them, no logs and nothing but Python in out,
+    output, outputs, reports, results, logs, artifacts and mlruns. So a report written there trains nothing.
+
     \b
     Example: flyball run --set train.params.learning_rate=0.05
     """

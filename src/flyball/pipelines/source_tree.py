@@ -11,7 +11,7 @@ import msgspec
 
 from flyball.backends.blobs.store import BlobStore
 from flyball.core.digests import digest_bytes, digest_json
-from flyball.core.errors import BadInput, CorruptObject
+from flyball.core.errors import BadInput, CorruptObject, NewerFormat
 from flyball.pipelines.project_file import FILE_NAME
 
 TREE_FORMAT = 1
@@ -28,7 +28,23 @@ _LEFT_OUT_FOLDERS = {
     ".mypy_cache",
     ".ruff_cache",
 }
-_LEFT_OUT_ENDINGS = (".pyc", ".pyo", ".parquet", ".csv", ".csv.gz", ".feather", ".arrow", ".db", ".sqlite")
+# A run reads tables through `[data] source`; as files of the project they would be data that nobody froze.
+_TABLE_ENDINGS = (
+    ".parquet",
+    ".csv",
+    ".csv.gz",
+    ".tsv",
+    ".jsonl",
+    ".ndjson",
+    ".feather",
+    ".arrow",
+    ".db",
+    ".sqlite",
+)
+_LEFT_OUT_ENDINGS = (".pyc", ".pyo", *_TABLE_ENDINGS)
+# Where people and tools put what comes out. A report written there must not look like new source, or it would train.
+_OUTPUT_FOLDERS = {"out", "output", "outputs", "reports", "results", "logs", "artifacts", "mlruns"}
+_OUTPUT_ENDINGS = (".log",)
 
 
 class TreeFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +62,12 @@ class SourceTree(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[TreeFile, ...]
 
 
+class _Head(msgspec.Struct):
+    """What every format of a tree begins with."""
+
+    format: int
+
+
 class GitState(msgspec.Struct, frozen=True, kw_only=True):
     """The commit that files were taken at; `is_dirty` when they differ from it, `diff` how (at most 1 MiB)."""
 
@@ -58,8 +80,9 @@ class GitState(msgspec.Struct, frozen=True, kw_only=True):
 def collect_tree(folder: Path, data_source: str | None = None) -> SourceTree:
     """The files of a project's folder: those that git does not ignore or, without git, all small ones.
 
-    Left out: files above 1 MiB, tables, the data source itself, and folders of tools. Raises BadInput when a tree is
-    larger than 64 MiB or has more than 10,000 files.
+    Left out: files above 1 MiB, tables, the data source itself, folders of tools and, unless git tracks them, logs and
+    whatever is no Python in folders for output such as `out` and `reports`. Raises BadInput when a tree is larger than
+    64 MiB or has more than 10,000 files.
     """
     folder = folder.resolve()
     data_files = {(folder / data_source).resolve()} if data_source and "://" not in data_source else set()
@@ -87,14 +110,19 @@ def store_tree(tree: SourceTree, blobs: BlobStore) -> str:
 
 
 def read_tree(digest: str, blobs: BlobStore) -> SourceTree:
-    """A kept tree. Raises ObjectNotFound, CorruptObject."""
+    """A kept tree. Raises ObjectNotFound, CorruptObject, NewerFormat."""
+    data = blobs.get_object(digest)
     try:
-        tree = msgspec.msgpack.decode(blobs.get_object(digest), type=SourceTree)
+        head = msgspec.msgpack.decode(data, type=_Head)
+        if head.format > TREE_FORMAT:
+            raise NewerFormat(
+                f"source tree {digest} has format {head.format}, newer than this program knows ({TREE_FORMAT}); "
+                "update Flyball here",
+                digest=digest,
+            )
+        return msgspec.msgpack.decode(data, type=SourceTree)
     except msgspec.MsgspecError as error:
         raise CorruptObject(f"object {digest} is no source tree: {error}", digest=digest) from error
-    if tree.format != TREE_FORMAT:
-        raise BadInput(f"source tree {digest} has format {tree.format}; this Flyball reads {TREE_FORMAT}")
-    return tree
 
 
 def tree_digest(tree: SourceTree) -> str:
@@ -151,20 +179,31 @@ def read_git_state(folder: Path) -> GitState | None:
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
-    listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
+    tracked = _git_files(folder, "--cached")
+    others = _git_files(folder, "--others", "--exclude-standard")
     # A folder that git ignores as a whole (a project below a build folder) is none of git's business.
-    if listed:
-        paths = (Path(name) for name in listed.split("\0") if name)
-    else:
-        paths = (
+    if not tracked and not others:
+        others = [
             (Path(root) / name).relative_to(folder)
             for root, folders, names in os.walk(folder)
             if _prune(folders)
             for name in names
-        )
-    for path in paths:
+        ]
+    for path in (*tracked, *(path for path in others if not _is_output(path))):
         if _LEFT_OUT_FOLDERS.isdisjoint(path.parts) and not path.name.lower().endswith(_LEFT_OUT_ENDINGS):
             yield path
+
+
+def _git_files(folder: Path, *which: str) -> list[Path]:
+    listed = _git(folder, "ls-files", "-z", *which, "--", ".") or ""
+    return [Path(name) for name in listed.split("\0") if name]
+
+
+def _is_output(path: Path) -> bool:
+    """Whether a file that nobody has put under version control looks like something that was written by a program."""
+    if path.suffix.lower() in _OUTPUT_ENDINGS:
+        return True
+    return path.suffix != ".py" and not _OUTPUT_FOLDERS.isdisjoint(part.lower() for part in path.parts[:-1])
 
 
 def _prune(folders: list[str]) -> bool:

@@ -5,9 +5,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from flyball.core.errors import CorruptObject
+from flyball.core.errors import CorruptObject, NewerFormat
 from flyball.pipelines.source_tree import (
     LARGEST_FILE_BYTES,
     SourceTree,
@@ -100,3 +101,42 @@ def test_links_are_not_followed_out_of_the_project(project: Path, tmp_path: Path
     (tmp_path / "secret.txt").write_text("secret")
     (project / "link.txt").symlink_to(tmp_path / "secret.txt")
     assert "link.txt" not in paths(collect_tree(project))
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+
+
+REPORTS = ("out/report.json", "Reports/week.html", "lib/results/metrics.json", "trail.jsonl", "run.log")
+SETTINGS = ("config.json", "conf/space.json", "outlook.json", "results/__init__.py")
+
+
+def test_reports_are_no_source_and_the_projects_own_settings_are(project: Path):
+    before = code_digest(collect_tree(project))
+    write(project, *REPORTS)
+    assert code_digest(collect_tree(project)) == before
+    write(project, *SETTINGS)
+    assert set(SETTINGS) < set(paths(collect_tree(project)))
+
+
+def test_with_git_a_report_is_source_only_if_it_is_tracked(project: Path):
+    git(project, "init", "-q")
+    git(project, "add", "train.py")
+    write(project, *REPORTS, *SETTINGS)
+    taken = paths(collect_tree(project))
+    assert set(SETTINGS) < set(taken) and not set(REPORTS) & set(taken)
+    git(project, "add", "out/report.json", "trail.jsonl")
+    taken = paths(collect_tree(project))
+    # What is tracked was put there by a person; a table is no source even then.
+    assert "out/report.json" in taken and "trail.jsonl" not in taken
+
+
+def test_a_tree_of_a_newer_format_asks_for_a_newer_program_and_a_broken_one_is_told(file_blobs: Any):
+    newer = file_blobs.put_object(msgspec.msgpack.encode({"format": 2, "parts": ["elsewhere"]}))
+    with pytest.raises(NewerFormat, match="update Flyball"):
+        read_tree(newer, file_blobs)
+    for content in (b"no tree", msgspec.msgpack.encode({"format": 1}), msgspec.msgpack.encode(["format"])):
+        with pytest.raises(CorruptObject):
+            read_tree(file_blobs.put_object(content), file_blobs)
