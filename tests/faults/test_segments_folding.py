@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flyball.core.contract import Contract, FeatureRule
+from flyball.data.fold_memory import FoldMemory
 from flyball.data.ingest import LogSchema, fold
 from flyball.data.log_counts import get_counts
 from flyball.data.predictions import read_labelled, read_predictions
@@ -171,6 +172,36 @@ def test_two_folders_at_once_fold_each_segment_once(
     assert ended == [None, None]
     check(sqlite_database, file_blobs, log_book, 60)
     assert len(raw_ids(file_blobs)) == 60
+
+
+def test_a_folder_that_is_overtaken_while_it_reads_folds_nothing_twice(
+    sqlite_database: Any, file_blobs: Any, log_book: Any
+):
+    tables, now = file_blobs.url + "/tables", datetime.now(UTC)
+    for number in range(3):
+        log_book.ship(file_blobs, [log_book.prediction(number), log_book.outcome(number, float(number))])
+    file_blobs.create("segments/s-9-0000000000009.seg", b"no segment")
+    quicker, slower = FoldMemory(tables), FoldMemory(tables)
+
+    class Overtaken:
+        """The same store, except that another folder does all its work while a segment is being read."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(file_blobs, name)
+
+        def find(self, key: str) -> Any:
+            data = file_blobs.find(key)
+            fold(sqlite_database, file_blobs, tables, {"bike": SCHEMA}, now, memory=quicker)
+            return data
+
+    report = fold(sqlite_database, Overtaken(), tables, {"bike": SCHEMA}, now, memory=slower)
+
+    assert (report.segments, report.unreadable) == (0, ["s-9-0000000000009"])
+    file_blobs.delete("segments/s-9-0000000000009.seg")
+    log_book.ship(file_blobs, [log_book.prediction(3), log_book.outcome(3, 3.0)])
+    fold(sqlite_database, file_blobs, tables, {"bike": SCHEMA}, now, memory=slower)
+    check(sqlite_database, file_blobs, log_book, 4)
+    assert len(raw_ids(file_blobs)) == 4
 
 
 def test_a_segment_that_vanished_before_it_was_folded_is_told(

@@ -43,6 +43,7 @@ from flyball.data.segments import FOLDER, Segment, read_segment
 
 if TYPE_CHECKING:
     import polars as pl
+    from sqlalchemy import Connection
 
     from flyball.backends.db.database import Database
 
