@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from flyball.core.clock import isoformat
+from flyball.core.clock import as_utc, isoformat
 from flyball.operations.opening import Backends
 
 DRIFT_FEATURES = 30
@@ -263,7 +263,7 @@ def _champion_sentence(summary: ModelSummary, moves: list[Any]) -> str:
         return f"Version {summary.champion} of {summary.name} is champion."
     last = max(moves, key=lambda move: move.at)
     reason = f": {last.why}" if last.why else ""
-    since = isoformat(last.model_time or last.at)[:16]
+    since = f"{as_utc(last.model_time or last.at):%Y-%m-%d %H:%M}"
     return _sentence(f"Version {summary.champion} of {summary.name} is champion since {since}{reason}")
 
 

@@ -82,7 +82,7 @@ def write_moment(value: datetime | str | None, *, empty: str = "–") -> Markup:
         return escape(empty)
     moment = value if isinstance(value, datetime) else _parse(value)
     if moment is None:
-        return escape(str(value))
+        return escape(make_visible(str(value)))
     utc = moment.astimezone(UTC)
     full = utc.strftime("%Y-%m-%dT%H:%M:%SZ")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
@@ -102,8 +102,19 @@ def write_value(value: Any, *, empty: str = "–") -> str:
         text = str(value)
     else:
         text = msgspec.json.encode(value).decode(errors="replace")
-    text = "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+    text = make_visible(text)
     return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
+
+
+def make_visible(value: Any) -> Any:
+    """Text with a mark in place of each character that can't be seen; markup and what is no text as they are.
+
+    What turns the direction of writing, joins or hides would let a name look like another one, or turn what stands
+    beside it. Every value of every template comes through here; markup was made of values that did.
+    """
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in value)
 
 
 def write_json(value: Any) -> str:
@@ -146,11 +157,13 @@ def tone(word: str) -> str:
 def write_seconds(seconds: float | None) -> str:
     """A duration for people.
 
-    >>> write_seconds(0.34), write_seconds(75), write_seconds(7260)
-    ('0.3 s', '1 min 15 s', '2 h 1 min')
+    >>> write_seconds(0.01), write_seconds(0.34), write_seconds(75), write_seconds(7260)
+    ('< 0.1 s', '0.3 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds is None:
         return "–"
+    if 0 <= seconds < 0.05:
+        return "< 0.1 s"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -174,6 +187,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
+        finalize=make_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -188,6 +202,7 @@ def _environment() -> Environment:
         digest=shorten_digest,
         tone=tone,
         seconds=write_seconds,
+        count="{:,}".format,
     )
     environment.globals.update(
         asset=asset, glyph=glyph, new_key=lambda: new_id("key"), release=package.__version__

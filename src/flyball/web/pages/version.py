@@ -51,7 +51,7 @@ def training_rows(lineage: dict[str, Any]) -> str:
         return ""
     text = ", ".join(f"{name} {count}" for name, count in counts.items() if name != "source")
     until = lineage.get("trained_until")
-    return f"{text}; trained on rows until {str(until)[:16]}" if until else text
+    return f"{text}; trained on rows until {str(until)[:16].replace('T', ' ')}" if until else text
 
 
 def gate_line(gate: dict[str, Any]) -> dict[str, Any]:
