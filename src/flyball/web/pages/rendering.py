@@ -102,8 +102,8 @@ def write_value(value: Any, *, empty: str = "–") -> str:
         text = str(value)
     else:
         text = msgspec.json.encode(value).decode(errors="replace")
-    text = make_visible(text)
-    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
+    shown: str = make_visible(text)
+    return shown if len(shown) <= LONGEST_VALUE else shown[:LONGEST_VALUE] + "…"
 
 
 def make_visible(value: Any) -> Any:
