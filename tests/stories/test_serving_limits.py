@@ -23,7 +23,7 @@ from flyball.serving.journal import Journal
 from flyball.serving.metrics import WorkerMetrics
 from flyball.serving.options import ServeOptions
 from flyball.serving.predict import Predictions
-from flyball.serving.served import Served, Version
+from flyball.serving.served import Served, ServedModels, Version
 from flyball.serving.server import build_application
 
 
@@ -43,9 +43,10 @@ class InProcess:
         )
         self.spool = SpoolWriter(folder / "spool", "worker")
         journal = Journal(self.spool)
-        self.predictions = Predictions({MODEL: served}, journal, 2.0)
+        models = ServedModels({MODEL: served})
+        self.predictions = Predictions(models, journal, 2.0)
         self.application: Application = build_application(
-            {MODEL: served}, journal, metrics, ServeOptions(), self.predictions
+            models, journal, metrics, ServeOptions(), self.predictions
         )
 
     async def listen(self) -> tuple[asyncio.AbstractServer, int]:

@@ -36,6 +36,8 @@ def _render_status(found: Any) -> None:
             for m in models
         ],
     )  # fmt: skip
+    for problem in found["problems"]:
+        click.echo(problem)
     for model in models:
         if model["pending_outcomes"]:
             click.echo(

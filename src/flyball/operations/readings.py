@@ -169,10 +169,9 @@ class Readings:
 
     def audit_verify(self, head: str | None = None) -> Any:
         """Whether the chain of audit entries holds, up to a head noted earlier when one is given."""
-        from flyball.governance.verify import parse_head
         from flyball.operations.audit_trail import verify_trail
 
-        return verify_trail(self.backends, parse_head(head) if head else None)
+        return verify_trail(self.backends, head)
 
     def audit_export(self, path: str) -> int:
         """Write every audit entry to a new file, one JSON document a line; returns their number.
@@ -204,6 +203,12 @@ class Readings:
     def status(self) -> dict[str, Any]:
         """What runs, and where state lives."""
         return upkeep.status(self.backends)
+
+    def server_problems(self) -> list[Any]:
+        """What workers of the model servers say they can't do."""
+        from flyball.operations.servers import list_server_problems
+
+        return list_server_problems(self.backends)
 
     def doctor(self) -> list[dict[str, str]]:
         """Every check of this home's health."""

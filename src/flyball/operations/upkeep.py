@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flyball.core.clock import isoformat
+from flyball.core.errors import Unavailable
 from flyball.operations.opening import Backends
 from flyball.operations.overview import ModelSummary, list_models
 from flyball.operations.server_socket import ask_socket
@@ -15,14 +16,18 @@ LOW_SPACE_MB = 500
 
 
 def status(backends: Backends) -> dict[str, Any]:
-    """Places, processes and models of this home, with how much of each model's log has been counted."""
+    """Places, processes and models of this home, with how much of each model's log has been counted.
+
+    `problems`: what workers of the model server say they can't do.
+    """
     from flyball.backends.db.heartbeats import LAPSE, list_executors
-    from flyball.operations.controller import worker_states
+    from flyball.operations.servers import list_server_problems
 
     settings, now = backends.settings, backends.clock.now()
     with backends.database.read() as conn:
         living = [e for e in list_executors(conn) if e.stopped_at is None and not e.is_dead(now, LAPSE)]
     server = ask_socket(settings.home / "serve.sock", {"command": "status"})
+    problems = list_server_problems(backends)
     control = ", ".join(f"process {executor.pid}" for executor in living if executor.kind == "control")
     return {
         "places": {
@@ -34,13 +39,28 @@ def status(backends: Backends) -> dict[str, Any]:
         "processes": {
             "control plane": control or "not running",
             "model server": f"process {server['pid']}, port {server['port']}" if server else "not running",
-            "workers": str(len(worker_states(backends))),
+            "workers": _count_workers(backends),
         },
-        "models": [_model_status(model) for model in list_models(backends)],
+        "problems": [str(problem) for problem in problems],
+        "models": [
+            _model_status(model, any(problem.about == model.name for problem in problems))
+            for model in list_models(backends)
+        ],
     }
 
 
-def _model_status(model: ModelSummary) -> dict[str, Any]:
+def _count_workers(backends: Backends) -> str:
+    from flyball.operations.controller import worker_states
+
+    try:
+        return str(len(worker_states(backends)))
+    except Unavailable as error:
+        return f"not known: {error.message}"
+
+
+def _model_status(model: ModelSummary, has_problem: bool) -> dict[str, Any]:
+    states = [f"{model.open_incidents} open incidents"] if model.open_incidents else []
+    states += ["not served as decided"] if has_problem else []
     return {
         "model": model.name,
         "champion": model.champion,
@@ -51,7 +71,7 @@ def _model_status(model: ModelSummary) -> dict[str, Any]:
         "outcomes": model.outcomes,
         "pending_outcomes": model.pending_outcomes,
         "conflicts": model.conflicts,
-        "state": f"{model.open_incidents} open incidents" if model.open_incidents else "calm",
+        "state": ", ".join(states) or "calm",
     }
 
 
@@ -62,6 +82,7 @@ def doctor(backends: Backends) -> list[dict[str, str]]:
         ("audit chain holds", _audit_problems),
         ("every version's files are there and unchanged", _bundle_problems),
         ("every wanted route is published", _route_problems),
+        ("model servers serve what is wanted", _server_problems),
         ("no run is abandoned", _run_problems),
         ("log segments can be read", _segment_problems),
         ("room on the disk", _space_problems),
@@ -111,6 +132,15 @@ def _route_problems(backends: Backends) -> list[str]:
     with backends.database.read() as conn:
         waiting = [d for d in list_deployed(conn) if d.published_at is None]
     return [f"{d.model} revision {d.revision} waits for a controller: start `flyball up`" for d in waiting]
+
+
+def _server_problems(backends: Backends) -> list[str]:
+    from flyball.operations.servers import list_server_problems
+
+    return [
+        f"{problem}; once the cause is mended, it goes on by itself"
+        for problem in list_server_problems(backends)
+    ]
 
 
 def _run_problems(backends: Backends) -> list[str]:

@@ -135,6 +135,16 @@ def find_next(blobs: BlobStore, model: str, after: int) -> RouteTable | None:
     return table
 
 
+def list_before(blobs: BlobStore, model: str, revision: int) -> list[RouteTable]:
+    """The last published revisions before one (at most 16), newest first; those that can't be read are left out."""
+    tables = []
+    for number in range(revision - 1, max(revision - 1 - _NEAR, 0), -1):
+        data = blobs.find(route_key(model, number))
+        with suppress(Corrupt, NewerFormat):
+            tables += [read_table(data)] if data is not None else []
+    return tables
+
+
 def list_routed_models(blobs: BlobStore) -> list[str]:
     """The models that have a published route, by name."""
     return [key.rpartition("/")[2] for key in blobs.list(_INDEX)]

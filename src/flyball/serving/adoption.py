@@ -10,15 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flyball.backends.blobs.store import BlobStore
-from flyball.core.errors import FlyballError
+from flyball.core.errors import BlobsUnavailable, FlyballError
 from flyball.core.records import PredictionRecord
-from flyball.registry.route_table import RouteTable, find_next, list_routed_models
+from flyball.registry.route_table import RouteTable, find_next, list_before, list_routed_models
 from flyball.serving import routes_seen
 from flyball.serving.faults import ModelFault
 from flyball.serving.isolation import ProcessAnswers
 from flyball.serving.journal import Journal
 from flyball.serving.metrics import WorkerMetrics
-from flyball.serving.served import Served, Version, decide
+from flyball.serving.served import Served, ServedModels, Version, decide
 from flyball.serving.shadow import ShadowQueue
 from flyball.serving.shelf import Shelf
 from flyball.serving.status import StatusBoard
@@ -28,6 +28,8 @@ LONGEST_POLL_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 SHADOW_PATIENCE_SECONDS = 5.0
+STORE = "object store"  # what a problem is about, beside models: their names hold no spaces
+KNOWN = (FlyballError, OSError, ModelFault)
 
 log = logging.getLogger("flyball.worker")
 
@@ -36,12 +38,13 @@ class Adoption:
     """Keeps `models` (name to what is served) up to date with the published routes.
 
     A revision is served once everything it needs is loaded; until then the one before it is. A newer revision does
-    not wait for an older one that is still loading. What can't be loaded is tried again and reported.
+    not wait for an older one that is still loading. What can't be loaded is tried again and reported; a worker that
+    has just started and has nothing to go on with looks for the last revision whose champion it can load.
     """
 
     def __init__(
         self,
-        models: dict[str, Served],
+        models: ServedModels,
         *,
         wanted: list[str] | None,
         poll_seconds: float,
@@ -70,6 +73,8 @@ class Adoption:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._asides: set[asyncio.Task[None]] = set()
         self._listed_at = float("-inf")
+        for model in self._routed:
+            models.unserved[model] = "no route of it was found in the object store"
 
     async def start(self) -> None:
         """Adopt what was served last and what is published now; come back when each model was tried once."""
@@ -79,7 +84,8 @@ class Adoption:
         try:
             await self._poll()
         except (FlyballError, OSError) as error:
-            self._board.problems["object store"] = str(error)
+            self._board.problems[STORE] = str(error)
+            self._models.unread = f"its routes can't be read: {_words(error)}"
             log.warning("starting with the last known routes: %s", error)
         await asyncio.gather(*(self._first_try(model) for model in list(self._tasks)))
 
@@ -95,13 +101,12 @@ class Adoption:
                 await self._poll()
             except (FlyballError, OSError) as error:
                 failures += 1
-                self._board.problems["object store"] = str(error)
+                self._board.problems[STORE] = str(error)
                 if failures == 1:
                     log.warning("routes can't be read, serving the last known: %s", error)
                     self._board.change()
             else:
-                if failures:
-                    self._board.problems.pop("object store", None)
+                if self._board.problems.pop(STORE, None) is not None:
                     self._board.change()
                 failures = 0
 
@@ -117,12 +122,17 @@ class Adoption:
     async def _poll(self) -> None:
         for table in await asyncio.to_thread(self._look):
             self._begin(table)
+        self._models.unread = None
 
     def _look(self) -> list[RouteTable]:
         """Newer tables than those seen. Runs in a thread."""
         blobs = self._blobs()
         if self._wanted is None and time.monotonic() - self._listed_at > MODELS_SECONDS:
-            self._routed = list_routed_models(blobs)
+            routed = list_routed_models(blobs)
+            if self._routed and not routed:
+                # Published routes are never removed: a folder that was moved away or is not mounted looks empty.
+                raise BlobsUnavailable("the published routes are gone: is the object store where it was?")
+            self._routed = routed
             self._listed_at = time.monotonic()
         found = [find_next(blobs, model, self._seen.get(model, 0)) for model in self._routed]
         return [table for table in found if table is not None]
@@ -131,6 +141,8 @@ class Adoption:
         if table.revision <= self._seen.get(table.model, 0):
             return
         self._seen[table.model] = table.revision
+        if table.model not in self._models:
+            self._models.unserved[table.model] = f"revision {table.revision} is being loaded"
         older = self._tasks.get(table.model)
         if older is not None:
             older.cancel()
@@ -146,22 +158,67 @@ class Adoption:
         while True:
             try:
                 served = await self._load(table)
-            except (FlyballError, OSError, ModelFault) as error:
-                self._board.problems[table.model] = f"revision {table.revision} can't be served: {error}"
-                self._board.change()
-                log.error("%s", self._board.problems[table.model])
-                if table.model not in self._models:
-                    self._models[table.model] = self._make(table, None, None)  # answers 503, takes outcomes
+            except Exception as error:
+                # A model's own code is loaded here, and raises what it likes: told, and tried again.
+                if not isinstance(error, KNOWN):
+                    log.exception("%s: revision %d can't be loaded", table.model, table.revision)
+                await self._go_on_without(table, _words(error))
             else:
                 self._swap(table, served)
                 return
             await asyncio.sleep(pause * (0.75 + random.random() / 2))
             pause = min(pause * 2, LONGEST_RETRY_SECONDS)
 
+    async def _go_on_without(self, table: RouteTable, because: str) -> None:
+        """Answer with what there is, say that it is not what is wanted, and why."""
+        problem = f"revision {table.revision} can't be served: {because}"
+        served = self._models.get(table.model)
+        if served is None or not served.answers_as_routed:
+            served = await self._load_earlier(table) or self._make(table, None, None)
+            self._models[table.model] = served  # without a champion it answers 503 and takes outcomes
+        if served.champion is None:
+            self._models.unserved[table.model] = problem
+            problem += "; nothing answers"
+        else:
+            problem += (
+                f"; version {served.champion.number} (revision {served.table.revision}) answers meanwhile"
+            )
+        self._board.problems[table.model] = problem
+        self._board.change()
+        log.error("%s: %s", table.model, problem)
+
+    async def _load_earlier(self, table: RouteTable) -> Served | None:
+        """The last revision before this one whose champion can be loaded, without its candidate: that is over."""
+        failed: set[str] = set()
+        for earlier in await asyncio.to_thread(self._list_earlier, table):
+            if earlier.champion is None:  # taken out of service then, which nobody may undo here
+                return None
+            if earlier.champion.bundle in failed:
+                continue
+            try:
+                champion = await self._shelf.champion(earlier, earlier.champion)
+            except Exception as error:  # noqa: BLE001 - a model's own code is loaded here; told, and the next is tried
+                failed.add(earlier.champion.bundle)
+                log.error("%s: neither can revision %d: %s", table.model, earlier.revision, _words(error))
+            else:
+                return self._make(earlier, champion, None)
+        return None
+
+    def _list_earlier(self, table: RouteTable) -> list[RouteTable]:
+        """Revisions before a table, newest first: those published, and the one kept in the home. Runs in a thread."""
+        kept = routes_seen.find(self._folder, table.model)
+        found = {kept.revision: kept} if kept is not None and kept.revision < table.revision else {}
+        try:
+            found |= {one.revision: one for one in list_before(self._blobs(), table.model, table.revision)}
+        except (FlyballError, OSError) as error:
+            log.warning("%s: earlier routes can't be read: %s", table.model, error)
+        return [found[revision] for revision in sorted(found, reverse=True)]
+
     def _swap(self, table: RouteTable, served: Served) -> None:
         """The one step: requests read before it are answered by the old revision, those after it by the new."""
         before = self._models.get(table.model)
         self._models[table.model] = served
+        self._models.unserved.pop(table.model, None)
         self._board.problems.pop(table.model, None)
         revision = self._metrics.value("flyball_route_revision", model=table.model, worker=str(self._slot))
         revision.set(table.revision)
@@ -223,3 +280,10 @@ class Adoption:
 
         dropped = self._metrics.value("flyball_shadow_dropped_total", model=served.model)
         return ShadowQueue(candidate.process, finish, dropped)
+
+
+def _words(error: Exception) -> str:
+    """An error as clients may read it: without the paths that the system names in its own."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error) if isinstance(error, KNOWN) else f"{type(error).__name__}: {str(error)[:300]}"

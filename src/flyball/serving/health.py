@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
-from flyball.core.errors import ModelNotFound, VersionNotFound
+from flyball.core.errors import VersionNotFound
 from flyball.serving.asgi import Request, Response
 from flyball.serving.metrics import WorkerMetrics
 from flyball.serving.protocol import Rejected, encode
-from flyball.serving.served import Served, Version
+from flyball.serving.served import Served, ServedModels, Version
 
 DATATYPES = {"int": "INT64", "float": "FP64", "bool": "BOOL", "string": "BYTES", "datetime": "BYTES"}
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -18,9 +18,7 @@ TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 class Health:
     """The reading endpoints. `wanted`: models that must be there for this server to be ready (None: those found)."""
 
-    def __init__(
-        self, models: Mapping[str, Served], wanted: Collection[str] | None, metrics: WorkerMetrics
-    ) -> None:
+    def __init__(self, models: ServedModels, wanted: Collection[str] | None, metrics: WorkerMetrics) -> None:
         self._models = models
         self._wanted = wanted
         self._metrics = metrics
@@ -62,11 +60,7 @@ class Health:
         return Response(200, self._metrics.render(), [TEXT])
 
     def _find(self, request: Request) -> Served:
-        name = request.parameters["model"]
-        served = self._models.get(name)
-        if served is None:
-            raise Rejected(404, "model_not_found", ModelNotFound(name[:80]).message)
-        return served
+        return self._models.find_served(request.parameters["model"])
 
     def _find_version(self, request: Request) -> tuple[Served, Version]:
         served, text = self._find(request), request.parameters["version"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from flyball.core.digests import canonical_json
-from flyball.core.errors import FlyballError, ModelNotFound
+from flyball.core.errors import FlyballError
 from flyball.core.ids import derived_id, is_id
 from flyball.core.records import RECORD_FORMAT, LogRecord, OutcomeRecord, label_text
 from flyball.serving.asgi import Request, Response
@@ -23,21 +22,19 @@ from flyball.serving.protocol import (
     invalid,
 )
 from flyball.serving.reading import parse_at
-from flyball.serving.served import Served
+from flyball.serving.served import Served, ServedModels
 
 
 class Outcomes:
     """The endpoint. All outcomes of a request are accepted, or none and the answer says which are wrong."""
 
-    def __init__(self, models: Mapping[str, Served], journal: Journal) -> None:
+    def __init__(self, models: ServedModels, journal: Journal) -> None:
         self._models = models
         self._journal = journal
 
     async def handle(self, request: Request) -> Response:
         """Take outcomes. Raises Rejected."""
-        served = self._models.get(request.parameters["model"])
-        if served is None:
-            raise Rejected(404, "model_not_found", ModelNotFound(request.parameters["model"][:80]).message)
+        served = self._models.find_served(request.parameters["model"])
         given = decode_outcomes(await request.body(served.body_limit_bytes)).outcomes
         if not given:
             raise invalid("outcomes", "empty", "none", "at least one outcome")

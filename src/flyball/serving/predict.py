@@ -6,11 +6,10 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from flyball.core.errors import FlyballError, ModelNotFound
+from flyball.core.errors import FlyballError
 from flyball.core.ids import derived_id, new_id
 from flyball.core.records import PredictionRecord
 from flyball.registry.route_table import choose
@@ -32,7 +31,7 @@ from flyball.serving.protocol import (
 )
 from flyball.serving.reading import list_entities, list_moments
 from flyball.serving.rows import flag
-from flyball.serving.served import Served, Version, shadow_of
+from flyball.serving.served import Served, ServedModels, Version, shadow_of
 
 IN_FLIGHT_LIMIT = 1024
 IN_FLIGHT_BYTES = 256 * 1024 * 1024
@@ -45,9 +44,7 @@ log = logging.getLogger("flyball.worker")
 class Predictions:
     """The endpoint. `models` is looked up anew for each request, so a swap holds from the next one on."""
 
-    def __init__(
-        self, models: Mapping[str, Served], journal: Journal, candidate_deadline_seconds: float
-    ) -> None:
+    def __init__(self, models: ServedModels, journal: Journal, candidate_deadline_seconds: float) -> None:
         self._models = models
         self._journal = journal
         self._candidate_deadline = candidate_deadline_seconds
@@ -85,12 +82,8 @@ class Predictions:
             reply(refuse(refusal))
 
     def find(self, request: Request) -> Served:
-        """What is served under the name in the path. Raises Rejected (404)."""
-        name = request.parameters["model"]
-        served = self._models.get(name)
-        if served is None:
-            raise Rejected(404, "model_not_found", ModelNotFound(name[:80]).message)
-        return served
+        """What is served under the name in the path. Raises Rejected (404, 503)."""
+        return self._models.find_served(request.parameters["model"])
 
     def _admit(self) -> None:
         if self._in_flight >= IN_FLIGHT_LIMIT or self._in_flight_bytes >= IN_FLIGHT_BYTES:
@@ -115,7 +108,7 @@ class Predictions:
             raise invalid("explain", "unknown", "true", "false: this release gives no explanations")
         rows: list[dict[str, Any]] = list_rows(body, served.table.serve.max_rows)
         if served.champion is None:
-            raise _not_ready(served.model, "has no version in service")
+            raise self._models.not_ready(served.model)
         job = Job(served, rows, reply)
         self._check(job)
         count = len(rows)

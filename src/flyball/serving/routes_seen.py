@@ -28,6 +28,11 @@ def recall(folder: Path) -> list[RouteTable]:
     return [table for table in tables if table is not None]
 
 
+def find(folder: Path, model: str) -> RouteTable | None:
+    """The table that is kept of a model."""
+    return _read(folder / f"{model}.json")
+
+
 def _read(path: Path) -> RouteTable | None:
     try:
         return read_table(path.read_bytes())

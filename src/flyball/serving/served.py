@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from flyball.core.contract import Contract
 from flyball.core.durations import parse_duration
+from flyball.core.errors import ModelNotFound
 from flyball.core.records import PredictionRecord
 from flyball.data.spool import LogRules
 from flyball.registry.route_table import RouteTable
@@ -16,6 +17,7 @@ from flyball.serving.bundles import BundleFacts, LocalModel
 from flyball.serving.isolation import ModelProcess
 from flyball.serving.journal import LogPolicy
 from flyball.serving.metrics import Histogram, Value, WorkerMetrics
+from flyball.serving.protocol import Rejected
 from flyball.serving.rows import RowChecker
 from flyball.serving.shadow import ShadowQueue
 
@@ -80,6 +82,11 @@ class Served:
         self.outcomes = metrics.value("flyball_outcomes_total", model=table.model)
 
     @property
+    def answers_as_routed(self) -> bool:
+        """Whether the champion is loaded, where the routes name one."""
+        return self.champion is not None or self.table.champion is None
+
+    @property
     def routes_canary(self) -> bool:
         """Whether a share of the requests is asked of the candidate."""
         return self.candidate is not None and self.table.candidate_role == "canary" and self.table.share > 0
@@ -109,6 +116,34 @@ class Served:
             )
             self._violations[problem] = value
         value.add()
+
+
+class ServedModels(dict[str, Served]):
+    """What a worker serves, by model, and why it does not serve the rest.
+
+    `unserved`: by model, why a routed one has no version that answers. `unread`: why it is not known yet which models
+    are routed; None once it is.
+    """
+
+    def __init__(self, served: Mapping[str, Served] | None = None, unread: str | None = None) -> None:
+        super().__init__(served or {})
+        self.unserved: dict[str, str] = {}
+        self.unread = unread
+
+    def find_served(self, name: str) -> Served:
+        """What is served under a name. Raises Rejected: 404, or 503 where it may well be routed."""
+        served = self.get(name)
+        if served is not None:
+            return served
+        if name in self.unserved or self.unread is not None:
+            raise self.not_ready(name)
+        raise Rejected(404, "model_not_found", ModelNotFound(name[:80]).message)
+
+    def not_ready(self, name: str) -> Rejected:
+        """The refusal of a request for a model without a version that answers."""
+        because = self.unserved.get(name) or self.unread
+        words = f"{name[:80]} has no version in service" + (f": {because}" if because else "")
+        return Rejected(503, "no_version_ready", f"{words}; try again", retry_after_seconds=1)
 
 
 def in_order(contract: Contract, names: Sequence[str]) -> Contract:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from flyball.serving.asgi import Application, Gate, Handler
 from flyball.serving.health import Health
 from flyball.serving.journal import Journal
@@ -11,11 +9,11 @@ from flyball.serving.metrics import WorkerMetrics
 from flyball.serving.options import ServeOptions
 from flyball.serving.outcomes import Outcomes
 from flyball.serving.predict import Predictions
-from flyball.serving.served import Served
+from flyball.serving.served import ServedModels
 
 
 def build_application(
-    models: Mapping[str, Served],
+    models: ServedModels,
     journal: Journal,
     metrics: WorkerMetrics,
     options: ServeOptions,

@@ -69,7 +69,8 @@ class StatusBoard:
             "host": socket.gethostname(),
             "at": isoformat(self._clock.now()),
             "ready": self.is_ready,
-            "revisions": {name: served.table.revision for name, served in models.items()},
+            # What answers; a model that has no version to answer with has adopted nothing.
+            "revisions": {name: s.table.revision for name, s in models.items() if s.answers_as_routed},
             "champions": {name: _number(served.champion) for name, served in models.items()},
             "candidates": {name: _number(served.candidate) for name, served in models.items()},
             "problems": dict(self.problems),

@@ -183,6 +183,7 @@ class Supervisor:
                     "worker": note.get("worker") if note else None,
                     "pid": child.process.pid if child.process else None,
                     "restarts": max(child.restarts, 0),
+                    "problems": note.get("problems", {}) if note else {},
                 }
                 for child, note in zip(self._workers, notes, strict=True)
             ],

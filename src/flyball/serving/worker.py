@@ -28,7 +28,7 @@ from flyball.serving.options import SPEC_VARIABLE, ServeOptions, WorkerSpec
 from flyball.serving.ports import listen
 from flyball.serving.predict import Predictions
 from flyball.serving.processes import die_with_parent, log_to_stderr
-from flyball.serving.served import Served
+from flyball.serving.served import ServedModels
 from flyball.serving.server import build_application
 from flyball.serving.shelf import Shelf
 from flyball.serving.status import StatusBoard
@@ -77,7 +77,7 @@ async def serve(spec: WorkerSpec) -> None:
     metrics = WorkerMetrics(cache / "metrics", spec.slot)
     spool = SpoolWriter(home / "spool", worker, max_seconds=options.segment_seconds)
     journal = Journal(spool)
-    models: dict[str, Served] = {}
+    models = ServedModels(unread="its routes were not read yet")
     blobs = LazyStore(spec.objects_url)
     (cache / "workers").mkdir(parents=True, exist_ok=True)
     board = StatusBoard(worker, spec.slot, cache / "workers", models, journal, clock, blobs)

@@ -8,6 +8,7 @@ from litestar import Response
 
 from flyball.app import ControlApp
 from flyball.operations.overview import ModelSummary
+from flyball.operations.servers import ServerProblem
 from flyball.web.api.parameters import App, Cursor
 from flyball.web.pages.charts import sparkline
 from flyball.web.pages.rendering import plain, respond
@@ -24,7 +25,9 @@ def overview(flyball: App, cursor: Cursor = None) -> Response[str]:
         lambda count: flyball.list_models()[:count], lambda model: model.name, MODELS_A_PAGE, cursor
     )
     incidents = [plain(found) for found in flyball.list_incidents(None, 200) if found.state == "open"]
-    models = [_card(flyball, model, incidents) for model in page.items]
+    problems = flyball.server_problems()
+    models = [_card(flyball, model, incidents, problems) for model in page.items]
+    names = {model["name"] for model in models}
     return respond(
         "overview.html",
         place="/",
@@ -32,6 +35,7 @@ def overview(flyball: App, cursor: Cursor = None) -> Response[str]:
         models=models,
         paged=cursor is not None,
         summary=count_states([model["state"] for model in models]),
+        problems=[str(problem) for problem in problems if problem.about not in names],
         next=page.next,
     )
 
@@ -83,16 +87,23 @@ def health(model: ModelSummary, windows: list[dict[str, Any]], metric: str | Non
     return "healthy", text, ""
 
 
-def _card(flyball: ControlApp, model: ModelSummary, incidents: list[dict[str, Any]]) -> dict[str, Any]:
+def _card(
+    flyball: ControlApp,
+    model: ModelSummary,
+    incidents: list[dict[str, Any]],
+    problems: list[ServerProblem],
+) -> dict[str, Any]:
     series = flyball.metric_series(model.name)
     windows = series["windows"]
     state, sentence, command = health(model, windows, series["metric"])
+    trouble = [problem.problem for problem in problems if problem.about == model.name]
     recent = windows[-SPARK_WINDOWS:]
     label = f"{series['metric']} of the last {len(recent)} windows"
     return {
         "name": model.name,
-        "state": state,
+        "state": "attention" if trouble else state,
         "sentence": sentence,
+        "trouble": trouble[:3],
         "command": command,
         "champion": model.champion,
         "candidate": model.candidate,
