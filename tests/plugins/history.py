@@ -110,17 +110,16 @@ class Clients:
         while not self._stop.wait(0.2):
             count += 1
             key = f"change-{count:04d}"
+            body = {"why": key, "to": "previous"}  # to and fro
             status = 0
             while status in (0, 503, 507):
                 begun = time.monotonic()
-                status, answer = self._whole.call(
-                    self._whole.port, "POST", path, {"why": key}, timeout=30, key=key
-                )
+                status, answer = self._whole.call(self._whole.port, "POST", path, body, timeout=30, key=key)
                 self.journal.write("rollback", key, begun, status, answer)
                 if self._stop.wait(0.05):
                     return
             if status == 200 and count % 3 == 0:
-                again = self._whole.call(self._whole.port, "POST", path, {"why": key}, timeout=30, key=key)
+                again = self._whole.call(self._whole.port, "POST", path, body, timeout=30, key=key)
                 self.journal.write("rollback", key, begun, *again)
 
 

@@ -210,7 +210,9 @@ def test_a_second_version_is_deployed_followed_and_taken_back_from_elsewhere(tra
     assert whole.json("rollout", "resume", MODEL, "--why", "back")["state"] == "running"
     assert whole.json("rollout", "promote", MODEL, "--why", "fine")["state"] == "promoted"
     assert whole.json("show", f"{MODEL}@champion")["version"]["number"] == 2
-    assert whole.json("rollback", MODEL, "--why", "no")["champion"] == 1
+    assert "no version to go to" in whole.flyball("rollback", MODEL, "--why", "no")
+    code, _, err = whole.command("rollback", MODEL, "--why", "once more")
+    assert code == 2 and "version 2 was rejected" in err and "--to 2" in err
     code, out, _ = whole.command("deploy", f"{MODEL}@2", "--strategy", "immediate", "--wait")
     assert code == 0 and "promoted" in out
     names = [(move["name"], move["to_number"]) for move in whole.json("history", MODEL)]

@@ -139,6 +139,9 @@ _decision("abort", "End the rollout of MODEL; the champion stays.")
 def rollback(model: str, to: str | None, why: str, as_json: bool) -> None:
     """Put MODEL's previous champion back in service, at once.
 
+    The version that goes out is rejected: a second rollback goes one champion further back, and never to a rejected
+    version unless --to names it.
+
     \b
     Example: flyball rollback credit-default --why complaints
     """
@@ -146,8 +149,13 @@ def rollback(model: str, to: str | None, why: str, as_json: bool) -> None:
 
     with open_flyball() as app:
         result = app.rollback(model, to=to, why=why)
-        show(
-            result,
-            as_json,
-            lambda r: click.echo(f"{model}: champion is version {r['champion']} (was {r['was']})"),
-        )
+        show(result, as_json, _render_rollback)
+
+
+def _render_rollback(done: Any) -> None:
+    model, before = done["model"], done.get("before")
+    click.echo(f"{model}: champion is version {done['champion']} (was {done['was']}, which is rejected now)")
+    if before is None:
+        click.echo("another rollback has no version to go to, unless --to names one")
+    else:
+        click.echo(f"another rollback would go to version {before}")

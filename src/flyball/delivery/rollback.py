@@ -15,18 +15,22 @@ from flyball.delivery import rollouts, transitions
 from flyball.delivery.transitions import Moment, put_in_service
 from flyball.governance.journal import Change, record
 from flyball.monitoring.incidents import add_entry, find_open_incident
-from flyball.registry.evidence import add_evidence
-from flyball.registry.routes import current, list_revisions
+from flyball.registry.evidence import add_evidence, list_evidence
+from flyball.registry.routes import Deployment, current, list_champions, list_revisions
 from flyball.registry.versions import ModelVersion, get_version
 
 
 class Rollback(msgspec.Struct, frozen=True, kw_only=True):
-    """Which version went out, which came back, and the deployment revision that does it."""
+    """Which version went out, which came back, and the deployment revision that does it.
+
+    before: where another rollback would go; None when there is nothing before, or nothing that was not rejected.
+    """
 
     model: str
     from_number: int
     to_number: int
     revision: int
+    before: int | None = None
 
 
 def rollback(
@@ -39,8 +43,10 @@ def rollback(
     now: datetime,
     model_time: datetime | None,
 ) -> Rollback:
-    """Put the previous champion (or version `to`) back into service; a rollout under way ends with it.
+    """Put the champion before (or version `to`) back into service; a rollout under way ends with it.
 
+    A version that was rolled back from is rejected: no further rollback goes to it unless it is named, or was deployed
+    again since.
     Raises NoChampion, VersionNotFound, BadInput without a reason, Conflict when there is nothing to go back to.
     """
     if not why.strip():
@@ -66,7 +72,7 @@ def rollback(
     )
     done = Rollback(model=model, from_number=champion, to_number=version.number, revision=revision)
     _tell(conn, done, because, actor, moment)
-    return done
+    return msgspec.structs.replace(done, before=_before(conn, model))
 
 
 def choose(conn: Connection, model: str, to: int | None) -> tuple[int, ModelVersion]:
@@ -74,15 +80,43 @@ def choose(conn: Connection, model: str, to: int | None) -> tuple[int, ModelVers
     deployment = current(conn, model)
     if deployment is None or deployment.champion is None:
         raise NoChampion(model)
-    target = to if to is not None else deployment.previous
+    target = to if to is not None else _before(conn, model)
     if target is None:
-        raise Conflict(
-            f"{model}@{deployment.champion} is the first champion of {model}: there is nothing to go back to",
-            model=model,
-        )
+        raise _nowhere_to_go(deployment)
     if target == deployment.champion:
         raise Conflict(f"{model}@{target} is the champion already", model=model, version=target)
     return deployment.champion, get_version(conn, model, target)
+
+
+def _before(conn: Connection, model: str) -> int | None:
+    """The champion before the present one that nobody has rejected by a rollback since it was last deployed."""
+    changes = list_champions(conn, model)
+    rollbacks = {
+        found.facts["revision"]
+        for number in {number for _, number in changes}
+        for found in list_evidence(conn, model, number, kind="rollback")
+    }
+    kept: list[int] = []
+    for revision, champion in changes:
+        if revision in rollbacks:
+            kept.pop()  # rejected, and so is what came between it and the one that came back
+            if champion in kept:
+                while kept.pop() != champion:
+                    pass
+        kept.append(champion)
+    return kept[-2] if len(kept) > 1 else None
+
+
+def _nowhere_to_go(deployment: Deployment) -> Conflict:
+    model, champion, rejected = deployment.model, deployment.champion, deployment.previous
+    if rejected is None:
+        text = f"{model}@{champion} is the first champion of {model}: there is nothing to go back to"
+    else:
+        text = (
+            f"{model}@{champion} has nothing before it to go back to: version {rejected} was rejected by a rollback. "
+            f"Name a version to go to it all the same, as in `flyball rollback {model} --to {rejected} --why …`"
+        )
+    return Conflict(text, model=model)
 
 
 def _settings_of(conn: Connection, version: ModelVersion) -> dict[str, Any]:
@@ -94,7 +128,14 @@ def _settings_of(conn: Connection, version: ModelVersion) -> dict[str, Any]:
 
 
 def _tell(conn: Connection, done: Rollback, because: str, actor: Actor, moment: Moment) -> None:
-    facts = {**msgspec.structs.asdict(done), "because": because, "model_time": isoformat(moment.model_time)}
+    facts = {
+        "model": done.model,
+        "from_number": done.from_number,
+        "to_number": done.to_number,
+        "revision": done.revision,
+        "because": because,
+        "model_time": isoformat(moment.model_time),
+    }
     add_evidence(
         conn,
         done.model,

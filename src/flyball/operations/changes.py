@@ -72,7 +72,11 @@ class Changes(Readings):
         return decided
 
     def rollback(self, model: str, *, to: str | None, why: str, actor: Actor | None = None) -> dict[str, Any]:
-        """Put the previous champion (or version `to`) back into service at once."""
+        """Put the champion before (or version `to`) back into service at once.
+
+        `before` in the answer: where another rollback would go, None for nowhere. A version that was rolled back from
+        is gone to only when it is named.
+        """
         from flyball.operations.deploying import rollback
 
         number = None if to is None else self.resolve(parse_ref(f"{model}@{to}")).number
@@ -82,6 +86,7 @@ class Changes(Readings):
             "champion": done.to_number,
             "was": done.from_number,
             "revision": done.revision,
+            "before": done.before,
         }
 
     def approve(self, ref: str, *, why: str, actor: Actor | None = None) -> dict[str, Any]:

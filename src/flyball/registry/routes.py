@@ -168,6 +168,18 @@ def list_revisions(conn: Connection, model: str, limit: int = 100) -> list[Deplo
     return [_read(row) for row in conn.execute(query.order_by(deployments.c.revision.desc()).limit(limit))]
 
 
+def list_champions(conn: Connection, model: str) -> list[tuple[int, int]]:
+    """Each change of champion, oldest first: the revision that made it, and who was champion from then on."""
+    query = select(deployments.c.revision, deployments.c.champion).where(
+        deployments.c.model == model, deployments.c.champion.is_not(None)
+    )
+    changes: list[tuple[int, int]] = []
+    for revision, champion in conn.execute(query.order_by(deployments.c.revision)):
+        if not changes or changes[-1][1] != champion:
+            changes.append((revision, champion))
+    return changes
+
+
 def project_of(deployment: Deployment) -> Project:
     """The settings in force with a deployment, typed."""
     return msgspec.convert(deployment.project, Project)

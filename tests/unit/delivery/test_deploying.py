@@ -168,11 +168,54 @@ def test_rolling_back_is_one_move_of_the_routes_and_can_be_undone_again(loop_hom
     assert (done.from_number, done.to_number) == (2, 1)
     assert wanted(loop_home).revision == before + 1 == done.revision
     assert aliases_of(loop_home) == {"champion": 1, "previous": 2}
-    again = decide(loop_home, rollback, to=None)
+    again = decide(loop_home, rollback, to=2)
     assert (again.from_number, again.to_number) == (1, 2)
     with loop_home.database.read() as conn:
         assert list_evidence(conn, MODEL, 2, kind="rollback")[0].facts["because"].endswith("complaints")
         assert verify(conn).ok
+
+
+def test_a_second_rollback_never_goes_forward_to_the_version_just_rejected(quick_loop_home):
+    home = quick_loop_home
+    home.deploy(home.register())
+    for _ in range(2):
+        home.deploy(home.register())
+        decide(home, control.promote)
+    done = decide(home, rollback, to=None)
+    assert (done.from_number, done.to_number, done.before) == (3, 2, 1)
+    done = decide(home, rollback, to=None)
+    assert (done.from_number, done.to_number, done.before) == (2, 1, None)
+    before = wanted(home).revision
+    with pytest.raises(Conflict, match=r"version 2 was rejected by a rollback\. .* --to 2 --why"):
+        decide(home, rollback, to=None)
+    assert (wanted(home).revision, wanted(home).champion) == (before, 1)
+
+
+def test_a_version_that_is_deployed_again_after_a_rollback_can_be_gone_back_to(quick_loop_home):
+    home = quick_loop_home
+    home.deploy(home.register())
+    home.deploy(home.register())
+    decide(home, control.promote)
+    decide(home, rollback, to=None)
+    home.deploy(home.register())
+    decide(home, control.promote)
+    assert decide(home, rollback, to=None).to_number == 1  # not 2, which was rejected before 3 came
+    home.deploy(2)
+    decide(home, control.promote)
+    home.deploy(home.register())
+    decide(home, control.promote)
+    done = decide(home, rollback, to=None)
+    assert (done.from_number, done.to_number, done.before) == (4, 2, 1)
+
+
+def test_a_rollback_over_several_versions_rejects_all_of_them(quick_loop_home):
+    home = quick_loop_home
+    home.deploy(home.register())
+    for _ in range(3):
+        home.deploy(home.register())
+        decide(home, control.promote)
+    assert decide(home, rollback, to=2).before == 1
+    assert decide(home, rollback, to=None).to_number == 1
 
 
 def test_rolling_back_ends_a_rollout_under_way(quick_loop_home):
