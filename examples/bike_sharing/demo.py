@@ -8,7 +8,6 @@ Only public commands and endpoints are used; nothing is scripted to happen. Writ
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -25,7 +24,7 @@ import numpy as np
 import polars as pl
 from baselines import monthly_errors
 from measures import loop_counts, served_errors, version_errors
-from narrator import Narrator
+from narrator import Narrator, Screen
 from processes import Up, flyball, make_project
 from replay import Replay, Row, Tally
 from report import write_report
@@ -92,7 +91,8 @@ def _play(
     rows = as_requests(stream)
     dealt_rows = as_requests(split(dealt)[1])
     urls = {"serve_url": up.serve_url, "control_url": up.control_url}
-    narrator = Narrator(up, MODEL)
+    screen = Screen()
+    narrator = Narrator(up, MODEL, screen)
     replay = Replay(MODEL, rows, DELAY, **urls)
     calm = Replay(SHUFFLED, dealt_rows, DELAY, **urls)
     beside = _Beside(calm)
@@ -100,14 +100,13 @@ def _play(
     narrator.tell(replay)
     chapter_one = loop_counts(up, MODEL) | {"predictions": _delivery_counts(up, tally, MODEL)}
 
-    print(
-        "Chapter 2: faults fed in (announced: a week of temperatures in Fahrenheit, then a worse candidate)",
-        flush=True,
+    screen.say(
+        "Chapter 2: faults fed in (announced: a week of temperatures in Fahrenheit, then a worse candidate)"
     )
     last_week = [row for row in rows if row.at >= rows[-1].at - WEEK]
     fault = _feed_fault(up, last_week, urls, narrator)
     worse = _offer_worse(folders[MODEL], home)
-    print(f"  a worse candidate was offered: {worse['state']}: {worse['because']}", flush=True)
+    screen.say(f"  a worse candidate was offered: {worse['state']}: {worse['because']}", indent=4)
     beside.join()
 
     served = served_errors(tally, rows)
@@ -157,7 +156,7 @@ def _feed_fault(up: Up, week: list[Row], urls: dict[str, str], narrator: Narrato
     replay.run(on_batch=narrator.tell)
     narrator.tell(replay)
     after = loop_counts(up, MODEL)
-    incidents = up.get(f"/api/v1/incidents?model={MODEL}&limit=50")["items"]
+    incidents = up.items("incidents", MODEL)
     found = [incident for incident in incidents if incident["cause"] == "broken-data"]
     return {
         "what": "temp in Fahrenheit for a week",
@@ -259,7 +258,8 @@ def _print_table(report: dict[str, Any]) -> None:
     low, high = report["gain_interval"]
     print(f"gain over frozen: {report['gain']:.1f} ({low:.1f} to {high:.1f}), paired, blocks of 7 days")
     print(f"shuffled, frozen: {calm['frozen']:.1f}")
-    print(f"predictions: {json.dumps(report['predictions'])}, lost: {report['lost']}")
+    counts = ", ".join(f"{count:,} {name}" for name, count in report["predictions"].items())
+    print(f"predictions: {counts}, {report['lost']} lost")
     replayed = "identical" if report["trace"]["replayed"]["identical"] else "DIFFERENT"
     print(f"one prediction traced and replayed ({replayed}): {report['trace']['link']}")
     print(f"report: {OUT / 'report.html'} ({report['seconds']:.0f} s)", flush=True)

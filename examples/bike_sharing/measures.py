@@ -33,9 +33,9 @@ def version_errors(home: Path, version: str, rows: list[Row]) -> np.ndarray:
 
 def loop_counts(up: Up, model: str) -> dict[str, Any]:
     """Signals, retrainings and promotions of a model so far. The first deployment is no promotion."""
-    signals = up.get(f"/api/v1/signals?model={model}&limit=200")["items"]
-    retrainings = up.get(f"/api/v1/retrainings?model={model}&limit=200")["items"]
-    rollouts = up.get(f"/api/v1/rollouts?model={model}&limit=200")["items"]
+    signals = up.items("signals", model)
+    retrainings = up.items("retrainings", model)
+    rollouts = up.items("rollouts", model)
     trained = [r for r in retrainings if r["state"] in ("ready", "refused", "running", "wanted")]
     return {
         "signals": len(signals),

@@ -88,6 +88,11 @@ class Up:
             raise RuntimeError(f"GET {path}: {status} {answer}")
         return answer
 
+    def items(self, what: str, model: str) -> list[dict[str, Any]]:
+        """A model's newest signals, retrainings, rollouts or incidents, 200 at most."""
+        found: list[dict[str, Any]] = self.get(f"/api/v1/{what}?model={model}&limit=200")["items"]
+        return found
+
     def stop(self) -> None:
         """End both servers gracefully."""
         if self.process.poll() is None:
