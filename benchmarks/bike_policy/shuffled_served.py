@@ -112,9 +112,9 @@ def replay_seed(
     rows = as_requests(split(streams[seed])[1].filter(pl.col("ts") < until))
     tally = Replay(model, rows, DELAY, serve_url=up.serve_url, control_url=up.control_url).run()
     frozen, served = version_errors(home, f"{model}@1", rows), served_errors(tally, rows)
-    rollouts = up.get(f"/api/v1/rollouts?model={model}&limit=200")["items"]
+    rollouts = up.items("rollouts", model)
     promoted = sorted((r for r in rollouts if r["state"] == "promoted"), key=lambda r: r["ended_model_at"])
-    signals = up.get(f"/api/v1/signals?model={model}&limit=200")["items"]
+    signals = up.items("signals", model)
     windows = up.get(f"/api/v1/models/{model}/series")["windows"]
     first = datetime.fromisoformat(promoted[0]["ended_model_at"]) if promoted else None
     rest = np.array([first is not None and row.at >= first for row in rows])
