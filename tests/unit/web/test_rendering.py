@@ -186,6 +186,7 @@ def audit(text: str) -> dict[str, Any]:
         "actor": {"name": text},
         "action": text,
         "subject": text,
+        "link": "",
         "why": text,
         "facts": {text: text},
     }
