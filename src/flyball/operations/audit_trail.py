@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, String, cast, literal
 
-from flyball.governance.journal import Head
-from flyball.governance.verify import Verification, verify
+from flyball.governance.verify import Verification, parse_head, verify
 from flyball.governance.witnesses import Witness
 from flyball.operations.opening import Backends
 
 
-def verify_trail(backends: Backends, anchor: Head | None = None) -> Verification:
+def verify_trail(backends: Backends, head: str | None = None) -> Verification:
     """Whether every entry is in its place and unchanged, and none is missing that another table speaks of.
 
-    anchor: a head noted earlier and kept elsewhere; without one, entries at the end whose every trace in the
-    database was deleted with them are not noticed.
+    head: one noted earlier and kept elsewhere; without it, entries at the end whose every trace in the database was
+    deleted with them are not noticed. Raises BadInput for what is no head.
     """
+    anchor = parse_head(head) if head else None
     with backends.database.read() as conn:
         return verify(conn, anchor, _witnesses())
 

@@ -7,6 +7,7 @@ import threading
 from flyball.backends.db.heartbeats import Heartbeat, new_executor_id
 from flyball.backends.db.lease import open_lease
 from flyball.backends.executors.local import end_children
+from flyball.backends.scratch import sweep_scratch
 from flyball.backends.workflows.engine import WorkflowEngine
 from flyball.operations.controller import Controller
 from flyball.operations.opening import Backends
@@ -20,7 +21,11 @@ PASS_SECONDS = (
 
 
 def open_workshop(backends: Backends, kind: str) -> tuple[Heartbeat, WorkflowEngine, Workshop]:
-    """Heartbeat, engine with every workflow of this release registered, and workshop; nothing is launched yet."""
+    """Heartbeat, engine with every workflow of this release registered, and workshop; nothing is launched yet.
+
+    Temporary folders of processes that were killed are removed.
+    """
+    sweep_scratch()
     executor_id = new_executor_id()
     heartbeat = Heartbeat(backends.database, executor_id, kind=kind, clock=backends.clock)
     engine = WorkflowEngine(backends.database.workflow_engine(), executor_id)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flyball.backends.scratch import ScratchFolder
 from flyball.core.errors import Conflict, Unavailable
 from flyball.core.records import label_text
 from flyball.operations.opening import Backends
@@ -84,11 +83,11 @@ def _answer(backends: Backends, digest: str, row: dict[str, Any], memory_mb: int
 
     bundle = fetch(digest, backends.blobs, backends.settings.cache_folder)
     lines: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with ScratchFolder("replay") as folder:
         child = run_child(
             "flyball.operations.answering",
             {"bundle": str(bundle), "rows": [row]},
-            folder=Path(folder),
+            folder=folder,
             timeout_seconds=TIMEOUT_SECONDS,
             memory_limit_mb=memory_mb,
             on_line=lines.append,

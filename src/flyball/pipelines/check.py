@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from flyball.backends.executors.port import open_executor
+from flyball.backends.scratch import ScratchFolder
 from flyball.core.contract import Contract
 from flyball.core.errors import FlyballError
 from flyball.core.project import Project
@@ -69,13 +68,13 @@ def check_project(file: ProjectFile, executor_url: str = "local") -> CheckReport
 def _check_entries(file: ProjectFile, executor_url: str) -> list[str]:
     """Import the entries in a child, from the files that a run would keep: what is ignored by git is not there."""
     entries = _entries(file.project)
-    with tempfile.TemporaryDirectory(prefix="flyball-check-") as folder:
-        source = Path(folder) / "source"
+    with ScratchFolder("check") as folder:
+        source = folder / "source"
         check_out(collect_tree(file.folder, file.project.data.source), source)
         result = open_executor(executor_url).run(
             CHILD_MODULE,
             {"kind": "check", "source": str(source), "entries": entries},
-            folder=Path(folder),
+            folder=folder,
             timeout_seconds=IMPORT_SECONDS,
         )
     if result.timed_out:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any, cast
 
 import msgspec
 
+from flyball.backends.scratch import ScratchFolder, sweep_scratch
 from flyball.core.digests import digest_json
 from flyball.serving.faults import ModelFault
 from flyball.serving.frames import READY, Ask, FrameReader, Reply, Start, decode_reply, pack
@@ -44,7 +43,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Link(asyncio.Protocol):
     """The worker's end of the socket to one life of a model process."""
 
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], scratch: ScratchFolder) -> None:
         loop = asyncio.get_running_loop()
         self.process = process
         self.answered = 0
@@ -52,7 +51,7 @@ class Link(asyncio.Protocol):
         self.culprit: str | None = None
         self.lost = asyncio.Event()
         self.first: asyncio.Future[Reply] = loop.create_future()
-        self._folder = folder
+        self._scratch = scratch
         self._waiting: dict[int, tuple[list[dict[str, Any]], asyncio.Future[Reply]]] = {}
         self._reader = FrameReader()
         self._fault: ModelFault | None = None
@@ -128,7 +127,7 @@ class Link(asyncio.Protocol):
             if not future.done():
                 future.set_exception(ModelFault(fault.kind, fault.reason))
         self._waiting.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.remove()
         return fault
 
     def _take(self, reply: Reply) -> None:
@@ -148,8 +147,9 @@ class Link(asyncio.Protocol):
 
 async def launch(spec: ProcessSpec) -> Link:
     """Start a model process and wait until its model is loaded. Raises ModelFault of the kind `load`."""
+    await asyncio.to_thread(sweep_scratch)  # a worker that was killed left its model processes' folders
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    folder = Path(tempfile.mkdtemp(prefix="flyball-model-"))
+    scratch = ScratchFolder("model")
     start = Start(
         folder=str(spec.folder),
         digest=spec.digest,
@@ -170,16 +170,16 @@ async def launch(spec: ProcessSpec) -> Link:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=folder,
-                env=clean_environment(os.environ, folder),
+                cwd=scratch.path,
+                env=clean_environment(os.environ, scratch.path),
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
     except OSError as error:
         ours.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove()
         raise ModelFault("load", f"its process could not be started: {error}") from error
-    link = Link(process, folder)
+    link = Link(process, scratch)
     ours.setblocking(False)
     await asyncio.get_running_loop().create_connection(lambda: link, sock=ours)
     try:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ import msgspec
 from flyball.backends.executors.child import OUT_OF_MEMORY
 from flyball.backends.executors.environment import clean_environment
 from flyball.backends.executors.result import ChildResult
+from flyball.backends.scratch import ScratchFolder
 from flyball.core.errors import ExecutorFailed
 
 _LONGEST_LINE = 64 << 10
@@ -58,19 +58,21 @@ def run_child(
 ) -> ChildResult:
     """Run `python -m module payload.json result.json` in a process of its own, and wait for its end.
 
-    folder: its working folder, which is not on sys.path. environment: added to `clean_environment`.
+    folder: its working folder, which is not on sys.path. environment: added to `clean_environment`. Its temporary files
+    go to a folder that is removed with it.
     on_line: gets its output (both streams) line by line, on another thread; lines are cut at 64 KiB.
     cancelled: asked five times a second; True ends the child.
     The child and all it has started are killed when time is up, when the child ends, when this call is interrupted, and
     when this process is killed. Elsewhere than on Linux only the child's process group is, and nothing when this
     process is killed. Raises ExecutorFailed if it can't start.
     """
-    with tempfile.TemporaryDirectory(prefix="flyball-child-") as exchange:
-        payload_path, result_path = Path(exchange, "payload.json"), Path(exchange, "result.json")
+    with ScratchFolder("child") as exchange:
+        payload_path, result_path = exchange / "payload.json", exchange / "result.json"
         payload_path.write_bytes(msgspec.json.encode(payload))
         own = [str(os.getpid()), str(memory_limit_mb or 0), module, str(payload_path), str(result_path)]
         began = time.monotonic()
-        child = _Child(["-P", "-m", "flyball.backends.executors.child", *own], folder, environment, on_line)
+        given = {**(environment or {}), "TMPDIR": str(exchange)}
+        child = _Child(["-P", "-m", "flyball.backends.executors.child", *own], folder, given, on_line)
         exit_code, max_rss_mb, ended_by = child.wait(began + timeout_seconds, cancelled or (lambda: False))
         return ChildResult(
             exit_code=exit_code,

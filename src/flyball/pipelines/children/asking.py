@@ -6,13 +6,13 @@ Two versions of a project have modules of the same names, and one process can im
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from flyball.backends.executors.local import run_child
+from flyball.backends.scratch import ScratchFolder
 from flyball.backends.workflows.outcome import WorkflowError, rebuilt
 from flyball.core.errors import StepCrashed
 from flyball.core.project import Task
@@ -76,13 +76,13 @@ def _ask_package(folder: Path, frame: pl.DataFrame, measure: bool) -> Asked:
 
 
 def _ask_elsewhere(folder: Path, frame: pl.DataFrame, how: dict[str, Any]) -> Asked:
-    with tempfile.TemporaryDirectory(prefix="flyball-ask-") as exchange:
-        rows = Path(exchange) / "rows.parquet"
+    with ScratchFolder("ask") as exchange:
+        rows = exchange / "rows.parquet"
         frame.write_parquet(rows)
         result = run_child(
             "flyball.pipelines.child",
             {"kind": "ask", "folder": str(folder), "rows": str(rows), **how},
-            folder=Path(exchange),
+            folder=exchange,
             timeout_seconds=TIMEOUT_SECONDS,
             environment={name: value for name, value in os.environ.items() if name.endswith("_THREADS")},
         )

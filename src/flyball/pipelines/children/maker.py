@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flyball.backends.scratch import ScratchFolder
 from flyball.core.contract import Contract
 from flyball.core.errors import BadAnswer, BadBundle, UserCodeFailed
 from flyball.core.project import Project, StepSection
@@ -55,8 +55,8 @@ class ModelMaker:
         """What `train` returns for these rows. Without `out`, its extra files are thrown away."""
         if out is not None:
             return self._call(train, validation, out)
-        with tempfile.TemporaryDirectory(prefix="flyball-fold-") as folder:
-            return self._call(train, validation, Path(folder))
+        with ScratchFolder("fold") as folder:
+            return self._call(train, validation, folder)
 
     def save(self, estimator: Any, rows: pl.DataFrame, folder: Path, *, with_onnx: bool = True) -> Saved:
         """The estimator as files, asked with some of the rows. Raises UnsupportedModel, UserCodeFailed."""
@@ -81,9 +81,9 @@ class ModelMaker:
 
     def answers(self, estimator: Any, rows: pl.DataFrame) -> Held:
         """The estimator's answers on rows with a target, given by its saved form. Raises UserCodeFailed."""
-        with tempfile.TemporaryDirectory(prefix="flyball-fold-") as folder:
-            saved = self.save(estimator, rows, Path(folder), with_onnx=False)
-            return self.saved_answers(estimator, saved, Path(folder), rows)
+        with ScratchFolder("fold") as folder:
+            saved = self.save(estimator, rows, folder, with_onnx=False)
+            return self.saved_answers(estimator, saved, folder, rows)
 
     def saved_answers(self, estimator: Any, saved: Saved, folder: Path, rows: pl.DataFrame) -> Held:
         """The answers of what was saved in a folder, on rows with a target. Raises UserCodeFailed."""
@@ -165,9 +165,9 @@ def open_champion(folder: str | None, source: Path | None = None) -> Any:
     if spec.kind == "custom":
         from flyball.registry.formats.custom import load_custom
 
-        with tempfile.TemporaryDirectory(prefix="flyball-champion-") as copies:
-            copy_files(path, manifest, spec.path, Path(copies))
-            return load_custom(spec, Path(copies), source or Path.cwd())
+        with ScratchFolder("champion") as copies:
+            copy_files(path, manifest, spec.path, copies)
+            return load_custom(spec, copies, source or Path.cwd())
     data = read_file(path, manifest, spec.path)
     if spec.kind == "lightgbm":
         import lightgbm

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from flyball.backends.scratch import ScratchFolder
 from flyball.core.errors import BadBundle, NeedsModelProcess
 from flyball.core.project import Task
 from flyball.registry.bundle import copy_files, read_file, read_folder_manifest
@@ -168,15 +168,15 @@ def _load_with_code(folder: Path, manifest: BundleManifest) -> FramePredictor:
     """Steps and custom classes, from verified copies that nobody else writes to."""
     from flyball.registry.formats.steps import StepChain
 
-    copies = tempfile.TemporaryDirectory(prefix="flyball-bundle-")
-    source = Path(copies.name, SOURCE_FOLDER)
+    copies = ScratchFolder("bundle")
+    source = copies.path / SOURCE_FOLDER
     source.mkdir(mode=0o700)
     copy_files(folder, manifest, SOURCE_FOLDER, source)
     signature, spec = manifest.signature, manifest.predictor
     names = [feature.name for feature in signature.features]
     steps = StepChain(manifest.steps, names, signature.target, source) if manifest.steps else None
     return FramePredictor(
-        _ask_behind_steps(folder, manifest, Path(copies.name), source),
+        _ask_behind_steps(folder, manifest, copies.path, source),
         signature.features,
         classes=signature.classes,
         form=spec.kind,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flyball.backends.scratch import ScratchFolder
 from flyball.core.errors import NeedsModelProcess
 from flyball.core.project import Task
 from flyball.registry.formats.answers import Answers, Labels
@@ -91,7 +91,7 @@ class FramePredictor:
         form: str,
         needs_process: bool,
         steps: StepChain | None = None,
-        keep: tempfile.TemporaryDirectory[str] | None = None,
+        keep: ScratchFolder | None = None,
     ) -> None:
         """`steps` run before the model. `keep`: the folder that its code and files are in, as long as it lives."""
         self.features = [feature.name for feature in features]
