@@ -25,6 +25,7 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     poll_seconds: float = 0.2
     segment_seconds: float = 0.5
     candidate_deadline_seconds: float = 2.0
+    hang_seconds: float = 30.0
     host_names: frozenset[str] | None = LOOPBACK_NAMES
 
 
@@ -37,6 +38,7 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     slot: int
     parent: int
     options: ServeOptions
+    heartbeat: int | None = None  # the descriptor a worker beats on
     final: bool = False  # the shipper: ship what is left, once
 
     @property
@@ -58,6 +60,7 @@ def read_options(
 
     FLYBALL_ROUTE_POLL_SECONDS, FLYBALL_SEGMENT_SECONDS: seconds, shorter defaults where objects are local files.
     FLYBALL_CANDIDATE_DEADLINE_SECONDS: how long a canary may take before the champion answers instead.
+    FLYBALL_WORKER_HANG_SECONDS: how long a worker's event loop may be stuck before the worker is replaced.
     FLYBALL_SERVE_ANONYMOUS=1 permits a host other than loopback; FLYBALL_SERVE_HOSTS lists further host names.
     """
     if workers < 1 or workers > 256:
@@ -80,6 +83,7 @@ def read_options(
         poll_seconds=_seconds(environment, "FLYBALL_ROUTE_POLL_SECONDS", 0.2 if near else 1.0),
         segment_seconds=_seconds(environment, "FLYBALL_SEGMENT_SECONDS", 0.5 if near else 5.0),
         candidate_deadline_seconds=_seconds(environment, "FLYBALL_CANDIDATE_DEADLINE_SECONDS", 2.0),
+        hang_seconds=_seconds(environment, "FLYBALL_WORKER_HANG_SECONDS", 30.0, least=1.0),
         host_names=_host_names(environment, host, local),
     )
 
@@ -104,7 +108,7 @@ def _host_names(environment: Mapping[str, str], host: str, local: bool) -> froze
     return frozenset(named | LOOPBACK_NAMES | {host}) if named else None
 
 
-def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+def _seconds(environment: Mapping[str, str], name: str, default: float, least: float = 0.01) -> float:
     given = environment.get(name)
     if given is None:
         return default
@@ -112,6 +116,6 @@ def _seconds(environment: Mapping[str, str], name: str, default: float) -> float
         value = float(given)
     except ValueError:
         value = -1.0
-    if not 0.01 <= value <= 3600:
-        raise BadInput(f"{name} is {given!r}; write seconds from 0.01 to 3600", setting=name)
+    if not least <= value <= 3600:
+        raise BadInput(f"{name} is {given!r}; write seconds from {least:g} to 3600", setting=name)
     return value

@@ -27,6 +27,7 @@ from flyball.core.clock import SystemClock, isoformat
 from flyball.core.errors import Conflict, FlyballError
 from flyball.core.ids import new_id
 from flyball.core.settings import Settings, read_settings
+from flyball.serving.heartbeat import Pulse
 from flyball.serving.home_socket import HomeSocket
 from flyball.serving.options import SPEC_VARIABLE, ServeOptions, WorkerSpec, read_options
 from flyball.serving.ports import reserve
@@ -64,15 +65,20 @@ class _Child:
         self.start_at = 0.0
         self.started = 0.0
         self.quick_deaths = 0
+        self.pulse: Pulse | None = None
 
     @property
     def name(self) -> str:
         return self.module.rpartition(".")[2] + (f" {self.slot}" if self.slot >= 0 else "")
 
-    def start(self, environment: dict[str, str]) -> None:
+    def start(self, environment: dict[str, str], pulse: Pulse | None = None) -> None:
+        passed = (pulse.descriptor,) if pulse is not None else ()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", self.module], stdin=subprocess.DEVNULL, env=environment
+            [sys.executable, "-m", self.module], stdin=subprocess.DEVNULL, env=environment, pass_fds=passed
         )
+        self.pulse = pulse
+        if pulse is not None:
+            pulse.close_descriptor()
         self.started = time.monotonic()
         self.restarts += 1
 
@@ -85,6 +91,28 @@ class _Child:
         self.start_at = now + pause
         log.warning("%s %s; starting it again in %g s", self.name, describe_end(code), pause)
         self.process = None
+        self._forget_pulse()
+
+    def kill_if_stuck(self, elapsed_seconds: float) -> None:
+        """Kill it if its event loop has stopped turning: it holds connections that it will never answer.
+
+        What it has logged is with the operating system already. elapsed_seconds: since the last call.
+        """
+        if self.process is None or self.pulse is None or not self.pulse.listen(elapsed_seconds):
+            return
+        log.error(
+            "%s (process %d) gave no sign of life for %.0f s: its event loop is stuck, and it is killed",
+            self.name,
+            self.process.pid,
+            self.pulse.silent_seconds,
+        )
+        self.process.kill()
+        self._forget_pulse()  # once is enough, should it take its time to die
+
+    def _forget_pulse(self) -> None:
+        if self.pulse is not None:
+            self.pulse.close()
+            self.pulse = None
 
 
 class Supervisor:
@@ -98,6 +126,7 @@ class Supervisor:
         self._started_at = SystemClock().now()
         self._workers = [_Child("flyball.serving.worker", slot) for slot in range(options.workers)]
         self._shipper = _Child("flyball.serving.shipper", -1)
+        self._watched_at = time.monotonic()
 
     def run(self) -> int:
         """Start everything, watch it, end it in order."""
@@ -130,13 +159,17 @@ class Supervisor:
         self._settings.log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def _watch(self) -> None:
+        now = time.monotonic()
+        elapsed, self._watched_at = now - self._watched_at, now
         for child in (*self._workers, self._shipper):
             if child.process is not None and child.process.poll() is not None:
                 child.mourn()
+            child.kill_if_stuck(elapsed)
             if child.process is None and time.monotonic() >= child.start_at:
-                child.start(self._environment(child.slot))
+                pulse = Pulse(self._options.hang_seconds) if child is not self._shipper else None
+                child.start(self._environment(child.slot, pulse=pulse), pulse)
 
-    def _environment(self, slot: int, *, final: bool = False) -> dict[str, str]:
+    def _environment(self, slot: int, *, final: bool = False, pulse: Pulse | None = None) -> dict[str, str]:
         spec = WorkerSpec(
             home=str(self._settings.home),
             objects_url=self._settings.objects_url,
@@ -144,6 +177,7 @@ class Supervisor:
             slot=slot,
             parent=os.getpid(),
             options=self._options,
+            heartbeat=pulse.descriptor if pulse is not None else None,
             final=final,
         )
         # The data plane needs no database, so it does not get to know how to reach one.

@@ -22,6 +22,7 @@ from flyball.data.spool import SpoolWriter, read_hash_key
 from flyball.serving.adoption import Adoption
 from flyball.serving.asgi import Application
 from flyball.serving.fast_path import is_tested, protocol_class
+from flyball.serving.heartbeat import keep_beating
 from flyball.serving.journal import Journal
 from flyball.serving.metrics import WorkerMetrics
 from flyball.serving.options import SPEC_VARIABLE, ServeOptions, WorkerSpec
@@ -68,6 +69,8 @@ async def serve(spec: WorkerSpec) -> None:
     """Load what is routed, listen, answer until SIGTERM, finish what was begun."""
     options, clock = spec.options, SystemClock()
     ending = asyncio.Event()
+    if spec.heartbeat is not None:
+        keep_beating(spec.heartbeat, options.hang_seconds)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal's Ctrl+C is the supervisor's business

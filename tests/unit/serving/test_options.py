@@ -33,6 +33,13 @@ def test_a_setting_that_is_no_number_of_seconds_is_named(text: str):
         options(environment={"FLYBALL_SEGMENT_SECONDS": text})
 
 
+def test_a_worker_may_hang_for_half_a_minute_and_never_less_than_a_second():
+    assert options().hang_seconds == 30.0
+    assert options(environment={"FLYBALL_WORKER_HANG_SECONDS": "2.5"}).hang_seconds == 2.5
+    with pytest.raises(BadInput, match="from 1 to 3600"):
+        options(environment={"FLYBALL_WORKER_HANG_SECONDS": "0.5"})
+
+
 def test_a_host_that_others_can_reach_needs_plain_words():
     with pytest.raises(Refused, match="FLYBALL_SERVE_ANONYMOUS"):
         options(host="0.0.0.0")
