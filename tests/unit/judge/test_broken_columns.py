@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flyball.judge.drift.facts import BrokenColumn, find_broken
-from flyball.judge.drift.profile import Summary, fit_reference, summarise
+from flyball.judge.drift.profile import Summary, bucket_range, bucket_value, fit_reference, summarise
 
 RNG = np.random.default_rng(1)
 
@@ -105,6 +107,51 @@ def test_a_constant_calendar_column_is_no_default():
 def test_the_most_affected_column_comes_first():
     found = find(temp=[None] * 168, share=np.where(np.arange(168) < 50, 80.0, np.asarray(NOW["share"])))
     assert [broken.feature for broken in found] == ["temp", "share"]
+
+
+def narrow(before: list[float], now: list[float]) -> list[BrokenColumn]:
+    """What is found in a column of few values: so many rows of each before, and now."""
+    reference = fit_reference({"v": before}, {"v": "numeric"})
+    return find_broken(reference.features, [reference.summary], summarise(reference, {"v": now}))
+
+
+def test_a_small_count_may_go_one_further_and_a_stray_value_moves_no_other_one():
+    assert narrow([1, 2, 3] * 300, [0, 1, 2, 3, 4] * 30) == []
+    assert narrow([1, 2, 3] * 300, [0, 1, 2, 3, 4] * 30 + [5]) == []
+    assert narrow([-1, -2, -3] * 300, [0, -1, -2, -3, -4] * 30 + [-5]) == []
+    assert narrow([0, 1] * 450, [0, 1, 2] * 50) == []
+
+
+def test_a_share_in_halves_is_no_small_count():
+    assert [broken.high for broken in narrow([0, 0.5, 1] * 300, [0, 1, 2] * 50)] == [1.0]
+
+
+@pytest.mark.parametrize("size", [2.0**41, -(2.0**41), 0.0])
+def test_whole_numbers_of_any_size_are_looked_at(size: float):
+    assert narrow([size, size + 1] * 450, [size, size + 1, size + 2] * 50) == []
+    assert [broken.share for broken in narrow([size, size + 1] * 450, [9 * (size + 1)] * 50)] == [1.0]
+
+
+def test_a_small_count_in_another_scale_is_broken():
+    assert [broken.share for broken in narrow([1, 2, 3] * 300, [10, 20, 30] * 50)] == [1.0]
+    assert [broken.share for broken in narrow([0, 1] * 450, [0, 10] * 75)] == [0.5]
+
+
+def test_a_short_past_says_little_about_where_values_end():
+    leaving = [1, 2, 3, 4] * 10 + [9] * 5
+    assert narrow([1, 2, 3, 4] * 5, leaving) == []
+    assert [broken.share for broken in narrow([1, 2, 3, 4] * 500, leaving)] == [pytest.approx(5 / 45)]
+
+
+@given(st.floats(-1e15, 1e15).filter(lambda value: value != 0.0))
+def test_a_value_lies_in_the_range_of_its_bucket_and_so_does_the_middle(value: float):
+    reference = fit_reference({"v": [value]}, {"v": "numeric"})
+    ((bucket, rows),) = reference.summary.features["v"].magnitudes.items()
+    least, most = bucket_range(bucket)
+    near = 1e-12 * abs(value)  # of the logarithm's rounding
+    assert least - near <= value <= most + near
+    assert rows == 1
+    assert least <= bucket_value(bucket) <= most
 
 
 def test_without_healthy_windows_nothing_is_claimed():

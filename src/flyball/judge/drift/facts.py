@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from flyball.judge.drift.profile import ColumnCounts, Levels, NumericBins, Summary, bucket_value
+from flyball.judge.drift.profile import ColumnCounts, Levels, NumericBins, Summary, bucket_range, bucket_value
 from flyball.judge.drift.units import Shape, UnitChange, name_unit_change
 
 BrokenKind = Literal["unit", "range", "missing", "category", "constant"]
@@ -24,7 +24,9 @@ BrokenKind = Literal["unit", "range", "missing", "category", "constant"]
 # A natural week leaves the envelope by little and seldom; a wrong unit leaves it by far in many rows.
 LEAST_BROKEN_SHARE = 0.05
 LEAST_BROKEN_ROWS = 5
-ENVELOPE_SLACK = 0.5  # of the envelope's width, on both sides
+ENVELOPE_SLACK = 0.5  # of the envelope's width, on both sides; of whole numbers at least 1
+# No budget pays for a false fact: in 20 columns and a window a day, one in a hundred years where rows are alike.
+OUTSIDE_CHANCE = 1e-6
 MISSING_JUMP = 0.20  # share of rows, above the largest share of any healthy window
 CONSTANT_SHARE = 0.95
 LEAST_VARIED_BINS = 8
@@ -76,10 +78,13 @@ def _outside(name: str, past: Sequence[ColumnCounts], counts: ColumnCounts) -> B
         return None
     low, high = min(lows), max(highs)
     slack = ENVELOPE_SLACK * (high - low) if high > low else max(abs(high), 1.0)
-    values, rows = _spread_out(counts)
-    outside = (values < low - slack) | (values > high + slack)
-    share = float(rows[outside].sum() / rows.sum())
-    if share < LEAST_BROKEN_SHARE or rows[outside].sum() < LEAST_BROKEN_ROWS:
+    if _is_whole(past):
+        slack = max(slack, 1.0)  # of a flag or a small count, half the range is less than one value
+    outside, rows = _count_outside(counts, low - slack, high + slack)
+    share = outside / rows
+    if share < LEAST_BROKEN_SHARE or outside < LEAST_BROKEN_ROWS:
+        return None
+    if leaving_chance(outside, rows, sum(c.present for c in past)) > OUTSIDE_CHANCE:
         return None
     change = name_unit_change(_shape(_recent(past)), _shape([counts]))
     where = f"{share:.0%} of `{name}` lies far outside {low:g} to {high:g}, all it ever was in healthy data"
@@ -94,6 +99,48 @@ def _outside(name: str, past: Sequence[ColumnCounts], counts: ColumnCounts) -> B
         high=high,
         change=change,
     )
+
+
+def leaving_chance(outside: int, row_count: int, past_count: int) -> float:
+    """How likely at least `outside` of a window's rows leave the range of earlier rows, when all are alike.
+
+    0.0 to 1.0, for values drawn independently of one distribution, whichever it is; less likely where values are
+    equal, or when they have to leave it by some slack. Rows of one window are as a rule more alike than that, which
+    the slack is for. Source: Wilks (1942), Ann. Math. Stat. 13(4): beta-binomial with 2 and past_count - 1.
+
+    >>> round(leaving_chance(5, 50, 50), 4)
+    0.1022
+    """
+    if outside < 1 or past_count < 1:
+        return 1.0
+    inside = row_count - outside
+    logs = math.lgamma(past_count + inside) - math.lgamma(inside + 1) + math.lgamma(row_count + 1)
+    logs += math.log(past_count) - math.lgamma(past_count + row_count + 1)
+    return min(math.exp(logs) * (row_count + 1 - (past_count - 1) * inside / past_count), 1.0)
+
+
+def _is_whole(past: Sequence[ColumnCounts]) -> bool:
+    """Whether a column holds whole numbers: sums and extremes are, and every bucket has room for one."""
+    numbers = [number for c in past for number in (c.low, c.high, c.total) if number is not None]
+    if not all(number.is_integer() for number in numbers):
+        return False
+    ranges = [bucket_range(bucket) for c in past for bucket in c.magnitudes]
+    return all(np.ceil(least) <= most for least, most in ranges)
+
+
+def _count_outside(counts: ColumnCounts, low: float, high: float) -> tuple[int, int]:
+    """How many rows lie outside a range for certain, and how many there are.
+
+    By the edges of their buckets: by its middle, a 4 among whole numbers up to 5 would be a 4.09, beyond 4.
+    """
+    outside = 0
+    for bucket, rows in counts.magnitudes.items():
+        least, most = bucket_range(bucket)
+        if counts.low is not None and counts.high is not None:  # which are exact
+            least, most = max(least, counts.low), min(most, counts.high)
+        if most < low or least > high:
+            outside += rows
+    return outside, sum(counts.magnitudes.values())
 
 
 def _missing(name: str, past: Sequence[ColumnCounts], counts: ColumnCounts) -> BrokenColumn | None:

@@ -7,6 +7,7 @@ unit). A category column keeps rows per known level, missing values, and levels 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -142,6 +143,16 @@ def bucket_value(bucket: int) -> float:
         return 0.0
     octave = (abs(bucket) - 0.5) / _PER_OCTAVE + _SMALLEST_OCTAVE
     return float(np.sign(bucket) * 2.0**octave)
+
+
+def bucket_range(bucket: int) -> tuple[float, float]:
+    """The least and the largest value of a magnitude bucket, endless at the outermost ones."""
+    if bucket == 0:
+        return 0.0, 0.0
+    octave = (abs(bucket) - 1) / _PER_OCTAVE + _SMALLEST_OCTAVE
+    near = 0.0 if octave == _SMALLEST_OCTAVE else 2.0**octave
+    far = math.inf if octave == _LARGEST_OCTAVE else 2.0 ** (octave + 1 / _PER_OCTAVE)
+    return (near, far) if bucket > 0 else (-far, -near)
 
 
 def _number(value: Any) -> float:
