@@ -14,7 +14,7 @@ import uvicorn
 from flyball_tests_serving import MODEL, ROW, TROUBLE, Bundles, ModelServer
 
 from flyball.core.project import ServeSection
-from flyball.data.spool import SpoolWriter
+from flyball.data.spool import SpoolWriter, read_segment
 from flyball.registry.route_table import find_next
 from flyball.serving import fast_path, predict
 from flyball.serving.asgi import Application
@@ -31,6 +31,7 @@ class InProcess:
     """A worker's application around one loaded model, without its processes."""
 
     def __init__(self, server: ModelServer, folder: Path) -> None:
+        self.folder = folder
         blobs = server.blobs
         table = find_next(blobs, MODEL, 0)
         assert table is not None and table.champion is not None
@@ -184,3 +185,61 @@ def test_many_rows_are_predicted_beside_and_do_not_hold_up_others(
     ending.set()
     small.join()
     assert slowest[0] < 2.0
+
+
+@pytest.mark.parametrize("limit", [predict.LONG_MICROSECONDS, 0], ids=["in one turn", "by itself"])
+def test_our_own_mistake_is_a_500_for_each_client_and_nobody_waits_for_ever(
+    inside: InProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, limit: int
+):
+    def mistaken(_job: object) -> None:
+        raise RuntimeError("as if by mistake")
+
+    monkeypatch.setattr(predict, "LONG_MICROSECONDS", limit)
+    respond = predict.respond
+    monkeypatch.setattr(predict, "respond", mistaken)
+    first, second = ask_twice(inside)
+    assert {first[9:12], second[9:12]} == {b"500"}
+    assert b'"internal"' in first
+    assert b"mistake" not in first
+    assert "as if by mistake" in caplog.text
+    monkeypatch.setattr(predict, "respond", respond)
+    assert {answer[9:12] for answer in ask_twice(inside)} == {b"200"}
+
+
+@pytest.mark.parametrize("limit", [predict.LONG_MICROSECONDS, 0], ids=["in one turn", "by itself"])
+def test_a_model_that_raises_in_the_worker_is_a_500_with_its_words_and_a_record(
+    inside: InProcess, model_server: ModelServer, monkeypatch: pytest.MonkeyPatch, limit: int
+):
+    class Unfit(ArithmeticError):
+        """What a library may raise that nobody here knows."""
+
+    def raising(_rows: object) -> None:
+        raise Unfit("no such leaf")
+
+    monkeypatch.setattr(predict, "LONG_MICROSECONDS", limit)
+    champion = inside.predictions._models[MODEL].champion
+    assert champion is not None
+    monkeypatch.setattr(champion.local, "predict", raising)
+    first, _ = ask_twice(inside)
+    assert first.startswith(b"HTTP/1.1 500")
+    assert b"prediction_failed" in first
+    assert b"no such leaf" in first
+    inside.spool.close()
+    (segment, *_) = (inside.folder / "spool").iterdir()
+    records = read_segment(segment.read_bytes()).records
+    assert [(record.answered, "no such leaf" in record.error) for record in records] == [(None, True)] * 2
+
+
+def ask_twice(inside: InProcess) -> tuple[bytes, bytes]:
+    """The answers to two requests that arrive together."""
+    body = json.dumps({"rows": [ROW]}).encode()
+    head = b"POST /v1/models/rides/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    head += b"Content-Length: %d\r\n\r\n" % len(body)
+
+    async def story() -> tuple[bytes, bytes]:
+        server, port = await inside.listen()
+        async with server, asyncio.timeout(5):
+            first, second = await asyncio.gather(talk(port, head + body), talk(port, head + body))
+        return first, second
+
+    return asyncio.run(story())

@@ -64,7 +64,8 @@ def _answer(backends: Backends, memory: FoldMemory, line: bytes) -> dict[str, An
     except FlyballError as error:
         return {"ok": False, "code": error.code, "message": error.message}
     except Exception as error:
-        # The edge of this process: told to the controller, which counts it.
+        # The edge of this process, whatever a table library raises: logged here, told to the controller, which counts
+        # it and asks again. A process that died of it would have to read every table anew.
         logging.getLogger(__name__).exception("%s failed", line[:80])
         return {"ok": False, "code": "internal", "message": f"{type(error).__name__}: {error}"}
 

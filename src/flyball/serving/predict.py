@@ -196,7 +196,11 @@ class Predictions:
                 by_version.setdefault(id(job.served.champion), []).append(job)
             self._finish([job for group in by_version.values() for job in _predict_together(group)])
         except Exception:
+            # The edge of a turn, where nobody awaits us: what a model raises was caught before, so this is our own
+            # mistake. It is logged, and each client hears of it now instead of waiting for ever.
             log.exception("a turn failed")
+            for job in jobs:
+                job.refuse(_internal())
         for job in jobs:
             if job.parts[0].answered is None:
                 reason = job.parts[0].error or "see the server's log"
@@ -216,8 +220,9 @@ class Predictions:
         except Rejected as refusal:
             self._fail(job, refusal)
         except Exception:
+            # The edge of a request's task, whose result nobody looks at: logged, and its client hears of it.
             log.exception("a request failed")
-            self._fail(job, Rejected(500, "internal", "this should not happen; see the server's log"))
+            self._fail(job, _internal())
         finally:
             self._in_flight -= 1
 
@@ -260,6 +265,7 @@ class Predictions:
             else:
                 answers = await asyncio.to_thread(champion.local.predict, rows)
         except Exception as error:
+            # A model's own error, of whatever library: told to its client, and logged with the request's records.
             raise _failed(error) from error
         wrong = find_wrong(answers.predictions, answers.scores, len(rows), champion.facts.classes)
         if wrong is not None:
@@ -355,6 +361,10 @@ def _answer_synced(job: Job, response: Response, done: asyncio.Future[None]) -> 
 
 def _not_ready(model: str, because: str) -> Rejected:
     return Rejected(503, "no_version_ready", f"{model} {because}; try again", retry_after_seconds=1)
+
+
+def _internal() -> Rejected:
+    return Rejected(500, "internal", "this should not happen; see the server's log")
 
 
 def _failed(error: Exception) -> Rejected:
