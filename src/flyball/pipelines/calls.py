@@ -12,6 +12,7 @@ from flyball.backends.executors.port import ChildResult, open_executor
 from flyball.backends.workflows.outcome import WorkflowError, rebuilt
 from flyball.core.durations import format_duration
 from flyball.core.errors import RunOutOfMemory, RunTimedOut, StepCrashed, UserCodeFailed, WorkflowCancelled
+from flyball.pipelines.frame_advice import CrashNotes
 from flyball.pipelines.runs import find_run
 from flyball.pipelines.workshop import Workshop
 
@@ -34,7 +35,12 @@ def call_child(
     Raises the error the child reported; RunTimedOut, RunOutOfMemory, StepCrashed (or UserCodeFailed for a training)
     when it reported nothing.
     """
-    bench = shop.bench(run_id)
+    bench, notes = shop.bench(run_id), CrashNotes()
+
+    def hear(line: str) -> None:
+        notes.read(line)
+        bench.write_line(f"[{kind}] {line}")
+
     result = open_executor(shop.settings.executor_url).run(
         CHILD_MODULE,
         {"kind": kind, **payload},
@@ -42,13 +48,13 @@ def call_child(
         timeout_seconds=limits.timeout.total_seconds(),
         environment=limits.environment,
         memory_limit_mb=limits.memory_mb,
-        on_line=lambda line: bench.write_line(f"[{kind}] {line}"),
+        on_line=hear,
         cancelled=lambda: _is_cancelled(shop, run_id),
     )
-    return _outcome(kind, result, limits)
+    return _outcome(kind, result, limits, notes)
 
 
-def _outcome(kind: str, result: ChildResult, limits: ChildLimits) -> dict[str, Any]:
+def _outcome(kind: str, result: ChildResult, limits: ChildLimits, notes: CrashNotes) -> dict[str, Any]:
     if result.cancelled:
         raise WorkflowCancelled("the run was cancelled")
     if result.timed_out:
@@ -68,6 +74,8 @@ def _outcome(kind: str, result: ChildResult, limits: ChildLimits) -> dict[str, A
     if result.result is None:
         how = f"signal {-result.exit_code}" if result.exit_code < 0 else f"exit code {result.exit_code}"
         message = f"the {kind} process ended with {how} and without a result; see the run's log"
+        if result.exit_code < 0 and (explanation := notes.explanation()) is not None:
+            message = f"{kind}: {explanation}"
         if kind == "train":
             raise UserCodeFailed(message, step=kind, exit_code=result.exit_code)
         raise StepCrashed(message, step=kind, exit_code=result.exit_code)

@@ -13,6 +13,7 @@ from types import FunctionType, ModuleType, TracebackType
 from typing import Any
 
 from flyball.core.errors import UserCodeFailed
+from flyball.pipelines.frame_advice import advice_for
 from flyball.pipelines.shape import nearest
 
 MOST_FRAMES = 4
@@ -119,7 +120,8 @@ def told(error: BaseException, source: Path, what: str) -> UserCodeFailed:
         words = words[:1000] + " …"
     at = f" at {where[-1].split(': ')[0]}" if where else ""
     lines = "".join(f"\n  {line}" for line in where)
-    return UserCodeFailed(f"{what} raised {name}{at}: {words}{lines}", error=name, where=where)
+    advice = f"\n{advice}" if (advice := advice_for(words)) else ""
+    return UserCodeFailed(f"{what} raised {name}{at}: {words}{lines}{advice}", error=name, where=where)
 
 
 def _frames(trace: TracebackType | None, source: Path) -> list[str]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyball.backends.scratch import ScratchFolder
 from flyball.core.contract import Contract
-from flyball.core.errors import BadAnswer, BadBundle, UserCodeFailed
+from flyball.core.errors import BadAnswer, BadBundle, FlyballError, UserCodeFailed
 from flyball.core.project import Project, StepSection
 from flyball.pipelines.children.answering import Held, held_answers
 from flyball.pipelines.children.fitting import Workbench, call_train, step_key
 from flyball.pipelines.user_code import own_modules, told
 from flyball.registry.bundle import FeatureSpec, StepSpec, copy_files, read_file, read_folder_manifest
+from flyball.registry.formats.custom import is_custom
 from flyball.registry.formats.frames import with_categories, with_types
 from flyball.registry.formats.saving import Saved, open_saved, save_estimator
 from flyball.registry.formats.signatures import feature_specs, signature_for
@@ -65,19 +67,20 @@ class ModelMaker:
             StepSource(name=step.name, entry=step.entry, params=project.train.params, seed=project.train.seed)
             for step in self._steps
         ]
-        return save_estimator(
-            estimator,
-            folder,
-            task=project.model.task,
-            signature=self.signature,
-            sample=rows.head(SAMPLE_ROWS),
-            frames=project.train.frames,
-            steps=steps,
-            source=source,
-            source_files=own_modules(source),
-            step_features=self._model_features if steps else None,
-            with_onnx=with_onnx,
-        )
+        with self._own_errors_told(estimator):
+            return save_estimator(
+                estimator,
+                folder,
+                task=project.model.task,
+                signature=self.signature,
+                sample=rows.head(SAMPLE_ROWS),
+                frames=project.train.frames,
+                steps=steps,
+                source=source,
+                source_files=own_modules(source),
+                step_features=self._model_features if steps else None,
+                with_onnx=with_onnx,
+            )
 
     def answers(self, estimator: Any, rows: pl.DataFrame) -> Held:
         """The estimator's answers on rows with a target, given by its saved form. Raises UserCodeFailed."""
@@ -94,7 +97,8 @@ class ModelMaker:
         try:
             if saved.predictor.kind == "custom":
                 # Its class is loaded in this process from the project's folder, and can't be from the package's too.
-                answers = custom_asker(estimator, saved.predictor, task, saved.signature)(given)
+                with self._own_errors_told(estimator):
+                    answers = custom_asker(estimator, saved.predictor, task, saved.signature)(given)
             else:
                 answers = open_saved(folder, saved, task=task, skip_steps=True).predict_frame(given)
         except BadAnswer as error:
@@ -104,6 +108,19 @@ class ModelMaker:
     def say(self, line: str) -> None:
         """Tell whoever follows the run."""
         sys.stdout.write(line + "\n")
+
+    @contextmanager
+    def _own_errors_told(self, estimator: Any) -> Iterator[None]:
+        """What a class of the project raises is the project's error, with its line; ours stay ours."""
+        try:
+            yield
+        except (FlyballError, MemoryError):
+            raise
+        except Exception as error:
+            if not is_custom(estimator):
+                raise
+            what = f"{type(estimator).__name__}, which train returned,"
+            raise told(error, self._bench.source, what) from error
 
     def _call(self, train: pl.DataFrame, validation: pl.DataFrame | None, out: Path) -> Any:
         held = None if validation is None else self._table(validation)
