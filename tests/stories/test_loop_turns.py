@@ -159,6 +159,9 @@ def test_the_choice_of_rows_is_kept_with_the_losses_that_led_to_it(spring):
     assert choice["gain"] == pytest.approx(choice["champion_loss"] - choice["loss"])
     assert len(tried["champion"]) == len(retraining.data_choice["folds"]) == 4
     assert all(count > 100 for count in tried["row_counts"])
+    judged = [loss for losses in tried["losses"].values() for loss in losses if loss is not None]
+    assert len(set(judged)) == tried["trainings"] + tried["known"]
+    assert tried["known"] == 0  # it is the first; a later one trains its newest week only
 
 
 def test_every_move_is_in_the_chained_audit_trail_and_the_alias_history(spring):
