@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -20,11 +21,17 @@ def test_each_line_of_a_document_runs_where_the_one_before_left_off(reader: Any,
     if document.stem == "README":
         runs = [text for line, text in said.items() if line == "flyball run"]
         assert "nothing was trained" in runs[0]  # of two equal lines, the second one's output is kept
-        assert "shop@1 (champion)" in next(text for line, text in said.items() if "predict" in line)
+        predicted = next(text for line, text in said.items() if "predict" in line)
+        assert "shop@1 (champion)" in predicted
+        assert "score of no" in predicted and "score of yes" in predicted
     else:
         assert "identical" in said["flyball replay $PREDICTION"]
         assert "5 outcomes accepted" in said["flyball outcomes add shop outcomes.csv"]
         assert "the chain holds" in said["flyball audit verify"]
+        asked = {line: json.loads(text) for line, text in said.items() if line.startswith("curl") and text}
+        outcome = next(answer for line, answer in asked.items() if "/outcomes" in line)
+        assert outcome["accepted"] == 1
+        assert next(answer for line, answer in asked.items() if "/v2/" in line)["classes"] == ["no", "yes"]
 
 
 def test_every_document_with_commands_is_run():

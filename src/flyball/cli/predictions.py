@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import facts, json_option, show, table
+from flyball.cli.output import cell, facts, json_option, show, table
+
+MOST_SCORES = 3
 
 url_option = click.option(
     "--url", default=None, help="Model server; default: the one of the running `flyball up`."
@@ -25,10 +27,16 @@ def predict(model: str, rows: str, url: str | None, as_json: bool) -> None:
     \b
     Examples: flyball predict credit-default '{"age": 41, "limit_bal": 20000}'
               flyball predict credit-default new-clients.csv
+
+    Scores are shown with the class they are of; in JSON, `classes` are in the order of each row's `scores`.
     """
+    from flyball.operations.asking import find_classes
     from flyball.operations.asking import predict as ask
 
-    show(ask(url or _server(), model, rows), as_json, _render_answer)
+    server = url or _server()
+    answer = ask(server, model, rows)
+    classes = find_classes(server, model, answer)
+    show(answer if classes is None else {**answer, "classes": classes}, as_json, _render_answer)
 
 
 def _server() -> str:
@@ -39,20 +47,42 @@ def _server() -> str:
 
 
 def _render_answer(answer: Any) -> None:
-    scores = answer.get("scores")
+    scores, classes = answer.get("scores"), answer.get("classes")
+    headings = _score_headings(classes) if scores else ()
     rows = [
-        (prediction, *([max(scores[i])] if scores else []), identity, ", ".join(answer["flags"][i]))
+        (
+            prediction,
+            *(_score_cells(scores[i], classes, prediction) if scores else ()),
+            identity,
+            ", ".join(answer["flags"][i]),
+        )
         for i, (prediction, identity) in enumerate(
             zip(answer["predictions"], answer["prediction_ids"], strict=True)
         )
     ]
-    headings = ("prediction", *(["score"] if scores else []), "id", "flags")
-    table(headings, rows)
+    table(("prediction", *headings, "id", "flags"), rows)
     by = answer.get("versions")
     if by:
         click.echo(f"{answer['model']}, versions {', '.join(str(n) for n in dict.fromkeys(by))}")
     else:
         click.echo(f"{answer['model']}@{answer['version']} ({answer['role']})")
+
+
+def _score_headings(classes: list[Any] | None) -> tuple[str, ...]:
+    if classes is None:
+        return ("scores, in the order of the classes",)
+    if len(classes) <= MOST_SCORES:
+        return tuple(f"score of {cell(label)}" for label in classes)
+    return ("score of the predicted class",)
+
+
+def _score_cells(scores: list[float], classes: list[Any] | None, prediction: Any) -> tuple[Any, ...]:
+    """Every class's own score while there are few; a bare number would be read as the positive class's."""
+    if classes is None:
+        return (", ".join(f"{score:.4g}" for score in scores),)
+    if len(classes) <= MOST_SCORES:
+        return tuple(scores)
+    return (scores[classes.index(prediction)] if prediction in classes else None,)
 
 
 @click.group()

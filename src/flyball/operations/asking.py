@@ -43,6 +43,24 @@ def predict(url: str, model: str, rows: str) -> dict[str, Any]:
     return post(f"{url.rstrip('/')}/v1/models/{model}/predict", {"rows": read_rows(rows)})
 
 
+def find_classes(url: str, model: str, answer: dict[str, Any]) -> list[Any] | None:
+    """The classes that an answer's scores are of, in their order; None without scores or when the server can't tell."""
+    import httpx2 as httpx
+
+    if not answer.get("scores"):
+        return None
+    found = []
+    for number in dict.fromkeys(answer.get("versions") or [answer["version"]]):
+        try:
+            told = httpx.get(
+                f"{url.rstrip('/')}/v2/models/{model}/versions/{number}", timeout=TIMEOUT_SECONDS
+            )
+            found.append(msgspec.json.decode(told.content)["classes"])
+        except (httpx.HTTPError, msgspec.DecodeError, KeyError, TypeError):
+            return None  # an older server, or a version that was replaced since
+    return found[0] if all(classes == found[0] for classes in found) else None
+
+
 def add_outcomes(url: str, model: str, source: str) -> dict[str, Any]:
     """Send the outcomes of a table in batches; how many were accepted. A repeat is safe.
 

@@ -36,7 +36,8 @@ class Health:
     async def metadata(self, request: Request) -> Response:
         """What the model takes and gives, and which versions are loaded."""
         served = self._find(request)
-        return Response(200, encode(_describe(served, [version.number for version in served.versions()])))
+        loaded = [version.number for version in served.versions()]
+        return Response(200, encode(_describe(served, loaded, served.champion)))
 
     async def model_ready(self, request: Request) -> Response:
         """200 when the model can answer, else 503."""
@@ -47,7 +48,7 @@ class Health:
     async def version(self, request: Request) -> Response:
         """The same as `metadata`, for one loaded version."""
         served, version = self._find_version(request)
-        return Response(200, encode(_describe(served, [version.number])))
+        return Response(200, encode(_describe(served, [version.number], version)))
 
     async def version_ready(self, request: Request) -> Response:
         """200 when this version can answer, else 503."""
@@ -74,13 +75,16 @@ def _is_ready(served: Served | None) -> bool:
     return served is not None and served.champion is not None and served.champion.is_ready
 
 
-def _describe(served: Served, versions: list[int]) -> dict[str, Any]:
+def _describe(served: Served, versions: list[int], asked: Version | None) -> dict[str, Any]:
     inputs = [
         {"name": name, "datatype": DATATYPES[rule.type], "shape": [-1]}
         for name, rule in served.contract.features.items()
     ]
     datatype = "FP64" if served.table.task == "regression" else "BYTES"
+    # In the order of the scores of an answer; the protocol lets metadata carry more than it names.
+    classes = None if asked is None else asked.facts.classes
     return {
+        **({} if classes is None else {"classes": list(classes)}),
         "name": served.model,
         "versions": [str(number) for number in versions],
         "platform": "flyball",
