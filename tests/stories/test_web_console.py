@@ -115,6 +115,23 @@ def test_a_candidate_is_deployed_and_aborted_from_its_page(control: Any):
     assert "changed my mind" in words(read(control, f"/models/{MODEL}"))
 
 
+def test_a_version_page_says_how_it_was_rolled_out_or_why_not(control: Any):
+    def rollouts(number: int) -> str:
+        page = read(control, f"/models/{MODEL}/versions/{number}")
+        return words(page[page.index('id="rollouts"') : page.index('id="evidence"')])
+
+    assert "the first version of a model has nothing to be compared with" in rollouts(1)
+    assert "what failed a gate is not rolled out" in rollouts(3)
+    assert "flyball deploy" not in rollouts(3)
+
+
+def test_an_audit_entry_leads_to_what_it_is_about(control: Any):
+    page = read(control, "/audit")
+    assert f'<a href="/models/{MODEL}/versions/3">version:{MODEL}@3</a>' in page
+    assert f'<a href="/incidents/{control.ids["incident"]}">incident:{control.ids["incident"]}</a>' in page
+    assert f'<a href="/models/{MODEL}">deployment:{MODEL}</a>' in page
+
+
 def test_a_form_without_its_reason_is_answered_by_a_page_that_says_so(control: Any):
     answer = send(control, f"/models/{MODEL}/retrain", {"key": "k", "why": ""})
     assert answer.status == 400

@@ -13,8 +13,10 @@ import pytest
 from flyball.web.pages.errors import error_page
 from flyball.web.pages.rendering import (
     asset,
+    make_visible,
     render,
     static_files,
+    write_brief,
     write_interval,
     write_moment,
     write_value,
@@ -130,6 +132,7 @@ def version(text: str) -> dict[str, Any]:
         "aliases": [text],
         "is_champion": False,
         "is_candidate": False,
+        "went_first": False,
         "has_champion": True,
         "metrics": [(text, {"value": 1.0, "row_count": 3})],
         "gates": [gate_line({"metric": text, "outcome": text, "because": text, "by": text})],
@@ -269,6 +272,23 @@ def test_values_are_written_shortly_and_never_without_end():
     assert write_value({"a": [1]}) == '{"a":[1]}'
     assert len(write_value("x" * 10_000)) == 2001
     assert write_value("a\x1b[31mb") == "a\ufffd[31mb"
+
+
+def test_what_stands_beside_others_is_written_briefly():
+    assert write_brief("x" * 500) == "x" * 240 + "…"
+    assert write_brief("x" * 500, 60) == "x" * 60 + "…"
+
+
+def test_a_former_first_champion_is_not_said_to_have_never_been_rolled_out():
+    assert "Not rolled out yet" in render("version.html", **version("x"))
+    assert "Not rolled out yet" not in render("version.html", **version("x") | {"went_first": True})
+
+
+def test_characters_that_cannot_be_seen_are_marked_in_every_value_of_a_page():
+    page = render("incident.html", **incident("a\u202egnp.exe\u200b\x07"))
+    assert "a\ufffdgnp.exe\ufffd\ufffd" in page
+    assert not [char for char in page if not char.isprintable() and char not in "\n\t"]
+    assert make_visible(["\u202e"]) == ["\u202e"]
 
 
 def test_a_moment_is_written_in_utc_with_its_exact_time_beside():

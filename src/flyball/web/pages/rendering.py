@@ -106,6 +106,12 @@ def write_value(value: Any, *, empty: str = "–") -> str:
     return shown if len(shown) <= LONGEST_VALUE else shown[:LONGEST_VALUE] + "…"
 
 
+def write_brief(value: Any, longest: int = 240) -> str:
+    """As `write_value`, and no longer than fits beside others: for lists, cells and links."""
+    text = write_value(value)
+    return text if len(text) <= longest else text[:longest] + "…"
+
+
 def make_visible(value: Any) -> Any:
     """Text with a mark in place of each character that can't be seen; markup and what is no text as they are.
 
@@ -196,6 +202,7 @@ def _environment() -> Environment:
     environment.filters.update(
         moment=write_moment,
         value=write_value,
+        brief=write_brief,
         json=write_json,
         interval=write_interval,
         measured=write_measured,

@@ -26,6 +26,7 @@ def version_page(flyball: App, model: InPath, ref: InPath) -> Response[str]:
         aliases=found["aliases"],
         is_champion=summary.champion == version["number"],
         is_candidate=summary.candidate == version["number"],
+        went_first=any(item["facts"].get("verdict") == "first" for item in evidence),
         has_champion=summary.champion is not None,
         metrics=list(measured_metrics(version["metrics"], evidence).items()),
         rows=training_rows(version["lineage"]),
