@@ -34,6 +34,10 @@ def test_what_init_writes_is_read_and_checked_without_a_word(tmp_path: Path):
     assert checked.rows == {"train": 2100, "validation": 300, "test": 600}
     assert checked.contract.features["category"].values == ("books", "electronics", "fashion", "garden")
     assert any("rows at" in note for note in checked.notes)
+    assert any('known at once (data.outcome_delay is "0s")' in note for note in checked.notes)
+    assert "if it comes later, how much later" in file.path.read_text()
+    later = check_project(read_project(file.folder, flags={"data.outcome_delay": "30d"}))
+    assert not any("known at once" in note for note in later.notes)
 
 
 def test_the_training_file_imports_nothing_of_flyball(tmp_path: Path):

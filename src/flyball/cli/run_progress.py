@@ -16,15 +16,20 @@ _REPEATED = ("gate ", "registered: ", "refused: ", "failed: ")
 class RunProgress:
     """Takes a run's log line by line and writes to standard error; a step's line is finished when the step is.
 
-    What the user's own code prints comes between, marked with its step.
+    What the user's own code prints comes between, marked with its step. warnings: those that came by; the result says
+    them again, so they are not told here.
     """
 
     def __init__(self) -> None:
         self._open: str | None = None
+        self.warnings: list[str] = []
 
     def __call__(self, line: str) -> None:
         """Tell one line of the log."""
         found = _STEP.match(line)
+        if line.startswith("warning: "):
+            self.warnings.append(line.removeprefix("warning: "))
+            return
         if found is None:
             if not line.startswith(_REPEATED):
                 self.close()

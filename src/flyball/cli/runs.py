@@ -45,6 +45,9 @@ def run(folder: Path, sets: tuple[str, ...], why: str, as_json: bool) -> None:
             raise
         finally:
             progress.close()
+        if not result.warnings:  # a run that failed has none in its result
+            for warning in progress.warnings:
+                click.echo(f"warning: {warning}", err=True)
         show(result, as_json, _render_run)
     sys.exit(_exit_code(result))
 

@@ -37,6 +37,8 @@ def _check_number(series: pl.Series, model: ModelSection) -> pl.Series:
     import polars as pl
 
     name = model.target
+    if series.dtype == pl.String:
+        _refuse_words(series, name)
     if not series.dtype.is_numeric():
         raise UnusableTarget(
             f'the target {name!r} holds {series.dtype} (first: {series[0]!r}); task = "regression" needs numbers. '
@@ -57,6 +59,26 @@ def _check_number(series: pl.Series, model: ModelSection) -> pl.Series:
     if numbers.n_unique() == 1:
         raise UnusableTarget(f"the target {name!r} is {numbers[0]:g} in every row; there is nothing to learn")
     return numbers
+
+
+def _refuse_words(series: pl.Series, name: str) -> None:
+    """Raises UnusableTarget that names the first word, where most of the values are numbers."""
+    import polars as pl
+
+    words = series.str.strip_chars().cast(pl.Float64, strict=False).is_null()
+    count = int(words.sum())
+    if not 0 < count * 2 < len(series):
+        return
+    row = int(words.arg_true()[0])
+    raise UnusableTarget(
+        f"the target {name!r} holds text: {len(series) - count} of {len(series)} values are numbers, but labelled row "
+        f"{row + 1} is {series[row]!r}"
+        + (f" ({count} such rows in all)" if count > 1 else "")
+        + f"; correct them in the source, or leave their {name} empty to leave the rows out",
+        column=name,
+        row=row,
+        rows=count,
+    )
 
 
 def _check_labels(series: pl.Series, model: ModelSection) -> pl.Series:

@@ -9,6 +9,7 @@ import msgspec
 from flyball.backends.executors.port import open_executor
 from flyball.backends.scratch import ScratchFolder
 from flyball.core.contract import Contract
+from flyball.core.durations import parse_duration
 from flyball.core.errors import FlyballError
 from flyball.core.project import Project
 from flyball.pipelines.calls import CHILD_MODULE
@@ -54,6 +55,11 @@ def check_project(file: ProjectFile, executor_url: str = "local") -> CheckReport
             warnings += more_warnings
     except FlyballError as error:
         problems.append(error.message)
+    if not parse_duration(file.project.data.outcome_delay):
+        notes.append(
+            'outcomes are taken to be known at once (data.outcome_delay is "0s"); where the truth comes later, set how '
+            "much later, so that windows, rollouts and retrainings wait for it"
+        )
     return CheckReport(
         problems=problems,
         warnings=warnings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ FILE_NAME = "flyball.toml"
 VARIABLE_PREFIX = "FLYBALL__"
 SIZE_LIMIT_BYTES = 1024 * 1024
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
+_REPEATED = re.compile(r"^Cannot (overwrite a value|declare .* twice)")
 _OVERRIDABLE = ("rollout", "gates")
 
 
@@ -43,8 +45,14 @@ def find_project_file(start: Path) -> Path:
     if start.is_file():
         return start.resolve()
     for folder in (start.resolve(), *start.resolve().parents):
-        if (folder / FILE_NAME).is_file():
-            return folder / FILE_NAME
+        path = folder / FILE_NAME
+        if path.is_file():
+            return path
+        if os.path.lexists(path):  # not looked for further up: this is the one that was meant
+            is_link = path.is_symlink() and not path.exists()
+            what = "is a folder" if path.is_dir() else "is no file"
+            what = f"links to {os.readlink(path)}, which is not there" if is_link else what
+            raise BadInput(f"{path} {what}; `flyball init` writes one where there is none", file=str(path))
     raise BadInput(
         f"no {FILE_NAME} in {start} or any folder above it; `flyball init` writes one, "
         "or change to the project's folder",
@@ -90,13 +98,19 @@ def read_project(
 
 
 def _read_text(path: Path) -> str:
-    if path.stat().st_size > SIZE_LIMIT_BYTES:
-        raise ProjectError(f"{path} is larger than 1 MiB: that is no project file", [])
     try:
-        return path.read_bytes().decode()
+        if path.stat().st_size > SIZE_LIMIT_BYTES:
+            raise ProjectError(f"{path} is larger than 1 MiB: that is no project file", [])
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} can't be read: {error.strerror}", file=str(path)) from error
+    problem = "is not UTF-8 text; save the file as UTF-8"
+    if b"\0" in data:  # UTF-16, which decodes as UTF-8 where it is about English words
+        raise _single(path, data[: data.index(b"\0")].count(b"\n") + 1, None, problem)
+    try:
+        return data.decode("utf-8-sig")  # some editors begin a file with a mark
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise _single(path, line, None, "is not UTF-8 text; save the file as UTF-8") from error
+        raise _single(path, data[: error.start].count(b"\n") + 1, None, problem) from error
 
 
 def _parse(text: str, path: Path) -> tuple[dict[str, Any], Lines]:
@@ -106,6 +120,10 @@ def _parse(text: str, path: Path) -> tuple[dict[str, Any], Lines]:
         at = _AT_LINE.search(str(error))
         line = int(at[1]) if at else text.count("\n") + 1
         problem = _AT_LINE.sub("", str(error)).replace("(at end of document)", "at the end").strip()
+        if _REPEATED.search(problem):
+            words = text.splitlines()[line - 1].strip()
+            stands = words.split("=")[0].strip() if "=" in words or words.startswith("[") else "a key"
+            raise _single(path, line, None, f"{stands} stands in the file a second time") from error
         raise _single(path, line, None, f"is not TOML: {problem}") from error
     except RecursionError as error:
         raise _single(path, 1, None, "is nested too deeply: that is no project file") from error
@@ -180,6 +198,11 @@ def _apply_section(
 
 def _apply(document: dict[str, Any], key: str, text: str, origin: str, origins: dict[str, str]) -> None:
     """Set one dotted key. Below free tables such as train.params any key may be set, elsewhere known ones."""
+    if not text.strip():
+        raise BadInput(
+            f"{origin} {key} gives no value; leave it out for the default, or write '\"\"' for an empty text",
+            key=key,
+        )
     parts = key.split(".")
     hint: Any = Project
     table: Any = document
@@ -217,7 +240,7 @@ def _hint_below(hint: Any, part: str, key: str) -> Any:
 def _value(text: str, hint: Any) -> Any:
     """A value as typed: TOML where it parses and text where it doesn't, or where text is what is expected."""
     if hint is str or set(get_args(hint)) == {str, type(None)}:
-        return text
+        return "" if text in ('""', "''") else text
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):

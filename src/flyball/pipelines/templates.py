@@ -56,7 +56,11 @@ def project_text(draft: Draft) -> str:
         lines += [f"    {_value(name)},  # {reason}" for name, reason in draft.excluded.items()]
         lines.append("]")
     lines += [
-        _line("outcome_delay", "0s", "how long until the truth of a prediction is known: 30d, 12h, …"),
+        _line(
+            "outcome_delay",
+            "0s",
+            "0s: the truth is known at once; if it comes later, how much later: 30d, 12h, …",
+        ),
         "",
         "[train]",
         _line("entry", "train:train", "module:function"),

@@ -37,6 +37,18 @@ def test_what_the_users_code_prints_stands_between_and_the_step_is_named_again(
     ]
 
 
+def test_warnings_are_left_to_the_result_which_says_them_again(capsys: pytest.CaptureFixture[str]):
+    progress = RunProgress()
+    for line in (
+        "prepare …",
+        "warning: 3 rows of the test part also stand in training",
+        "prepare done: rows 9",
+    ):
+        progress(line)
+    assert progress.warnings == ["3 rows of the test part also stand in training"]
+    assert capsys.readouterr().err.splitlines() == ["prepare     … rows 9"]
+
+
 def test_a_step_begun_again_after_a_kill_says_how_often(capsys: pytest.CaptureFixture[str]):
     assert told(capsys, "train … (begun for the 2. time)", "train done: seconds 2") == [
         "train       … (begun for the 2. time) seconds 2"

@@ -97,6 +97,12 @@ def test_empty_constant_and_identifying_columns_are_pointed_out():
         ([1.0, math.nan, 3.0], r"nan in 1 of 3 rows \(first: labelled row 2\)"),
         ([math.inf, 2.0], r"inf in 1 of 2"),
         (["3", "4"], r"holds String.*needs numbers"),
+        (
+            ["3", "4.5", "n/a", "5", "?"],
+            r"3 of 5 values are numbers, but labelled row 3 is 'n/a' \(2 such rows in all\)",
+        ),
+        (["3", " 4e2", "", "5"], r"3 of 4 values are numbers, but labelled row 3 is ''; correct them"),
+        (["a", "b", "5"], r"holds String.*needs numbers"),
         ([True, False], r"holds Boolean"),
         ([2, 2, 2], r"is 2 in every row"),
     ],
