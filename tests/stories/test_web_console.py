@@ -159,6 +159,17 @@ def test_assets_are_kept_for_good_and_pages_are_not(control: Any):
         assert "immutable" in answer.headers["cache-control"]
 
 
+def test_going_back_is_offered_once_there_is_a_champion_to_go_back_to(control: Any):
+    path = f"/models/{MODEL}/rollback"
+    assert f'action="{path}"' not in read(control, f"/models/{MODEL}")
+    assert control.ask("POST", f"/api/v1/models/{MODEL}/deploy", {"version": 2, "why": "x"}).status == 200
+    promoted = control.ask("POST", f"/api/v1/models/{MODEL}/rollout/promote", {"why": "seen enough"})
+    assert promoted.status == 200, promoted.body
+    fields = form_of(read(control, f"/models/{MODEL}"), path)
+    assert send(control, path, {**fields, "why": "second thoughts"}).status == 303
+    assert "Version 1 of bike-demand is champion" in words(read(control, f"/models/{MODEL}"))
+
+
 def test_an_empty_home_says_what_to_do_next(empty_control: Any):
     empty_control.start()
     assert "flyball run" in words(read(empty_control, "/"))
