@@ -7,6 +7,7 @@ writer leaves behind is whole frames and at most one torn one at the end.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from datetime import datetime
@@ -20,6 +21,8 @@ MAGIC = b"FLYSEG1\n"
 SEGMENT_FORMAT = 1
 FRAME_HEAD = struct.Struct("<II")
 FRAME_LIMIT_BYTES = 256 * 2**20
+# A length below the limit, any checksum, and the head of a MessagePack list.
+_LIKE_A_FRAME = re.compile(rb"(?s)(?=...[\x00-\x10]....[\x90-\x9f\xdc\xdd])")
 FOLDER = "segments"
 # What an encoder raises for values that no client's JSON should have led to, and that must cost no record.
 UNWRITABLE = (OverflowError, UnicodeEncodeError)
@@ -72,7 +75,8 @@ def read_segment(data: bytes) -> Segment:
     """Header and records of a segment. Raises NotASegment for anything else, NewerFormat.
 
     A tail that is no whole frame is left out and counted in `torn_bytes`: the writer was killed before it had
-    acknowledged those records.
+    acknowledged those records. Damage before a whole frame costs the frames it lies in, counted in `damaged_frames`,
+    and no other: where a length can't be trusted, the next frame is found by its checksum.
     """
     if not data.startswith(MAGIC):
         raise NotASegment("these bytes are no segment of the prediction log: the first line is not FLYSEG1")
@@ -84,27 +88,19 @@ def read_segment(data: bytes) -> Segment:
     header = _read_header(head[0])
     records: list[LogRecord] = []
     damaged, position = 0, head[1]
-    pending_damage = 0
-    good_end = position
     while position < len(data):
         found = _payload_at(data, position)
         batch = None if found is None else _decode(found[0])
         if batch is not None and found is not None:
             records.extend(batch)
-            damaged += pending_damage
-            pending_damage = 0
-            position = good_end = found[1]
+            position = found[1]
             continue
-        after = _declared_end(data, position)
+        after = _next_frame(data, position)
         if after is None:
             break
-        pending_damage += 1
-        position = after
-    if position == len(data):
-        # Every length was plausible up to the last byte: whole frames, damaged ones among them.
-        damaged += pending_damage
-        good_end = position
-    return Segment(header=header, records=records, torn_bytes=len(data) - good_end, damaged_frames=damaged)
+        position, lost = after
+        damaged += lost
+    return Segment(header=header, records=records, torn_bytes=len(data) - position, damaged_frames=damaged)
 
 
 def _read_header(payload: bytes) -> SegmentHeader:
@@ -129,6 +125,24 @@ def _payload_at(data: bytes, position: int) -> tuple[bytes, int] | None:
     _, checksum = FRAME_HEAD.unpack_from(data, position)
     payload = data[position + FRAME_HEAD.size : end]
     return (payload, end) if zlib.crc32(payload) == checksum else None
+
+
+def _next_frame(data: bytes, position: int) -> tuple[int, int] | None:
+    """Where whole frames go on behind damaged ones, or the end if there are none, and how many were lost at least.
+
+    None for a torn tail. The lengths of damaged frames are believed if they lead to either; else every place that
+    looks like the head of a frame is tried, and its checksum decides.
+    """
+    lost, end = 0, _declared_end(data, position)
+    while end is not None:
+        lost += 1
+        if end == len(data) or _payload_at(data, end) is not None:
+            return end, lost
+        end = _declared_end(data, end)
+    for found in _LIKE_A_FRAME.finditer(data, position + 1):
+        if _payload_at(data, found.start()) is not None:
+            return found.start(), 1
+    return None
 
 
 def _declared_end(data: bytes, position: int) -> int | None:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flyball.backends.blobs.store import BlobStore
-from flyball.core.errors import BlobsUnavailable, FlyballError
+from flyball.core.errors import BlobsUnavailable, Corrupt, FlyballError
 from flyball.core.records import PredictionRecord
+from flyball.data.spool import read_hash_key
 from flyball.registry.route_table import RouteTable, find_next, list_before, list_routed_models
 from flyball.serving import routes_seen
 from flyball.serving.faults import ModelFault
@@ -52,7 +53,7 @@ class Adoption:
         shelf: Shelf,
         journal: Journal,
         metrics: WorkerMetrics,
-        hash_key: bytes,
+        key_path: Path,
         board: StatusBoard,
         slot: int,
         blobs: Callable[[], BlobStore],
@@ -64,7 +65,7 @@ class Adoption:
         self._shelf = shelf
         self._journal = journal
         self._metrics = metrics
-        self._hash_key = hash_key
+        self._key_path = key_path
         self._board = board
         self._slot = slot
         self._blobs = blobs
@@ -174,9 +175,8 @@ class Adoption:
         problem = f"revision {table.revision} can't be served: {because}"
         served = self._models.get(table.model)
         if served is None or not served.answers_as_routed:
-            served = await self._load_earlier(table) or self._make(table, None, None)
-            self._models[table.model] = served  # without a champion it answers 503 and takes outcomes
-        if served.champion is None:
+            served = await self._make_do(table)
+        if served is None or served.champion is None:
             self._models.unserved[table.model] = problem
             problem += "; nothing answers"
         else:
@@ -186,6 +186,15 @@ class Adoption:
         self._board.problems[table.model] = problem
         self._board.change()
         log.error("%s: %s", table.model, problem)
+
+    async def _make_do(self, table: RouteTable) -> Served | None:
+        """What takes requests instead; None where the key of what is hashed is damaged, and nothing may be logged."""
+        try:
+            served = await self._load_earlier(table) or self._make(table, None, None)
+        except Corrupt:
+            return None
+        self._models[table.model] = served  # without a champion it answers 503 and takes outcomes
+        return served
 
     async def _load_earlier(self, table: RouteTable) -> Served | None:
         """The last revision before this one whose champion can be loaded, without its candidate: that is over."""
@@ -254,7 +263,8 @@ class Adoption:
             champion=champion,
             candidate=candidate,
             shadow=None,
-            hash_key=self._hash_key,
+            # Only where something is hashed: a damaged key costs no other model.
+            hash_key=read_hash_key(self._key_path) if table.log.hash else b"",
             metrics=self._metrics,
         )
         if candidate is not None and table.candidate_role == "shadow":

@@ -18,7 +18,7 @@ import uvicorn
 from flyball.backends.blobs.store import BlobStore, open_blobs
 from flyball.core.clock import SystemClock
 from flyball.core.ids import new_id
-from flyball.data.spool import SpoolWriter, read_hash_key
+from flyball.data.spool import SpoolWriter
 from flyball.serving.adoption import Adoption
 from flyball.serving.asgi import Application
 from flyball.serving.fast_path import is_tested, protocol_class
@@ -92,7 +92,7 @@ async def serve(spec: WorkerSpec) -> None:
         shelf=Shelf(cache, home / "logs", worker, blobs, metrics, clock, board.change),
         journal=journal,
         metrics=metrics,
-        hash_key=read_hash_key(home / "log.key"),
+        key_path=home / "log.key",
         board=board,
         slot=spec.slot,
         blobs=blobs,

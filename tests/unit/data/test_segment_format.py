@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+import time
 from datetime import UTC, datetime
 
 import msgspec
@@ -144,3 +146,41 @@ def test_a_length_that_claims_gigabytes_is_a_torn_tail_and_takes_no_memory():
     segment = read_segment(a_segment([a_record(1)]) + b"\xff\xff\xff\x7f" + b"\x00" * 100)
 
     assert (len(segment.records), segment.torn_bytes) == (1, 104)
+
+
+def test_a_damaged_length_costs_its_frame_and_none_of_those_after_it():
+    frames = [frame(encode_records([a_record(number)])) for number in range(5)]
+    start = segment_start(HEADER)
+    at = len(start) + len(frames[0])
+    for length in (0, 1, 40, len(frames[1]) + 3, 2**20, 2**32 - 1):
+        data = bytearray(start + b"".join(frames))
+        data[at : at + 4] = length.to_bytes(4, "little")
+
+        segment = read_segment(bytes(data))
+
+        assert [record.id for record in segment.records] == ["prd_0", "prd_2", "prd_3", "prd_4"], length
+        assert segment.torn_bytes == 0 and segment.damaged_frames >= 1
+
+
+def test_a_page_of_zeros_over_a_segment_costs_the_frames_that_it_covers():
+    frames = [frame(encode_records([a_record(number)])) for number in range(200)]
+    good = segment_start(HEADER) + b"".join(frames)
+    assert len(good) > 3 * 4096
+    data = good[:4096] + bytes(4096) + good[8192:]
+
+    segment = read_segment(data)
+
+    ends = [len(segment_start(HEADER)) + sum(map(len, frames[: number + 1])) for number in range(200)]
+    whole = [n for n, end in enumerate(ends) if end <= 4096 or end - len(frames[n]) >= 8192]
+    assert [record.id for record in segment.records] == [f"prd_{number}" for number in whole]
+    assert segment.torn_bytes == 0 and segment.damaged_frames >= 1
+
+
+def test_a_long_torn_tail_is_read_over_quickly():
+    tail = b"\xff\xff\xff\x0f" + random.Random(1).randbytes(8 * 2**20)
+    began = time.monotonic()
+
+    segment = read_segment(a_segment([a_record(1)]) + tail)
+
+    assert (len(segment.records), segment.torn_bytes) == (1, len(tail))
+    assert time.monotonic() - began < 5

@@ -21,6 +21,7 @@ from flyball.backends.db.translate import translated
 from flyball.core.errors import (
     BackupUnsupported,
     DatabaseBusy,
+    DatabaseCorrupt,
     DatabaseUnavailable,
     NestedWrite,
     NetworkFileSystem,
@@ -116,7 +117,13 @@ class Database:
             self._turn.release()
 
     def workflow_engine(self) -> Engine:
-        """The engine for durable workflows: a file of its own beside SQLite's, or the same server."""
+        """The engine for durable workflows: a file of its own beside SQLite's, or the same server.
+
+        Raises DatabaseCorrupt, DatabaseUnavailable when that file can't be used.
+        """
+        if self.dialect == "sqlite":
+            with translated(str(self._workflow_engine.url.database)), self._workflow_engine.connect() as conn:
+                conn.exec_driver_sql("PRAGMA schema_version")
         return self._workflow_engine
 
     def backup(self, target: Path) -> None:
@@ -142,11 +149,17 @@ class Database:
                 conn.execute(sa.select(1))
             return []
         with self.read() as conn:
-            found = [str(row[0]) for row in conn.exec_driver_sql("PRAGMA integrity_check(20)")]
+            found = _check_integrity(conn)
             keys = [
                 f"{r[0]}: row {r[1]} points nowhere" for r in conn.exec_driver_sql("PRAGMA foreign_key_check")
             ]
-        return [line for line in found if line != "ok"] + keys
+        workflows = str(self._workflow_engine.url.database)
+        try:
+            with translated(workflows), self._workflow_engine.connect() as conn:
+                steps = [f"{workflows}: {problem}" for problem in _check_integrity(conn)]
+        except DatabaseCorrupt as error:
+            steps = [error.message]
+        return found + keys + steps
 
     def close(self) -> None:
         """Give all connections back."""
@@ -253,6 +266,11 @@ def _open_postgres(url: URL) -> Database:
 
     read = write.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return Database(url, place, read, write, workflows)
+
+
+def _check_integrity(conn: Connection) -> list[str]:
+    lines = [str(row[0]) for row in conn.exec_driver_sql("PRAGMA integrity_check(20)")]
+    return [line for line in lines if line != "ok"]
 
 
 def _sync(path: Path) -> None:

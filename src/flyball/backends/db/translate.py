@@ -66,8 +66,8 @@ def _translate_sqlite(error: sqlite3.Error, place: str) -> FlyballError | None:
         )
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return DatabaseCorrupt(
-            f"{place} is damaged ({error}); `flyball doctor` tells how far, `flyball restore` brings a "
-            "backup back",
+            f"{place} is damaged ({error}); stop what uses it, keep it aside, and restore a backup in its place: the "
+            "home's backups folder has those that were made before upgrades",
             place=place,
         )
     if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):

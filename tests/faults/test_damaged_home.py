@@ -1,0 +1,97 @@
+"""Damaged files of a home: what can go on goes on, and what can't says which file it is and what to do."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def overwrite(path: Path, at: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[at : at + 64] = b"\xa5" * 64
+    path.write_bytes(data)
+
+
+def log_of(whole: Any, process: str) -> str:
+    path = whole.home / "logs" / f"{process}.log"
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def test_a_damaged_key_costs_no_model_that_hashes_nothing(served: Any):
+    (served.home / "log.key").write_bytes(b"short")
+    served.up()
+    assert served.predict()[0] == 2
+
+
+def test_a_model_that_hashes_waits_for_its_key_and_says_so(whole: Any):
+    with (whole.folder / "flyball.toml").open("a") as file:
+        file.write('[log]\nhash = ["water"]\n')
+    whole.flyball("run")
+    whole.flyball("deploy", "plant", "--why", "first version")
+    (whole.home / "log.key").write_bytes(b"short")
+    whole.up(wait=False)
+    whole.wait(lambda: "log.key should hold the 32 bytes" in log_of(whole, "serve"), "what is wrong")
+    assert whole.predict() == (None, None)
+    (whole.home / "log.key").write_bytes(bytes(range(32)))
+    whole.wait(lambda: whole.predict()[0] == 1, "an answer", seconds=40)
+
+
+def test_damaged_workflows_are_named_in_one_line_and_serving_goes_on(served: Any):
+    damaged = served.home / "workflows.db"
+    overwrite(damaged)
+    code, out, err = served.command("run")
+    assert (code, out) == (3, "")
+    assert f"error: {damaged} is damaged" in err and "restore a backup" in err and "Traceback" not in err
+    assert served.command("doctor")[0] == 1
+    assert str(damaged) in served.flyball("doctor", allow=(1,))
+    served.up(wait=False)
+    served.wait(lambda: served.predict()[0] == 2, "an answer")
+    served.wait(lambda: f"{damaged} is damaged" in log_of(served, "control"), "what is wrong")
+    assert "Traceback" not in log_of(served, "control")
+
+
+def test_a_damaged_database_leaves_the_model_server_answering(served: Any):
+    damaged = served.home / "flyball.db"
+    with damaged.open("r+b") as file:
+        file.truncate(damaged.stat().st_size // 2)
+    code, _, err = served.command("status")
+    assert code == 3 and f"error: {damaged} is damaged" in err and "Traceback" not in err
+    served.up(wait=False)
+    served.wait(lambda: served.predict()[0] == 2, "an answer")
+    served.wait(lambda: f"{damaged} is damaged" in log_of(served, "control"), "what is wrong")
+
+
+def test_a_write_ahead_log_damaged_in_its_middle_loses_its_tail_and_nothing_else(served: Any):
+    served.up()
+    answered = [served.predict()[1] for _ in range(5)]
+    served.settle()
+    for word in ("flyball up", "web.server", "operations.analyst"):
+        for pid in served.pids(word):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    log = served.home / "flyball.db-wal"
+    overwrite(log, log.stat().st_size // 2)
+    assert served.json("audit", "verify")["ok"]
+    served.up()
+    answered.append(served.predict()[1])
+    served.settle()
+    for prediction in answered:
+        status, _ = served.call(served.port, "GET", f"/api/v1/predictions/{prediction}")
+        assert status == 200
+    assert served.json("audit", "verify")["ok"]
+
+
+def test_damaged_control_files_of_a_stopped_home_are_written_anew(served: Any):
+    for name in ("up.lock", "serve.lock", "controller.lock", "serve.sock"):
+        (served.home / name).write_bytes(b"\xff\x00 no lock of ours")
+    for folder in ("routes", "workers", "metrics"):
+        (served.home / "cache" / folder).mkdir(parents=True, exist_ok=True)
+        for name in ("plant.json", "0.json"):
+            (served.home / "cache" / folder / name).write_bytes(b'{"format": 1, "mod')
+    served.up()
+    served.wait(lambda: served.predict()[0] == 2, "an answer")
+    assert served.call(served.serve_port, "GET", "/metrics")[0] == 200
+    assert served.command("status")[0] == 0
