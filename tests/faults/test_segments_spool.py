@@ -106,6 +106,17 @@ def test_what_a_writer_left_that_was_killed_while_it_began_a_segment_is_swept(tm
     assert list(tmp_path.iterdir()) == [fresh]
 
 
+def test_a_dead_writers_segment_whose_headers_length_is_damaged_keeps_its_records(
+    tmp_path: Path, log_book: Any
+):
+    data = bytearray(log_book.segment([log_book.prediction(1)]))
+    data[8:12] = b"\xff\xff\xff\x7f"
+    (tmp_path / "w-1.open").write_bytes(data)
+
+    (closed,) = close_abandoned(tmp_path)
+    assert ids_in([closed.read_bytes()]) == ["prd_1"]
+
+
 def test_a_killed_shipper_sends_each_segment_once(
     tmp_path: Path, file_blobs: Any, child_environment: dict[str, str], log_book: Any
 ):

@@ -43,11 +43,12 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True):
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """What a segment holds.
 
-    `records` in the order of writing. `torn_bytes`: length of the unfinished tail (0 after an orderly end).
-    `damaged_frames`: frames in the middle whose checksum fails; they are left out and what follows is read.
+    `header`: None where it is damaged. `records` in the order of writing. `torn_bytes`: length of the unfinished tail
+    (0 after an orderly end). `damaged_frames`: frames in the middle whose checksum fails; they are left out and what
+    follows is read.
     """
 
-    header: SegmentHeader
+    header: SegmentHeader | None
     records: list[LogRecord]
     torn_bytes: int = 0
     damaged_frames: int = 0
@@ -81,13 +82,9 @@ def read_segment(data: bytes) -> Segment:
     if not data.startswith(MAGIC):
         raise NotASegment("these bytes are no segment of the prediction log: the first line is not FLYSEG1")
     head = _payload_at(data, len(MAGIC))
-    if head is None:
-        raise NotASegment(
-            "this segment's header is torn or damaged; a segment without header holds no records"
-        )
-    header = _read_header(head[0])
+    header, position = (None, len(MAGIC)) if head is None else (_read_header(head[0]), head[1])
     records: list[LogRecord] = []
-    damaged, position = 0, head[1]
+    damaged = 0
     while position < len(data):
         found = _payload_at(data, position)
         batch = None if found is None else _decode(found[0])
@@ -100,6 +97,8 @@ def read_segment(data: bytes) -> Segment:
             break
         position, lost = after
         damaged += lost
+    if header is None and not records:
+        raise NotASegment("this segment's header is torn or damaged, and no record follows it")
     return Segment(header=header, records=records, torn_bytes=len(data) - position, damaged_frames=damaged)
 
 

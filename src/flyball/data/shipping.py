@@ -10,10 +10,12 @@ from pathlib import Path
 
 from flyball.backends.blobs.store import BlobStore
 from flyball.core.digests import digest_bytes
-from flyball.core.errors import ObjectExists
-from flyball.data.segments import FOLDER, FRAME_HEAD, MAGIC
+from flyball.core.errors import NewerFormat, NotASegment, ObjectExists
+from flyball.data.segments import FOLDER, read_segment
 
 OPEN, CLOSED, DRAFT = ".open", ".seg", ".draft"
+_SHORTEST_BYTES = 200  # a header and one record are longer
+_LONGEST_START_BYTES = 4096
 _STALE_DRAFT_SECONDS = 60.0
 
 
@@ -86,12 +88,17 @@ def close_abandoned(folder: Path) -> list[Path]:
 
 
 def _holds_nothing(descriptor: int) -> bool:
-    """Whether a segment ends with its header: its writer died before it had written a record."""
-    head = os.pread(descriptor, len(MAGIC) + FRAME_HEAD.size, 0)
-    if len(head) < len(MAGIC) + FRAME_HEAD.size:
-        return True
-    header_bytes, _ = FRAME_HEAD.unpack_from(head, len(MAGIC))
-    return os.fstat(descriptor).st_size <= len(head) + int(header_bytes)
+    """Whether a segment ends with its header, or before it does: its writer died before it had written a record."""
+    size_bytes = os.fstat(descriptor).st_size
+    if size_bytes > _LONGEST_START_BYTES:
+        return False
+    try:
+        segment = read_segment(os.pread(descriptor, size_bytes, 0))
+    except NotASegment:
+        return size_bytes < _SHORTEST_BYTES  # else damaged: kept, and told when it can't be read
+    except NewerFormat:
+        return False
+    return not segment.records and not segment.torn_bytes and not segment.damaged_frames
 
 
 def _remove_stale_drafts(folder: Path) -> None:

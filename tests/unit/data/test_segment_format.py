@@ -184,3 +184,15 @@ def test_a_long_torn_tail_is_read_over_quickly():
 
     assert (len(segment.records), segment.torn_bytes) == (1, len(tail))
     assert time.monotonic() - began < 5
+
+
+def test_a_damaged_header_costs_no_record():
+    start = segment_start(HEADER)
+    for position in range(len(MAGIC), len(start)):
+        data = bytearray(a_segment([a_record(1)], [a_record(2)]))
+        data[position] ^= 0x80
+        segment = read_segment(bytes(data))
+        assert [record.id for record in segment.records] == ["prd_1", "prd_2"], position
+        assert segment.header is None and segment.damaged_frames >= 1
+    with pytest.raises(NotASegment):
+        read_segment(start[:-1])
