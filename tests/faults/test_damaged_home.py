@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,9 @@ def test_a_model_that_hashes_waits_for_its_key_and_says_so(whole: Any):
     whole.up(wait=False)
     whole.wait(lambda: "log.key should hold the 32 bytes" in log_of(whole, "serve"), "what is wrong")
     assert whole.predict() == (None, None)
-    (whole.home / "log.key").write_bytes(bytes(range(32)))
+    (whole.home / "log.key").unlink()
     whole.wait(lambda: whole.predict()[0] == 1, "an answer", seconds=40)
+    assert stat.S_IMODE((whole.home / "log.key").stat().st_mode) == 0o600
 
 
 def test_damaged_workflows_are_named_in_one_line_and_serving_goes_on(served: Any):
