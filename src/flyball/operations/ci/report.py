@@ -63,7 +63,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool = False
 
 
-class TestResult(msgspec.Struct, frozen=True, kw_only=True):
+class ModelTestResult(msgspec.Struct, frozen=True, kw_only=True):
     """One model test, or one test function of the project. `rows`: examples that show a failure."""
 
     kind: str
@@ -164,7 +164,7 @@ class CiReport(msgspec.Struct, frozen=True, kw_only=True):
     trained: bool = False
     stages: list[Stage] = []
     gates: list[dict[str, Any]] = []
-    tests: list[TestResult] = []
+    tests: list[ModelTestResult] = []
     metrics: list[MetricLine] = []
     data: DataDifference | None = None
     importances: list[Importance] = []
