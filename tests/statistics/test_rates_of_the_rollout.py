@@ -4,9 +4,10 @@ candidates.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -94,15 +95,9 @@ def test_harm_confined_to_weekends_is_not_promoted():
 
 
 @pytest.mark.long
-def test_the_example_itself_decides_right_200_times_each():
+def test_the_example_itself_decides_right_200_times_each(script_of: Callable[[Path], ModuleType]):
     folder = Path(__file__).resolve().parents[2] / "benchmarks" / "bike_policy"
-    sys.path.insert(0, str(folder))
-    try:
-        import rollout_error_rates
-    finally:
-        sys.path.remove(str(folder))
-        sys.modules.pop("stream", None)
-    found = rollout_error_rates.simulate(repeats=200, seed=2)
+    found = script_of(folder / "rollout_error_rates.py").simulate(repeats=200, seed=2)
     assert found["equal"]["promote"] >= 160
     assert found["equal"]["abort"] <= 10
     for name, counts in found.items():
