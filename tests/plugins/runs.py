@@ -133,7 +133,7 @@ def make_project(tmp_path: Path) -> Callable[..., Path]:
 
 
 @contextmanager
-def open_home(home: Path, database_url: str, objects_url: str) -> Iterator[Home]:
+def open_home(home: Path, database_url: str, objects_url: str, cache: Any = "read-write") -> Iterator[Home]:
     """A home with an engine at work."""
     from flyball.backends.blobs.store import open_blobs
     from flyball.backends.db.database import open_database
@@ -144,7 +144,7 @@ def open_home(home: Path, database_url: str, objects_url: str) -> Iterator[Home]
     from flyball.core.settings import Settings
     from flyball.pipelines.workflow import Workshop, register_run
 
-    settings = Settings(home=home, database_url=database_url, objects_url=objects_url)
+    settings = Settings(home=home, database_url=database_url, objects_url=objects_url, cache=cache)
     database, clock, executor_id = open_database(database_url), SystemClock(), new_executor_id()
     with database.write() as conn:
         metadata.create_all(conn)
@@ -160,6 +160,17 @@ def open_home(home: Path, database_url: str, objects_url: str) -> Iterator[Home]
         engine.shutdown()
         heartbeat.stop()
         database.close()
+
+
+@pytest.fixture
+def fresh_home(tmp_path: Path) -> Callable[..., Any]:
+    """Opens a home of its own on SQLite, as another machine has that shares the objects."""
+
+    def open_fresh(name: str, objects_url: str, cache: Any = "read-write") -> Any:
+        home = tmp_path / name
+        return open_home(home, f"sqlite:///{home / 'flyball.db'}", objects_url, cache)
+
+    return open_fresh
 
 
 @pytest.fixture

@@ -5,19 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, get_args
 
 import msgspec
 
 from flyball.core.errors import BadInput
 
 
+CacheUse = Literal["read-write", "read", "off"]
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The home and what its URLs choose. `home` is absolute; the URLs never contain a secret when printed."""
+    """The home and what its URLs choose. `home` is absolute; the URLs never contain a secret when printed.
+
+    cache: whether steps of runs use what earlier runs gave, and keep what they give. `read` keeps nothing, which is
+    for changes of strangers: what they put under a name would be taken for the result of somebody else's code.
+    """
 
     home: Path
     database_url: str
     objects_url: str
     executor_url: str = "local"
+    cache: CacheUse = "read-write"
 
     @property
     def spool_folder(self) -> Path:
@@ -58,7 +67,7 @@ def find_home(start: Path, environment: Mapping[str, str]) -> Path:
 
 
 def read_settings(start: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings that hold in a folder. Raises BadInput for a URL of an unknown kind."""
+    """The settings that hold in a folder. Raises BadInput for a URL of an unknown kind or an unknown use of caches."""
     environment = os.environ if environment is None else environment
     home = find_home(start or Path.cwd(), environment)
     database_url = environment.get("FLYBALL_DATABASE") or f"sqlite:///{home / 'flyball.db'}"
@@ -67,7 +76,22 @@ def read_settings(start: Path | None = None, environment: Mapping[str, str] | No
     _check_scheme("FLYBALL_DATABASE", database_url, ("sqlite:///", "postgresql://", "postgresql+psycopg://"))
     _check_scheme("FLYBALL_OBJECTS", objects_url, ("file:///", "s3://", "gs://", "az://"))
     _check_scheme("FLYBALL_EXECUTOR", executor_url, ("local", "ray://"))
-    return Settings(home=home, database_url=database_url, objects_url=objects_url, executor_url=executor_url)
+    return Settings(
+        home=home,
+        database_url=database_url,
+        objects_url=objects_url,
+        executor_url=executor_url,
+        cache=_read_cache(environment.get("FLYBALL_CACHE") or "read-write"),
+    )
+
+
+def _read_cache(text: str) -> CacheUse:
+    for known in get_args(CacheUse):
+        if text == known:
+            return known  # type: ignore[no-any-return]
+    raise BadInput(
+        f"FLYBALL_CACHE is {text[:40]!r}; it may be {', '.join(get_args(CacheUse))}", setting="FLYBALL_CACHE"
+    )
 
 
 def _check_scheme(name: str, url: str, schemes: tuple[str, ...]) -> None:

@@ -53,3 +53,10 @@ def test_a_url_of_an_unknown_kind_is_refused_without_repeating_it(tmp_path: Path
     with pytest.raises(BadInput, match=name) as caught:
         read_settings(tmp_path, {name: url + "?password=secret"})
     assert "secret" not in caught.value.message
+
+
+def test_the_use_of_caches_is_chosen_by_a_known_word_and_is_full_without_one(tmp_path: Path):
+    assert read_settings(tmp_path, {}).cache == "read-write"
+    assert read_settings(tmp_path, {"FLYBALL_CACHE": "read"}).cache == "read"
+    with pytest.raises(BadInput, match="read-write, read, off"):
+        read_settings(tmp_path, {"FLYBALL_CACHE": "readonly"})

@@ -10,10 +10,13 @@ import msgspec
 from sqlalchemy import Connection
 
 from flyball.core.digests import digest_json
-from flyball.core.errors import FlyballError
+from flyball.core.errors import CorruptObject, FlyballError
 from flyball.core.project import Project, SplitSection
+from flyball.data.catalogue import add_snapshot
+from flyball.data.snapshots import read_manifest
 from flyball.pipelines.request import RunRequest
 from flyball.pipelines.runs import begin_step, end_step, find_cached, keep_cached
+from flyball.pipelines.shared_steps import find_shared, keep_shared
 from flyball.pipelines.workshop import Bench, Workshop
 
 STEPS = ("source", "environment", "prepare", "train", "evaluate", "register")
@@ -62,9 +65,32 @@ def step_key(step: str, **inputs: Any) -> str:
 
 
 def look_up(job: Job, key: str) -> dict[str, Any] | None:
-    """What a step gave for the same inputs before, or None."""
+    """What a step gave for the same inputs before, here or on any machine that shares the object store, or None."""
+    if job.shop.settings.cache == "off":
+        return None
     with job.shop.database.read() as conn:
-        return find_cached(conn, key)
+        found = find_cached(conn, key)
+    return _look_up_shared(job, key) if found is None else found
+
+
+def _look_up_shared(job: Job, key: str) -> dict[str, Any] | None:
+    """What another machine kept, noted here with the snapshot that it names, so that this is asked once."""
+    shop = job.shop
+    try:
+        shared = find_shared(shop.blobs, key)
+    except CorruptObject as error:
+        job.bench.write_line(f"warning: {error.message}")
+        return None
+    if shared is None:
+        return None
+    snapshot = shared.outputs.get("snapshot")
+    manifest = None if snapshot is None else read_manifest(snapshot, shop.blobs)
+    now = shop.clock.now()
+    with shop.database.write() as conn:
+        if manifest is not None:
+            add_snapshot(conn, manifest, actor=job.request.actor, now=now, run_id=job.run_id)
+        keep_cached(conn, key, shared.step, shared.outputs, job.run_id, now)
+    return shared.outputs
 
 
 def make_step(job: Job, name: str, work: Callable[[], Made]) -> dict[str, Any]:
@@ -81,11 +107,14 @@ def make_step(job: Job, name: str, work: Callable[[], Made]) -> dict[str, Any]:
         with shop.database.write() as conn:
             end_step(conn, run_id, name, shop.clock.now(), state="failed", error=facts)
         raise
+    keeps = made.key is not None and not made.is_cached and shop.settings.cache == "read-write"
+    if made.key is not None and keeps:
+        keep_shared(shop.blobs, made.key, name, made.outputs)
     now = shop.clock.now()
     with shop.database.write() as conn:
         if made.commit is not None:
             made.commit(conn)
-        if made.key is not None and not made.is_cached:
+        if made.key is not None and keeps:
             keep_cached(conn, made.key, name, made.outputs, run_id, now)
         end_step(
             conn,
