@@ -11,7 +11,6 @@ import msgspec
 
 from flyball.core.errors import BadInput
 
-
 CacheUse = Literal["read-write", "read", "off"]
 
 
