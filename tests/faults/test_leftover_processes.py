@@ -73,12 +73,10 @@ def test_a_daemon_that_training_started_is_gone_when_the_child_has_ended(run: Ca
     text = (
         "start_daemon(stubborn=True)\nwait_for_daemons(1)\njson.dump({'done': 1}, open(sys.argv[2], 'w'))\n"
     )
-    began = time.monotonic()
     found = run(text, lines)
-    assert (found.exit_code, found.result) == (0, {"done": 1})
+    assert (found.exit_code, found.timed_out, found.result) == (0, False, {"done": 1})
     assert len(lines) == 1
     assert is_gone(int(lines[0]))  # at once: what the child started has ended before the child has
-    assert time.monotonic() - began < 5
 
 
 def test_a_family_of_daemons_that_start_daemons_is_gone_as_well(run: Callable[..., Any]) -> None:

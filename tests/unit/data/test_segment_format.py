@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-import time
+import zlib
 from datetime import UTC, datetime
 
 import msgspec
@@ -176,14 +176,16 @@ def test_a_page_of_zeros_over_a_segment_costs_the_frames_that_it_covers():
     assert segment.torn_bytes == 0 and segment.damaged_frames >= 1
 
 
-def test_a_long_torn_tail_is_read_over_quickly():
+def test_a_long_torn_tail_is_not_read_over_and_over(monkeypatch: pytest.MonkeyPatch):
     tail = b"\xff\xff\xff\x0f" + random.Random(1).randbytes(8 * 2**20)
-    began = time.monotonic()
+    checksum, checked = zlib.crc32, []
+    monkeypatch.setattr(zlib, "crc32", lambda data: checked.append(len(data)) or checksum(data))
 
     segment = read_segment(a_segment([a_record(1)]) + tail)
 
     assert (len(segment.records), segment.torn_bytes) == (1, len(tail))
-    assert time.monotonic() - began < 5
+    # A checksum reads what its length claims, so it is for the few places that look like a frame, not for each.
+    assert 2 <= len(checked) < len(tail) / 10_000
 
 
 def test_a_damaged_header_costs_no_record():
