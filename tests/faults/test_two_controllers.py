@@ -22,16 +22,20 @@ from sqlalchemy import Connection, select, update
 from flyball.backends.db.lease import RowLease, holder_of, leases, open_lease
 from flyball.core.clock import isoformat
 from flyball.core.errors import DatabaseUnavailable, LeaseLost
+from flyball.core.ids import new_id
 from flyball.core.settings import read_settings
 from flyball.core.values import Actor
 from flyball.data.segment_book import known_states
 from flyball.governance.journal import Change, list_entries, record
+from flyball.operations import controller as controller_module
 from flyball.operations.analysis_process import AnalysisFailed, AnalysisProcess
 from flyball.operations.audit_trail import verify_trail
 from flyball.operations.control import open_workshop
 from flyball.operations.controller import Controller
 from flyball.operations.opening import Backends, open_backends
 from flyball.operations.turn import LEASE
+from flyball.pipelines.request import RunRequest, plain
+from flyball.pipelines.runs import Run, insert_run
 
 loop = sys.modules["flyball_tests_loop"]
 LAPSE = 3.0
@@ -245,6 +249,52 @@ def test_a_leader_whose_clock_stood_still_writes_nothing_after_it_was_replaced(s
     finally:
         controller.stop()
         thread.join()
+        backends.close()
+
+
+def test_a_controller_that_was_replaced_takes_up_no_run(site: Site, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(controller_module, "LEASE_SECONDS", 3600.0)
+    monkeypatch.setattr(controller_module, "REAP_SECONDS", 0.0)
+    backends = site.open("first")
+    heartbeat, engine, workshop = open_workshop(backends, "control")
+    controller = Controller(
+        backends, engine, workshop, RowLease(backends.database, LEASE, 10.0, monotonic=lambda: 0.0)
+    )
+    heartbeat.start()
+    engine.launch()
+    thread = threading.Thread(target=controller.run)
+    thread.start()
+    try:
+        site.wait(lambda: not controller.progress(loop.MODEL)["busy"], "the end of its first pass")
+        request = RunRequest(model=loop.MODEL, project=site.project, actor=Actor("a test"))
+        run = Run(
+            id=new_id("run"),
+            model=loop.MODEL,
+            state="running",
+            version=None,
+            cached=False,
+            fingerprint="sha256:" + "0" * 64,
+            request=plain(request),
+            result=None,
+            error=None,
+            log=None,
+            signal_id=None,
+            actor="a test",
+            why="",
+            started_at=site.home.now,
+            finished_at=None,
+        )
+        with site.backends.database.write() as conn:
+            insert_run(conn, run)
+            replace_holder(conn)
+        site.wait(lambda: not controller.is_leading, "the step back", seconds=10)
+        assert controller.failures == {"pass": 1}
+        assert engine.status(run.id) is None
+    finally:
+        controller.stop()
+        thread.join()
+        engine.shutdown()
+        heartbeat.stop()
         backends.close()
 
 

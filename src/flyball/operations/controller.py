@@ -1,8 +1,9 @@
-"""The controller: one per home, turns the loop (layout.md, 'Drift to promotion') and takes up abandoned work.
+"""The controller: one per home, turns the loop (ARCHITECTURE.md, 'Drift to promotion') and takes up abandoned work.
 
 It holds the lease, runs the workflow engine and asks the analysis process for what needs tables. Each pass is
 idempotent, so a controller killed at any moment is replaced by simply starting another. One that was paused and
-replaced is fenced: what it and its analysis go on to write is checked against the lease in the same transaction.
+replaced is fenced: what its passes and its analysis write is checked against the lease in the same transaction.
+Steps of workflows are not: see decision 0002.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -130,16 +132,11 @@ class Controller:
         return happened
 
     def _reap(self) -> None:
-        from flyball.backends.db.heartbeats import dead_executors
         from flyball.pipelines.run import resume_abandoned
 
-        with self._backends.database.read() as conn:
-            dead = dead_executors(conn, self._backends.clock.now())
-        if dead:
-            for workflow_id in self._engine.take_over(dead):
-                _log.info("took over %s of a process that died", workflow_id)
-        for run_id in resume_abandoned(self._engine, self._workshop):
-            _log.info("took over %s, which was recorded and not begun", run_id)
+        acting = replace(self._workshop, database=self._acting.database)
+        for workflow_id in resume_abandoned(self._engine, acting, self._lease.assert_held):
+            _log.info("took over %s, which a process that died had begun or recorded", workflow_id)
 
     def _turn_is_due(self) -> bool:
         if self._backends.blobs.list("segments", limit=1):
@@ -213,9 +210,8 @@ class Controller:
             return done
         except FlyballError as error:
             if error.code == LeaseLost.code:
-                self._next_renewal = (
-                    0.0  # ask at once who leads: a clock that stood still with us may say it is us
-                )
+                # Ask at once who leads: a clock that stood still with us may say it is us.
+                self._next_renewal = 0.0
             self.failures[what] += 1
             _log.error("%s failed: %s (%s)", what, error.message, error.code)
         except Exception:  # noqa: BLE001 - the loop's edge, see below

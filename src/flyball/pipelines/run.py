@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 
 from flyball.backends.db.heartbeats import dead_executors
 from flyball.backends.workflows.engine import WorkflowEngine
@@ -36,7 +37,8 @@ REAP_SECONDS = 2.0
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended. `cached`: the version stood already and nothing was trained.
 
-    metrics: {name: {value, interval: {low, high} | null, row_count}}; gates: [{metric, outcome, because, …}].
+    metrics: {name: {value, interval: {low, high} | null, row_count}}; gates: [{metric, outcome, because, …}];
+    tests: [{kind, name, outcome, because, rows, file, line, seconds}].
     error: {code, message, facts} of a failed run.
     """
 
@@ -49,6 +51,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: str | None = None
     metrics: dict[str, Any] = {}
     gates: list[dict[str, Any]] = []
+    tests: list[dict[str, Any]] = []
     warnings: list[str] = []
     seconds: float = 0.0
     error: dict[str, Any] | None = None
@@ -90,16 +93,20 @@ def start_run(engine: WorkflowEngine, shop: Workshop, request: RunRequest) -> st
     return run_id
 
 
-def resume_abandoned(engine: WorkflowEngine, shop: Workshop) -> list[str]:
+def resume_abandoned(
+    engine: WorkflowEngine, shop: Workshop, fence: Callable[[Connection], None] | None = None
+) -> list[str]:
     """Take over what processes that died have left: unfinished workflows, and runs whose workflow never began.
 
+    fence: raises for a caller who may no longer do this, asked on the snapshot of the database that shows what is left.
     Returns the ids that this process (or another live one that has them registered) goes on with.
     """
     with shop.database.read() as conn:
+        if fence is not None:
+            fence(conn)
         dead = dead_executors(conn, shop.clock.now())
-    taken = engine.take_over(dead)
-    with shop.database.read() as conn:
         unfinished = list_runs(conn, state="running", limit=1000)
+    taken = engine.take_over(dead)
     return taken + [run.id for run in unfinished if run.id not in taken and _take_up(engine, shop, run)]
 
 
@@ -170,6 +177,7 @@ def result_of(run: Run) -> RunResult:
         snapshot=result.get("snapshot"),
         metrics=result.get("metrics", {}),
         gates=result.get("gates", []),
+        tests=result.get("tests", []),
         warnings=result.get("warnings", []),
         seconds=round(seconds, 3),
         error=run.error,

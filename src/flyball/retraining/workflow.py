@@ -55,7 +55,9 @@ def _plan(shop: Workshop, identity: str) -> dict[str, Any]:
     with shop.database.read() as conn:
         plan = plan_retraining(conn, shop.blobs, identity)
     with shop.database.write() as conn:
-        retrainings.change(conn, identity, state="running", root_snapshot=plan.root_snapshot)
+        # A process that was paused here may come back when another one has ended the retraining.
+        if retrainings.get_retraining(conn, identity).state in retrainings.UNFINISHED:
+            retrainings.change(conn, identity, state="running", root_snapshot=plan.root_snapshot)
     return plain(plan)
 
 
