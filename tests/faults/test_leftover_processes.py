@@ -152,6 +152,7 @@ def test_a_daemon_is_gone_when_the_parent_is_killed(
     with subprocess.Popen(
         [sys.executable, "-c", parent_program],
         stdout=subprocess.PIPE,
+        cwd=tmp_path,
         env={**child_environment, "PYTHONPATH": path},
         text=True,
     ) as parent:

@@ -77,21 +77,32 @@ def test_what_is_no_folder_of_ours_is_left_alone(temporary: Path, tmp_path: Path
     assert kept.is_dir() and len(list(temporary.iterdir())) == 3
 
 
-def test_folders_that_are_made_while_others_sweep_are_never_swept(temporary: Path):
-    sweeper = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from flyball.backends.scratch import sweep_scratch\nwhile True: sweep_scratch()",
-        ]
-    )
+def wait_for_a_sweep(temporary: Path, sweeper: subprocess.Popen[bytes]) -> None:
+    """Leave a dead folder and wait until the sweeper, which has to be at work, has removed it."""
+    dead = temporary / "flyball-tmp-dead"
+    dead.mkdir()
+    deadline = time.monotonic() + 60
+    while dead.exists():
+        assert sweeper.poll() is None, "the sweeper has ended"
+        assert time.monotonic() < deadline, "nothing is swept"
+        time.sleep(0.01)
+
+
+def test_folders_that_are_made_while_others_sweep_are_never_swept(
+    temporary: Path, child_environment: dict[str, str]
+):
+    program = "from flyball.backends.scratch import sweep_scratch\nwhile True: sweep_scratch()"
+    environment = {**child_environment, "TMPDIR": str(temporary)}
+    sweeper = subprocess.Popen([sys.executable, "-c", program], env=environment)
     try:
+        wait_for_a_sweep(temporary, sweeper)
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
             with ScratchFolder("mine") as mine:
                 (mine / "file").write_text("kept")
                 time.sleep(0.002)
                 assert (mine / "file").read_text() == "kept"
+        wait_for_a_sweep(temporary, sweeper)
     finally:
         sweeper.kill()
         sweeper.wait()

@@ -38,7 +38,7 @@ def test_a_stopped_worker_is_killed_and_replaced_while_the_other_one_answers(
     model_server: ModelServer, bundles: Bundles
 ):
     model_server.publish(1, champion=(1, bundles.lightgbm(0.0)))
-    model_server.start(workers=2, FLYBALL_WORKER_HANG_SECONDS="2")
+    model_server.start(workers=2, FLYBALL_WORKER_HANG_SECONDS="4")
     answered = [i for _ in range(20) for i in ask(model_server)]
     assert len(answered) == 20
     before = workers_of(model_server)
@@ -47,7 +47,7 @@ def test_a_stopped_worker_is_killed_and_replaced_while_the_other_one_answers(
     meanwhile = []
     while (now := workers_of(model_server))[0] in (before[0], None):
         meanwhile += ask(model_server, 0.3)
-        assert time.monotonic() - stopped < 15, model_server.log
+        assert time.monotonic() - stopped < 60, model_server.log
     assert meanwhile, "the other worker did not answer"
     assert (now[1], is_running(before[0])) == (before[1], False)
     assert "its event loop is stuck" in model_server.log
@@ -62,8 +62,8 @@ def test_a_worker_with_a_long_request_and_a_model_that_loads_is_not_stuck(
     model_server: ModelServer, bundles: Bundles
 ):
     hanging = (1, bundles.custom("hang"))
-    model_server.publish(1, champion=hanging, serve=ServeSection(deadline="4s"))
-    model_server.start(FLYBALL_WORKER_HANG_SECONDS="1")
+    model_server.publish(1, champion=hanging, serve=ServeSection(deadline="7s"))
+    model_server.start(FLYBALL_WORKER_HANG_SECONDS="5")
     before = workers_of(model_server)
     statuses: list[int] = []
     asking = threading.Thread(
@@ -72,7 +72,7 @@ def test_a_worker_with_a_long_request_and_a_model_that_loads_is_not_stuck(
     asking.start()
     model_server.publish(2, champion=(2, bundles.custom("none", 2.0)), previous=hanging)
     model_server.wait_revision(MODEL, 2)
-    asking.join(20)
+    asking.join(30)
     assert statuses == [503]
     assert workers_of(model_server) == before
     assert model_server.status()["workers"][0]["restarts"] == 0

@@ -18,6 +18,7 @@ import msgspec
 import polars as pl
 import pytest
 from flyball_tests_runs import LINE  # type: ignore[import-not-found]
+from flyball_tests_serving import is_running  # type: ignore[import-not-found]
 from flyball_tests_stores import open_with_tables  # type: ignore[import-not-found]
 from sqlalchemy import text
 
@@ -54,8 +55,9 @@ KILLED_ONCE = """    marker = Path(params["diary"] + ".killed")
         import os
         os.kill(os.getpid(), 9)
 """
-SLOW = """    import time
-    time.sleep(0.2)
+HELD = """    import time
+    while Path(params["diary"] + ".hold").exists() and len(Path(params["diary"]).read_text().splitlines()) > 6:
+        time.sleep(0.02)
 """
 # A process that tries a plan's windows, to be killed.
 DRIVER = """
@@ -233,24 +235,41 @@ def test_a_training_that_kills_its_process_loses_no_other_one(
     assert {name: anew[name] for name in RESULTS} == {name: tried[name] for name in RESULTS}
 
 
+def wait_until(reached: Callable[[], bool], what: str) -> None:
+    give_up_at = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < give_up_at, f"{what} did not come"
+        time.sleep(0.02)
+
+
+def below(pid: int) -> list[int]:
+    """The processes that a process and its children have started."""
+    lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    children = [int(child) for child in " ".join(lists).split()]
+    return children + [further for child in children for further in below(child)]
+
+
 def test_killed_between_trainings_a_trial_goes_on_with_what_it_had(
     trials: Trials, make_trials: Callable[..., Trials], child_environment: dict[str, str]
 ):
-    trials.write(LINE.replace(MARK, DIARY + SLOW))
+    trials.write(LINE.replace(MARK, DIARY + HELD))
     plan, settings = trials.plan(), trials.shop.settings
+    hold = Path(f"{trials.diary}.hold")
+    hold.touch()
     gather(trials.shop, plan)
     file = settings.home / "plan.json"
     file.write_bytes(msgspec.json.encode(plain(plan)))
     arguments = [str(settings.home), settings.database_url, settings.objects_url, str(file)]
     process = subprocess.Popen([sys.executable, "-c", DRIVER, *arguments], env=child_environment)
-    give_up_at = time.monotonic() + 60
-    while len(trials.trained()) < 6 and time.monotonic() < give_up_at:
-        time.sleep(0.02)
+    wait_until(lambda: len(trials.trained()) >= 7, "the first trainings")
+    processes = [process.pid, *below(process.pid)]
+    assert len(processes) > 1
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    time.sleep(0.5)  # its children die with it
+    wait_until(lambda: not any(map(is_running, processes)), "the end of its children")
+    hold.unlink()
     tried = try_windows(trials.shop, plan)
-    assert tried["known"] >= 4
+    assert 4 <= tried["known"] < 12
     assert Counter(trials.trained()).most_common(3)[2][1] == 1  # none twice but what was under way
     elsewhere = make_trials("elsewhere")
     anew = elsewhere.attempt(elsewhere.plan())
