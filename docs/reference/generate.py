@@ -38,6 +38,10 @@ is an error that names the nearest known one. A flag (`--set data.outcome_delay=
 (`FLYBALL__DATA__OUTCOME_DELAY=2d`), that before the file. Durations are written `500ms`, `90s`, `10m`, `12h`, `7d` or
 `4w`. `flyball check` names what is set and not acted on yet.
 """
+ENVIRONMENT_TEXT = """
+Where state lives, and what differs from machine to machine, is said by environment variables. Settings of a project
+stand in its file, and each can be given as `FLYBALL__SECTION__KEY` too (see [the project file](project-file.md)).
+"""
 ERRORS_TEXT = """
 A message says what is wrong, where, and what to do next. The code is stable: programs compare it, and the control
 plane's problem documents (RFC 9457) carry it with the facts. The exit code is the command's, the status the control
@@ -151,6 +155,17 @@ def _default(setting: Any) -> str:
     if isinstance(setting.default, bool):
         return f"`{str(setting.default).lower()}`"
     return f'`"{setting.default}"`' if isinstance(setting.default, str) else f"`{setting.default}`"
+
+
+def environment() -> str:
+    """Every environment variable with default and meaning."""
+    from flyball.core.environment import VARIABLES
+
+    parts = ["# Environment variables\n\n", NOTE, _prose(ENVIRONMENT_TEXT)]
+    for title, variables in VARIABLES.items():
+        rows = [(f"`{one.name}`", one.default or "not set", one.meaning) for one in variables]
+        parts += [f"\n## {title}\n\n", _table(("variable", "default", "what it is"), rows)]
+    return "".join(parts)
 
 
 def errors() -> str:
@@ -278,7 +293,8 @@ def index() -> str:
     """What there is in this folder."""
     return (
         "# Reference\n\n" + NOTE + "Written from the program, and compared with it by the tests.\n\n"
-        "- [Commands](commands.md)\n- [The project file](project-file.md)\n- [Endpoints](endpoints.md)\n"
+        "- [Commands](commands.md)\n- [The project file](project-file.md)\n"
+        "- [Environment variables](environment.md)\n- [Endpoints](endpoints.md)\n"
         "- [Events and metrics](events-and-metrics.md)\n- [Errors](errors.md)\n"
     )
 
@@ -287,6 +303,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "README.md": index,
     "commands.md": commands,
     "project-file.md": project_file,
+    "environment.md": environment,
     "errors.md": errors,
     "endpoints.md": endpoints,
     "events-and-metrics.md": events_and_metrics,

@@ -114,6 +114,21 @@ def keys(table: dict[str, Any], above: str = "") -> Iterator[str]:
             yield path
 
 
+def test_every_environment_variable_that_the_program_reads_is_documented_with_its_meaning():
+    from flyball.core.environment import VARIABLES
+    from flyball.serving.options import SPEC_VARIABLE
+
+    named = set()
+    for path in (ROOT / "src" / "flyball").rglob("*.py"):
+        if path.name != "environment.py" or path.parent.name != "core":
+            named |= set(re.findall(r"FLYBALL_[A-Z][A-Z_]*", path.read_text(encoding="utf-8")))
+    listed = [variable for variables in VARIABLES.values() for variable in variables]
+    # One that the supervisor of a model server writes for its workers is nobody's to set.
+    assert named - {SPEC_VARIABLE} == {variable.name for variable in listed}
+    page = (FOLDER / "environment.md").read_text(encoding="utf-8")
+    assert all(f"| `{one.name}` | {one.default or 'not set'} | {one.meaning} |" in page for one in listed)
+
+
 def test_every_error_code_belongs_to_one_class_and_is_documented():
     from flyball.core.errors import FlyballError, find_class
 

@@ -66,7 +66,7 @@ def find_home(start: Path, environment: Mapping[str, str]) -> Path:
 
 
 def read_settings(start: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings that hold in a folder. Raises BadInput for a URL of an unknown kind or an unknown use of caches."""
+    """The settings that hold in a folder. Raises BadInput for what none of them may be."""
     environment = os.environ if environment is None else environment
     home = find_home(start or Path.cwd(), environment)
     database_url = environment.get("FLYBALL_DATABASE") or f"sqlite:///{home / 'flyball.db'}"
@@ -74,7 +74,11 @@ def read_settings(start: Path | None = None, environment: Mapping[str, str] | No
     executor_url = environment.get("FLYBALL_EXECUTOR") or "local"
     _check_scheme("FLYBALL_DATABASE", database_url, ("sqlite:///", "postgresql://", "postgresql+psycopg://"))
     _check_scheme("FLYBALL_OBJECTS", objects_url, ("file:///", "s3://", "gs://", "az://"))
-    _check_scheme("FLYBALL_EXECUTOR", executor_url, ("local", "ray://"))
+    if executor_url != "local":
+        raise BadInput(
+            "FLYBALL_EXECUTOR may be: local; training runs on this machine in this release",
+            setting="FLYBALL_EXECUTOR",
+        )
     return Settings(
         home=home,
         database_url=database_url,

@@ -47,6 +47,7 @@ def test_urls_have_defaults_below_the_home(tmp_path: Path):
         ("FLYBALL_DATABASE", "mysql://h/db"),
         ("FLYBALL_OBJECTS", "/plain/path"),
         ("FLYBALL_EXECUTOR", "kubernetes://x"),
+        ("FLYBALL_EXECUTOR", "ray://x"),
     ],
 )
 def test_a_url_of_an_unknown_kind_is_refused_without_repeating_it(tmp_path: Path, name: str, url: str):
