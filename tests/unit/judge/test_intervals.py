@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from flyball.core.errors import NotEnoughEvidence
-from flyball.judge.metrics.delong import auc_difference_interval, auc_interval, delong
+from flyball.judge.metrics.delong import areas_of, auc_difference_interval, auc_interval
 from flyball.judge.metrics.intervals import (
-    bootstrap_interval,
+    bootstrap_draws,
     mean_interval,
     moving_block_indices,
     moving_block_mean_interval,
@@ -61,13 +61,14 @@ def test_an_interval_of_nothing_is_an_error_and_not_zero():
 
 
 def test_a_statistic_that_is_mostly_undefined_has_no_interval():
-    assert bootstrap_interval(lambda rows: None, 10, seed=1) is None
+    assert bootstrap_draws(lambda rows: None, 10, seed=1) is None
 
 
 def test_delong_by_hand_with_ties():
     truth = np.array([1.0, 1.0, 1.0, 0.0, 0.0])
     scores = np.array([[0.9, 0.5, 0.4, 0.5, 0.1]])
-    areas, covariance = delong(truth, scores)
+    areas, covariance, units = areas_of(truth, scores)
+    assert units == 2
     # Pairs won: 0.9 wins both, 0.5 ties one and wins one, 0.4 loses one and wins one.
     assert areas[0] == pytest.approx((1 + 0.75 + 0.5) / 3)
     positives, negatives = [1.0, 0.75, 0.5], [1.5 / 3, 1.0]

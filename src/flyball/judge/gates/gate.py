@@ -34,6 +34,10 @@ def judge_gate(gate: GateSection, evidence: GateEvidence) -> Verdict:
 
     Bounds of the interval decide, never the value: `min` passes when the lower bound reaches it and fails
     when the upper bound does not. `versus` passes "not worse than the margin" at the gate's confidence.
+
+    `confidence` is that of the two-sided interval which the verdict shows. So of versions worse by just the
+    margin at most (1 - confidence) / 2 pass, and of those within it as few fail: at 0.95 one in forty, which
+    leaves room for the promised one in twenty where an interval is not exact (skewed losses, ten blocks of time).
     """
     verdicts = []
     if gate.min is not None or gate.max is not None:

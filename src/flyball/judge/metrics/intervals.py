@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flyball.core.errors import NotEnoughEvidence
 from flyball.core.values import Interval
+from flyball.judge.metrics.student import t_quantile
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -43,7 +45,7 @@ def mean_interval(
         stop = min(start + _batch(sums.size), resamples)
         drawn = rng.integers(sums.size, size=(stop - start, sums.size))
         means[start:stop] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    return percentile_interval(means, confidence)
+    return percentile_interval(means, confidence, units=sums.size)
 
 
 def moving_block_mean_interval(
@@ -104,33 +106,34 @@ def resampled_rows(
             yield np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
 
 
-def bootstrap_interval(
+def bootstrap_draws(
     statistic: Callable[[Indices], float | None],
     row_count: int,
     *,
     seed: int,
-    confidence: float = 0.95,
     groups: NDArray[np.generic] | None = None,
     resamples: int = 500,
-) -> Interval | None:
-    """Percentile interval of any statistic of drawn rows (or whole groups); None if too few draws have a
-    value.
+) -> Values | None:
+    """Any statistic of drawn rows (or whole groups), once per resample; None if too few resamples have a value.
 
-    statistic: gets row indices, some repeated, and returns None where it is undefined (a sample of one
-    class).
+    statistic: gets row indices, some repeated, and returns None where it is undefined (a sample of one class).
     """
     if row_count == 0:
         return None
     rows = resampled_rows(row_count, seed=seed, groups=groups, resamples=resamples)
     found = [value for drawn in rows if (value := statistic(drawn)) is not None]
-    if len(found) < 0.8 * resamples:
-        return None
-    return percentile_interval(np.array(found), confidence)
+    return np.array(found) if len(found) >= 0.8 * resamples else None
 
 
-def percentile_interval(estimates: Values, confidence: float) -> Interval:
-    """The middle `confidence` of resampled estimates."""
+def percentile_interval(estimates: Values, confidence: float, *, units: int | None = None) -> Interval:
+    """The middle `confidence` of resampled estimates.
+
+    units: how many rows or groups were resampled. Few of them understate the spread, so the tails are cut where
+    Student's t would cut them. Source: Hesterberg (2015), American Statistician 69(4), section 4.4 ("expanded").
+    """
     tail = (1.0 - confidence) / 2.0
+    if units is not None and units > 1:
+        tail = NormalDist().cdf(-math.sqrt(units / (units - 1)) * t_quantile(confidence, units - 1))
     low, high = np.quantile(estimates, [tail, 1.0 - tail])
     return Interval(float(low), float(high))
 

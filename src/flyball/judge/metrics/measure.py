@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 from flyball.core.errors import NotEnoughEvidence
 from flyball.core.values import Interval
 from flyball.judge.metrics import delong
-from flyball.judge.metrics.intervals import (
-    Indices,
-    bootstrap_interval,
-    mean_interval,
-    percentile_interval,
-    resampled_rows,
-)
+from flyball.judge.metrics.intervals import Indices, bootstrap_draws, percentile_interval, resampled_rows
+from flyball.judge.metrics.means import mean_of
+from flyball.judge.metrics.student import two_sided_p
 from flyball.judge.metrics.table import (
     Labels,
+    Metric,
     Values,
     compute_metrics,
     get_metric,
@@ -29,6 +26,7 @@ from flyball.judge.metrics.table import (
 )
 
 Groups = NDArray[np.generic] | Sequence[Any]
+SCORE_METRICS = ("roc_auc", "average_precision", "log_loss", "brier")
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +50,7 @@ class Paired(msgspec.Struct, frozen=True, kw_only=True):
     unit.
 
     identical: the answers themselves are the same, the only case in which no spread means no difference.
+    p: two-sided p-value of no true difference, for `judge.gates.labels`; None where the rows do not allow one.
     """
 
     metric: str
@@ -62,6 +61,7 @@ class Paired(msgspec.Struct, frozen=True, kw_only=True):
     row_count: int
     group_count: int
     identical: bool
+    p: float | None = None
 
 
 def measure(
@@ -80,17 +80,17 @@ def measure(
     """Every metric of the task with its confidence interval.
 
     groups: label per row that says what belongs together (a block of time when rows are ordered, an entity
-    when they repeat); whole groups are resampled. AUC of separate rows by DeLong, all else by percentile
-    bootstrap.
+    when they repeat). AUC of two classes as in `delong`, means over rows as in `means`, all else by percentile
+    bootstrap of rows or whole groups.
     """
-    answers = Answers(prediction=prediction, scores=scores, classes=list(classes) if classes else None)
     labels = _labels(groups)
+    answers = Answers(prediction=prediction, scores=scores, classes=list(classes) if classes else None)
     if task == "binary":
         # Labels become 0 and 1 once, so that each resample compares numbers.
         answers = msgspec.structs.replace(answers, prediction=is_positive(prediction, positive))
         y, positive = is_positive(y, positive), 1
     values = _values(task, y, answers, positive, None)
-    by_bootstrap = [name for name in values if not _has_own_interval(task, name, labels)]
+    by_bootstrap = [name for name in values if not _has_own_interval(task, name)]
     drawn = _bootstrap(
         task,
         by_bootstrap,
@@ -106,7 +106,7 @@ def measure(
     for name, value in values.items():
         interval = drawn.get(name)
         if name not in by_bootstrap:
-            interval = _own_interval(task, name, y, answers, positive, labels, seed, confidence)
+            interval = _own_interval(task, name, y, answers, positive, labels, confidence)
         measured[name] = Measured(value=value, interval=interval, row_count=len(y))
     return measured
 
@@ -126,44 +126,53 @@ def paired_difference(
 ) -> Paired:
     """How candidate and champion differ in a metric on the same rows, on which neither may have been trained.
 
-    groups: as in `measure`. AUC by paired DeLong when rows stand alone, means by paired bootstrap of row
-    differences, other metrics by paired bootstrap of rows. Raises NotEnoughEvidence without rows or when the
-    metric is undefined on them.
+    confidence: of the interval, two-sided: just at a margin at most (1 - confidence) / 2 of gates pass.
+    groups: as in `measure`. AUC of two classes by paired DeLong or, with groups, Obuchowski's clustered variance;
+    means by their row differences; other metrics by paired bootstrap. Raises NotEnoughEvidence without rows or
+    when the metric is undefined on them.
     """
     get_metric(metric, task)
+    if task == "binary":
+        # Labels become 0 and 1 once, so that each resample compares numbers.
+        champion, candidate = (
+            msgspec.structs.replace(answers, prediction=is_positive(answers.prediction, positive))
+            for answers in (champion, candidate)
+        )
+        y, positive = is_positive(y, positive), 1
     old, new = (_values(task, y, answers, positive, None).get(metric) for answers in (champion, candidate))
     if old is None or new is None:
         raise NotEnoughEvidence(f"{metric} is undefined on these {len(y)} rows, so nothing can be compared")
     labels = _labels(groups)
-    truth = is_positive(y, positive) if task == "binary" else None
-    interval: Interval | None
-    if metric == "roc_auc" and truth is not None and labels is None:
-        try:
-            interval = delong.auc_difference_interval(
-                truth, np.asarray(champion.scores), np.asarray(candidate.scores), confidence=confidence
-            )
-        except NotEnoughEvidence:
-            interval = None
+    units = len(y) if labels is None else len(np.unique(labels))
+    if metric == "roc_auc" and task == "binary":
+        interval, p = _area_difference(np.asarray(y), champion, candidate, labels, confidence)
     elif get_metric(metric, task).is_row_mean:
-        rows_old, rows_new = (
-            row_losses(task, metric, y, a.prediction, scores=_scores(a), positive=positive, classes=a.classes)
-            for a in (champion, candidate)
-        )
-        assert rows_old is not None and rows_new is not None
-        interval = mean_interval(
-            rows_new - rows_old, seed=seed, confidence=confidence, groups=labels, resamples=resamples
-        )
+        rows_old, rows_new = (_row_losses(task, metric, y, a, positive) for a in (champion, candidate))
+        mean = mean_of(rows_new - rows_old, labels)
+        interval, p = mean.interval(confidence), mean.p
     else:
+        if task == "binary" and metric not in SCORE_METRICS:
+            # Without scores no resample is sorted, which would take most of the time.
+            old_answers, new_answers = (
+                msgspec.structs.replace(a, scores=None) for a in (champion, candidate)
+            )
+        else:
+            old_answers, new_answers = champion, candidate
 
         def difference(rows: Indices) -> float | None:
             a, b = (
-                _values(task, y, answers, positive, rows).get(metric) for answers in (champion, candidate)
+                _values(task, y, answers, positive, rows).get(metric)
+                for answers in (old_answers, new_answers)
             )
             return None if a is None or b is None else b - a
 
-        interval = bootstrap_interval(
-            difference, len(y), seed=seed, confidence=confidence, groups=labels, resamples=resamples
-        )
+        drawn = bootstrap_draws(difference, len(y), seed=seed, groups=labels, resamples=resamples)
+        interval, p = None, None
+        if drawn is not None and units > 1:
+            interval, p = (
+                percentile_interval(drawn, confidence, units=units),
+                _drawn_p(new - old, drawn, units),
+            )
     return Paired(
         metric=metric,
         champion=old,
@@ -171,16 +180,38 @@ def paired_difference(
         estimate=new - old,
         difference=interval,
         row_count=len(y),
-        group_count=len(y) if labels is None else len(np.unique(labels)),
+        group_count=units,
         identical=_same(champion, candidate),
+        p=p,
     )
 
 
-def _has_own_interval(task: str, metric: str, labels: NDArray[np.generic] | None) -> bool:
-    """AUC of separate rows has DeLong's interval, a mean over rows that of a mean; the rest is drawn together."""
-    return get_metric(metric, task).is_row_mean or (
-        metric == "roc_auc" and task == "binary" and labels is None
-    )
+def _area_difference(
+    truth: Values,
+    champion: Answers,
+    candidate: Answers,
+    labels: NDArray[np.generic] | None,
+    confidence: float,
+) -> tuple[Interval | None, float | None]:
+    """Interval and p-value of a difference of AUCs; none where a class has too few rows or groups."""
+    try:
+        found = delong.auc_difference(
+            truth, np.asarray(champion.scores), np.asarray(candidate.scores), groups=labels
+        )
+    except NotEnoughEvidence:
+        return None, None
+    return found.interval(confidence), found.p
+
+
+def _drawn_p(estimate: float, drawn: Values, units: int) -> float | None:
+    """P-value by the spread of resamples: their count is too small to count those beyond 0."""
+    error = float(drawn.std(ddof=1))
+    return None if error == 0.0 else two_sided_p(estimate / error, units - 1)
+
+
+def _has_own_interval(task: str, metric: str) -> bool:
+    """AUC of two classes has DeLong's interval, a mean over rows that of a mean; the rest is drawn together."""
+    return get_metric(metric, task).is_row_mean or (metric == "roc_auc" and task == "binary")
 
 
 def _own_interval(
@@ -190,16 +221,21 @@ def _own_interval(
     answers: Answers,
     positive: Any,
     labels: NDArray[np.generic] | None,
-    seed: int,
     confidence: float,
 ) -> Interval | None:
-    if not get_metric(metric, task).is_row_mean:
-        try:
-            return delong.auc_interval(
-                is_positive(y, positive), np.asarray(answers.scores), confidence=confidence
-            )
-        except NotEnoughEvidence:
-            return None
+    known = get_metric(metric, task)
+    if known.is_row_mean:
+        found = mean_of(_row_losses(task, metric, y, answers, positive), labels).interval(confidence)
+        return None if found is None else _inside(found, known)
+    try:
+        return delong.auc_interval(
+            is_positive(y, positive), np.asarray(answers.scores), groups=labels, confidence=confidence
+        )
+    except NotEnoughEvidence:
+        return None
+
+
+def _row_losses(task: str, metric: str, y: Labels, answers: Answers, positive: Any) -> Values:
     rows = row_losses(
         task,
         metric,
@@ -210,7 +246,13 @@ def _own_interval(
         classes=answers.classes,
     )
     assert rows is not None
-    return mean_interval(rows, seed=seed, confidence=confidence, groups=labels)
+    return rows
+
+
+def _inside(interval: Interval, metric: Metric) -> Interval:
+    """The interval within the range the metric can take."""
+    low = interval.low if metric.low is None else max(interval.low, metric.low)
+    return Interval(low, interval.high if metric.high is None else min(interval.high, metric.high))
 
 
 def _bootstrap(
@@ -234,8 +276,9 @@ def _bootstrap(
         for name in metrics:
             if name in values:
                 found[name].append(values[name])
+    units = len(y) if labels is None else len(np.unique(labels))
     return {
-        name: percentile_interval(np.array(drawn), confidence)
+        name: percentile_interval(np.array(drawn), confidence, units=units)
         for name, drawn in found.items()
         if len(drawn) >= 0.8 * resamples
     }

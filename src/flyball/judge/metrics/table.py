@@ -144,7 +144,7 @@ def is_positive(labels: Labels, positive: Any) -> Values:
     positive None: the larger of the two labels (1, True, "yes" before "no" in order).
     """
     if positive is None:
-        positive = max((str(label) for label in labels), default="1")
+        positive = max((_text(label) for label in labels), default="1")
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "biuf" and isinstance(positive, int | float):
         return np.asarray(labels == positive, dtype=np.float64)
     return np.array([_text(label) == _text(positive) for label in labels], dtype=np.float64)
