@@ -38,6 +38,10 @@ def test_what_init_writes_is_read_and_checked_without_a_word(tmp_path: Path):
     assert "if it comes later, how much later" in file.path.read_text()
     later = check_project(read_project(file.folder, flags={"data.outcome_delay": "30d"}))
     assert not any("known at once" in note for note in later.notes)
+    assert not any("not kept with versions" in note for note in later.notes)
+    (file.folder / "results").mkdir()
+    (file.folder / "results" / "labels.json").write_text("{}")
+    assert any("results/labels.json (an output" in note for note in check_project(file).notes)
 
 
 def test_the_training_file_imports_nothing_of_flyball(tmp_path: Path):

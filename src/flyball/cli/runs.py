@@ -9,9 +9,24 @@ from typing import Any
 import click
 
 from flyball.cli.output import exit_code_of, facts, json_option, short, show, table
+from flyball.pipelines.left_out import OUTPUT_FOLDERS
+
+RUN_HELP = f"""Snapshot, check, train, evaluate, package, gate and register a version. Nothing is deployed.
+
+FOLDER holds flyball.toml. A version that fails its gates is kept as refused (exit code 1). A repeat of an
+unchanged run trains nothing. `flyball run show RUN` and `flyball run logs RUN` tell of an earlier one.
+
+The project's files are kept with the version and are what is trained with: all small files that git does not
+ignore, settings in JSON too, but no tables and, unless git tracks them, no logs and nothing but Python in
+{", ".join(OUTPUT_FOLDERS[:-1])} and {OUTPUT_FOLDERS[-1]}. So a report written there trains nothing;
+`flyball check` lists what is left out.
+
+\b
+Example: flyball run --set train.params.learning_rate=0.05
+"""
 
 
-@click.command()
+@click.command(help=RUN_HELP)
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a setting: train.params.k=v"
@@ -19,18 +34,7 @@ from flyball.cli.output import exit_code_of, facts, json_option, short, show, ta
 @click.option("--why", default="", help="Recorded with the run and the version.")
 @json_option
 def run(folder: Path, sets: tuple[str, ...], why: str, as_json: bool) -> None:
-    """Snapshot, check, train, evaluate, package, gate and register a version. Nothing is deployed.
-
-    FOLDER holds flyball.toml. A version that fails its gates is kept as refused (exit code 1). A repeat of an
-    unchanged run trains nothing. `flyball run show RUN` and `flyball run logs RUN` tell of an earlier one.
-
-    The project's files are kept with the version and are what is trained with: all small files that git does not
-    ignore, settings in JSON too, but no tables and, unless git tracks them, no logs and nothing but Python in out,
-    output, outputs, reports, results, logs, artifacts and mlruns. So a report written there trains nothing.
-
-    \b
-    Example: flyball run --set train.params.learning_rate=0.05
-    """
+    """Make a run and print what it gave; see `RUN_HELP`."""
     from flyball.app import open_app
     from flyball.cli.run_progress import RunProgress
     from flyball.pipelines.project_file import find_project_file

@@ -16,13 +16,14 @@ from flyball.pipelines.calls import CHILD_MODULE
 from flyball.pipelines.not_acted_on import NotActedOn, not_acted_on
 from flyball.pipelines.project_file import ProjectFile
 from flyball.pipelines.project_rules import BOTH_INPUTS, STEP_INPUTS, TRAIN_INPUTS
-from flyball.pipelines.source_tree import check_out, collect_tree
+from flyball.pipelines.source_tree import check_out, collect_tree, list_left_out
 from flyball.pipelines.traffic import traffic_notes
 
 if TYPE_CHECKING:
     import polars as pl
 
 IMPORT_SECONDS = 120.0
+MOST_LEFT_OUT = 8
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +61,7 @@ def check_project(file: ProjectFile, executor_url: str = "local") -> CheckReport
             'outcomes are taken to be known at once (data.outcome_delay is "0s"); where the truth comes later, set how '
             "much later, so that windows, rollouts and retrainings wait for it"
         )
+    notes += _left_out(file)
     return CheckReport(
         problems=problems,
         warnings=warnings,
@@ -69,6 +71,19 @@ def check_project(file: ProjectFile, executor_url: str = "local") -> CheckReport
         contract=contract,
         rows=rows,
     )
+
+
+def _left_out(file: ProjectFile) -> list[str]:
+    """What training won't find, though it lies in the project's folder."""
+    left_out = list_left_out(file.folder, file.project.data.source)
+    if not left_out:
+        return []
+    named = ", ".join(f"{path} ({why})" for path, why in left_out[:MOST_LEFT_OUT])
+    more = f" and {len(left_out) - MOST_LEFT_OUT} more" if len(left_out) > MOST_LEFT_OUT else ""
+    return [
+        f"not kept with versions, and not there for training: {named}{more}; rows come from [data], and a small file "
+        "that git tracks is kept wherever it lies"
+    ]
 
 
 def _check_entries(file: ProjectFile, executor_url: str) -> list[str]:

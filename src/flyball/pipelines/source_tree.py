@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -12,39 +13,13 @@ import msgspec
 from flyball.backends.blobs.store import BlobStore
 from flyball.core.digests import digest_bytes, digest_json
 from flyball.core.errors import BadInput, CorruptObject, NewerFormat
+from flyball.pipelines.left_out import TOOL_FOLDERS, is_of_a_tool, is_output, is_table
 from flyball.pipelines.project_file import FILE_NAME
 
 TREE_FORMAT = 1
 LARGEST_FILE_BYTES = 1024 * 1024
 LARGEST_TREE_BYTES = 64 * 1024 * 1024
 MOST_FILES = 10_000
-_LEFT_OUT_FOLDERS = {
-    ".git",
-    ".flyball",
-    ".venv",
-    "venv",
-    "node_modules",
-    "__pycache__",
-    ".mypy_cache",
-    ".ruff_cache",
-}
-# A run reads tables through `[data] source`; as files of the project they would be data that nobody froze.
-_TABLE_ENDINGS = (
-    ".parquet",
-    ".csv",
-    ".csv.gz",
-    ".tsv",
-    ".jsonl",
-    ".ndjson",
-    ".feather",
-    ".arrow",
-    ".db",
-    ".sqlite",
-)
-_LEFT_OUT_ENDINGS = (".pyc", ".pyo", *_TABLE_ENDINGS)
-# Where people and tools put what comes out. A report written there must not look like new source, or it would train.
-_OUTPUT_FOLDERS = {"out", "output", "outputs", "reports", "results", "logs", "artifacts", "mlruns"}
-_OUTPUT_ENDINGS = (".log",)
 
 
 class TreeFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +60,12 @@ def collect_tree(folder: Path, data_source: str | None = None) -> SourceTree:
     64 MiB or has more than 10,000 files.
     """
     folder = folder.resolve()
-    data_files = {(folder / data_source).resolve()} if data_source and "://" not in data_source else set()
     files: list[TreeFile] = []
     size_bytes = 0
-    for path in sorted(set(_candidates(folder))):
-        file = folder / path
-        if file.resolve() in data_files or not _is_small_file(file):
+    for path, why in _sort_out(folder, data_source):
+        if why is not None:
             continue
+        file = folder / path
         content = file.read_bytes()
         size_bytes += len(content)
         files.append(TreeFile(path=path.as_posix(), content=content, executable=os.access(file, os.X_OK)))
@@ -102,6 +76,24 @@ def collect_tree(folder: Path, data_source: str | None = None) -> SourceTree:
                 folder=str(folder),
             )
     return SourceTree(files=tuple(sorted(files, key=lambda file: file.path)))
+
+
+def list_left_out(folder: Path, data_source: str | None = None) -> list[tuple[str, str]]:
+    """Path and reason of each file that `collect_tree` leaves out although it may be taken for the project's own.
+
+    The data source (file, folder or pattern) and what git ignores are not among them.
+    """
+    folder = folder.resolve()
+    data = folder / data_source if data_source else None
+    return [
+        (path.as_posix(), why)
+        for path, why in _sort_out(folder, data_source)
+        if why is not None and (data is None or not _is_below(folder / path, data))
+    ]
+
+
+def _is_below(file: Path, place: Path) -> bool:
+    return place in file.parents or fnmatch(str(file), str(place))
 
 
 def store_tree(tree: SourceTree, blobs: BlobStore) -> str:
@@ -178,20 +170,39 @@ def read_git_state(folder: Path) -> GitState | None:
     )
 
 
-def _candidates(folder: Path) -> Iterator[Path]:
-    tracked = _git_files(folder, "--cached")
-    others = _git_files(folder, "--others", "--exclude-standard")
+def _sort_out(folder: Path, data_source: str | None) -> Iterator[tuple[Path, str | None]]:
+    """The files of a folder in the order of their paths, and why one is left out; None for source."""
+    data_files = {(folder / data_source).resolve()} if data_source and "://" not in data_source else set()
+    tracked, others = _list_files(folder)
+    for path in sorted(tracked | others):
+        file = folder / path
+        if not is_of_a_tool(path) and file.is_file() and file.resolve() not in data_files:
+            yield path, _why_left_out(path, file, is_tracked=path in tracked)
+
+
+def _why_left_out(path: Path, file: Path, *, is_tracked: bool) -> str | None:
+    if is_table(path):
+        return "a table"
+    if file.is_symlink():
+        return "a link"
+    if file.stat().st_size > LARGEST_FILE_BYTES:
+        return "larger than 1 MiB"
+    return "an output that git does not track" if not is_tracked and is_output(path) else None
+
+
+def _list_files(folder: Path) -> tuple[set[Path], set[Path]]:
+    """The files that git tracks, and the others that it does not ignore."""
+    tracked = set(_git_files(folder, "--cached"))
+    others = set(_git_files(folder, "--others", "--exclude-standard"))
     # A folder that git ignores as a whole (a project below a build folder) is none of git's business.
     if not tracked and not others:
-        others = [
+        others = {
             (Path(root) / name).relative_to(folder)
             for root, folders, names in os.walk(folder)
             if _prune(folders)
             for name in names
-        ]
-    for path in (*tracked, *(path for path in others if not _is_output(path))):
-        if _LEFT_OUT_FOLDERS.isdisjoint(path.parts) and not path.name.lower().endswith(_LEFT_OUT_ENDINGS):
-            yield path
+        }
+    return tracked, others
 
 
 def _git_files(folder: Path, *which: str) -> list[Path]:
@@ -199,20 +210,9 @@ def _git_files(folder: Path, *which: str) -> list[Path]:
     return [Path(name) for name in listed.split("\0") if name]
 
 
-def _is_output(path: Path) -> bool:
-    """Whether a file that nobody has put under version control looks like something that was written by a program."""
-    if path.suffix.lower() in _OUTPUT_ENDINGS:
-        return True
-    return path.suffix != ".py" and not _OUTPUT_FOLDERS.isdisjoint(part.lower() for part in path.parts[:-1])
-
-
 def _prune(folders: list[str]) -> bool:
-    folders[:] = [name for name in folders if name not in _LEFT_OUT_FOLDERS and not name.startswith(".")]
+    folders[:] = [name for name in folders if name not in TOOL_FOLDERS and not name.startswith(".")]
     return True
-
-
-def _is_small_file(file: Path) -> bool:
-    return file.is_file() and not file.is_symlink() and file.stat().st_size <= LARGEST_FILE_BYTES
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -16,6 +16,7 @@ from flyball.pipelines.source_tree import (
     check_out,
     code_digest,
     collect_tree,
+    list_left_out,
     read_git_state,
     read_tree,
     store_tree,
@@ -131,6 +132,20 @@ def test_with_git_a_report_is_source_only_if_it_is_tracked(project: Path):
     taken = paths(collect_tree(project))
     # What is tracked was put there by a person; a table is no source even then.
     assert "out/report.json" in taken and "trail.jsonl" not in taken
+
+
+def test_what_is_left_out_is_told_with_its_reason_but_not_the_data_itself(project: Path):
+    git(project, "init", "-q")
+    write(project, "results/labels.json", "data/2024.csv", "ignored.csv")
+    (project / ".gitignore").write_text("ignored.csv\n")
+    assert dict(list_left_out(project, "data/*.csv")) == {
+        "results/labels.json": "an output that git does not track",
+        "data.csv": "a table",
+        "large.bin": "larger than 1 MiB",
+    }
+    git(project, "add", "results/labels.json")
+    assert "results/labels.json" not in dict(list_left_out(project, "data/*.csv"))
+    assert "data/2024.csv" not in dict(list_left_out(project, "data"))
 
 
 def test_a_tree_of_a_newer_format_asks_for_a_newer_program_and_a_broken_one_is_told(file_blobs: Any):
