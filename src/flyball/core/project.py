@@ -135,13 +135,29 @@ class GateSection(Section, frozen=True, kw_only=True):
     over: str | None = None
 
 
-class ModelTestSection(msgspec.Struct, frozen=True, kw_only=True):
-    """[[tests]]: a model test; the keys besides `kind` depend on the kind."""
+class ModelTestSection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """[[tests]]: a model test; which keys go with which kind is told in `pipelines/model_test_rules.py`."""
 
     kind: str
+    name: str | None = None
     feature: str | None = None
+    features: list[str] = []
     effect: str | None = None
+    values: list[str | int | float | bool] = []
+    rows: list[dict[str, Any]] = []
+    expected: str | int | float | bool | None = None
+    min: float | None = None
+    max: float | None = None
     max_change: float | None = None
+    max_share: float | None = None
+    max_error: float | None = None
+    amount: float | None = None
+    scale: dict[str, float] = {}
+    shift: dict[str, float] = {}
+    swap: list[str] = []
+    metric: str | None = None
+    than: str | None = None
+    confidence: float = 0.95
 
 
 class GuardSection(Section, frozen=True, kw_only=True):

@@ -60,6 +60,14 @@ def _dispatch(payload: dict[str, Any]) -> dict[str, Any]:
         from flyball.pipelines.children.evaluate import evaluate
 
         return evaluate(payload)
+    if kind == "test":
+        from flyball.pipelines.children.behaviour.testing import run_model_tests
+
+        return run_model_tests(payload)
+    if kind == "functions":
+        from flyball.pipelines.children.behaviour.functions import run_functions
+
+        return run_functions(payload)
     if kind == "ask":
         from flyball.pipelines.children.asking import ask
 

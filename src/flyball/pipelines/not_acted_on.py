@@ -17,7 +17,6 @@ _REASONS: dict[str, str] = {
     "retrain.schedule": "retraining starts from signals only for now",
     "rollout.watch": "a champion that turns out badly raises signals and incidents; nothing sends it back yet",
     "serve.workers": "the number of workers is given to `flyball up --workers`",
-    "tests": "model tests are not run yet",
     "tune": "no search is made yet; [train].params hold",
 }
 

@@ -13,6 +13,7 @@ from flyball.core.refs import MODEL_NAME
 from flyball.pipelines.contract_rules import contract_rules
 from flyball.pipelines.faults import at_least, duration_fault, fault, repeated, share_fault
 from flyball.pipelines.gate_rules import gate_rules
+from flyball.pipelines.model_test_rules import model_test_rules
 from flyball.pipelines.operation_rules import operation_rules
 from flyball.pipelines.positions import Path
 from flyball.pipelines.shape import Fault
@@ -24,16 +25,13 @@ STEP_INPUTS = ("rows", "params", "seed", "features", "target", "log")
 TRAIN_INPUTS = (
     "train", "validation", "X", "y", "params", "seed", "features", "target", "weights", "champion", "out", "log",
 )  # fmt: skip
-TEST_KINDS = (
-    "answers", "invariance", "direction", "noise", "parity", "golden", "baseline", "leak", "seeds",
-)  # fmt: skip
 
 
 def broken_rules(project: Project) -> Iterator[Fault]:
     """Every rule that a project of the right types still breaks."""
     for rules in (
-        _model, _data, _split_of_data, contract_rules, _train, _steps, _decision, _tune, gate_rules, _tests,
-        operation_rules,
+        _model, _data, _split_of_data, contract_rules, _train, _steps, _decision, _tune, gate_rules,
+        model_test_rules, operation_rules,
     ):  # fmt: skip
         yield from rules(project)
 
@@ -207,11 +205,3 @@ def _tune(project: Project) -> Iterator[Fault]:
     if project.tune is not None:
         yield from at_least(project.tune.trials, 1, "tune", "trials")
         yield from duration_fault(project.tune.timeout, "tune", "timeout", least=timedelta(seconds=1))
-
-
-def _tests(project: Project) -> Iterator[Fault]:
-    for number, test in enumerate(project.tests):
-        if test.kind not in TEST_KINDS:
-            yield fault(
-                f'is "{test.kind}"', "tests", number, "kind", expected=f"one of {', '.join(TEST_KINDS)}"
-            )

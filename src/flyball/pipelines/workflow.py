@@ -1,7 +1,8 @@
-"""The durable workflow `run`: source → environment → prepare → train → evaluate → register.
+"""The durable workflow `run`: source → environment → prepare → train → evaluate → test → register.
 
 Each step is recorded once it is done, so a run whose process was killed goes on, in whichever process takes it over,
-after its last finished step. What a step gave for the same inputs before is used again.
+after its last finished step. What a step gave for the same inputs before is used again. A project without model tests
+has no step `test`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from flyball.pipelines.stages.job import Job, make_step
 from flyball.pipelines.stages.prepare import prepare_data
 from flyball.pipelines.stages.register import register
 from flyball.pipelines.stages.source import take_environment, take_source
+from flyball.pipelines.stages.testing import check_features, has_tests, test_version
 from flyball.pipelines.stages.train import train_model
 from flyball.pipelines.workshop import Workshop
 
@@ -45,9 +47,13 @@ def run_workflow(shop: Workshop, context: WorkflowContext, payload: dict[str, An
         source = step("source", take_source)
         environment = step("environment", take_environment)
         prepared = step("prepare", prepare_data)
+        check_features(job, prepared)
         trained = step("train", train_model, source, environment, prepared)
         evaluated = step("evaluate", evaluate_model, source, prepared, trained)
-        registered = step("register", register, source, environment, prepared, trained, evaluated)
+        tested: dict[str, Any] = {"tests": []}
+        if has_tests(job, source):
+            tested = step("test", test_version, source, environment, prepared, trained, evaluated)
+        registered = step("register", register, source, environment, prepared, trained, evaluated, tested)
         job.bench.clear()
         return registered
     except WorkflowCancelled:

@@ -36,7 +36,7 @@ def evaluate_model(
         "held_out": str(job.bench.path("held_out")),
         "made": str(made),
         "package": str(package),
-        "champion": _champion(job, source),
+        "champion": champion_of(job, source),
         "is_automatic": job.request.decided_at is not None,
         "progressive": job.request.progressive,
     }
@@ -72,7 +72,7 @@ def _key(job: Job, source: dict[str, Any], prepared: dict[str, Any], trained: di
     )
 
 
-def _champion(job: Job, source: dict[str, Any]) -> dict[str, Any] | None:
+def champion_of(job: Job, source: dict[str, Any]) -> dict[str, Any] | None:
     """The version to compare with: its files, and which rows it was trained on, both fetched for the child."""
     champion = source["champion"]
     if champion is None:

@@ -19,9 +19,9 @@ from flyball.pipelines.runs import begin_step, end_step, find_cached, keep_cache
 from flyball.pipelines.shared_steps import find_shared, keep_shared
 from flyball.pipelines.workshop import Bench, Workshop
 
-STEPS = ("source", "environment", "prepare", "train", "evaluate", "register")
+STEPS = ("source", "environment", "prepare", "train", "evaluate", "test", "register")
 # Raise a step's number when its code gives something else for the same inputs.
-_VERSIONS = {"prepare": 1, "train": 1, "evaluate": 2, "register": 1}
+_VERSIONS = {"prepare": 1, "train": 1, "evaluate": 2, "test": 1, "register": 1}
 
 
 @dataclass(frozen=True)

@@ -22,19 +22,22 @@ def register(
     prepared: dict[str, Any],
     trained: dict[str, Any],
     evaluated: dict[str, Any],
+    tested: dict[str, Any],
 ) -> Made:
     """The version that the run came to: a new one or, when nothing changed, the one that stands already.
 
-    A version that fails a gate, or leaves one undecided, is kept as `refused`.
+    A version that fails a gate or a model test, or leaves one undecided, is kept as `refused`.
     """
     gates = evaluated["gates"]
-    state = "registered" if all(gate["outcome"] == "pass" for gate in gates) else "refused"
+    tests = tested["tests"]
+    state = "registered" if all(item["outcome"] == "pass" for item in [*gates, *tests]) else "refused"
     new = _new_version(job, state, source, environment, prepared, trained, evaluated)
     result = {
         "digest": evaluated["bundle"],
         "snapshot": prepared["snapshot"],
         "metrics": evaluated["metrics"],
         "gates": gates,
+        "tests": tests,
         "slices": evaluated["slices"],
         "comparison": evaluated["comparison"],
         "warnings": [finding["sentence"] for finding in prepared["findings"]] + evaluated["warnings"],
@@ -52,7 +55,7 @@ def register(
         is_cached = known is None and version is not None
         if version is None:
             version = register_version(conn, new, job.request.actor, now)
-            _add_evidence(conn, job, version, evaluated)
+            _add_evidence(conn, job, version, evaluated, tests)
         outputs.update(version=version.number, cached=is_cached)
         end_run(
             conn,
@@ -153,7 +156,13 @@ def _fitted_ranges(prepared: dict[str, Any], refit: bool) -> list[dict[str, str]
     return [prepared["ranges"][name] for name in names]
 
 
-def _add_evidence(conn: Connection, job: Job, version: ModelVersion, evaluated: dict[str, Any]) -> None:
+def _add_evidence(
+    conn: Connection,
+    job: Job,
+    version: ModelVersion,
+    evaluated: dict[str, Any],
+    tests: list[dict[str, Any]],
+) -> None:
     actor, now = job.request.actor, job.shop.clock.now()
     facts = {
         "metrics": evaluated["metrics"],
@@ -165,6 +174,9 @@ def _add_evidence(conn: Connection, job: Job, version: ModelVersion, evaluated: 
     add_evidence(conn, version.model, version.number, "evaluation", facts, actor=actor, now=now)
     for gate in evaluated["gates"]:
         add_evidence(conn, version.model, version.number, "gate", gate, actor=actor, now=now)
+    if tests:
+        told = {"run_id": job.run_id, "tests": tests}
+        add_evidence(conn, version.model, version.number, "tests", told, actor=actor, now=now)
 
 
 def _plain(value: Any) -> Any:

@@ -31,6 +31,7 @@ def take_source(job: Job) -> Made:
         "wants_champion": wants_champion(tree, job.project.train.entry),
         "champion": None if champion is None else {"number": champion.number, "digest": champion.digest},
         "champion_lineage": {} if champion is None else champion.lineage,
+        "test_files": test_files(tree),
     }
     commit = (git or {}).get("commit")
     facts = {
@@ -59,6 +60,13 @@ def ready_source(job: Job) -> str:
         check_out(read_tree(job.request.tree, job.shop.blobs), fresh)
         fresh.rename(folder)
     return str(folder)
+
+
+def test_files(tree: SourceTree) -> list[str]:
+    """The files of a tree whose functions `test_…` are model tests: `model_tests.py`, and those of `model_tests`."""
+    paths = [file.path for file in tree.files]
+    folder = [path for path in paths if path.startswith("model_tests/") and path.endswith(".py")]
+    return sorted([path for path in paths if path == "model_tests.py"] + folder)
 
 
 def wants_champion(tree: SourceTree, entry: str) -> bool:

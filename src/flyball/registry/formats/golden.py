@@ -73,15 +73,20 @@ def golden_batch(rows: Sequence[dict[str, Any]], names: Sequence[str], answers: 
     )
 
 
-def check_golden(predictor: Predictor, folder: Path, manifest: BundleManifest) -> None:
-    """Raises CorruptBundle if a loaded model answers its golden batch other than when it was packaged."""
+def read_golden(folder: Path, manifest: BundleManifest) -> GoldenBatch | None:
+    """The golden batch of a bundle, None where it has none. Raises BadBundle, CorruptBundle."""
     if manifest.golden is None:
-        return
+        return None
     try:
-        batch = msgspec.json.decode(read_file(folder, manifest, manifest.golden), type=GoldenBatch)
+        return msgspec.json.decode(read_file(folder, manifest, manifest.golden), type=GoldenBatch)
     except msgspec.DecodeError as error:
         raise BadBundle(f"{manifest.golden} is no golden batch: {error}") from error
-    if not batch.rows:
+
+
+def check_golden(predictor: Predictor, folder: Path, manifest: BundleManifest) -> None:
+    """Raises CorruptBundle if a loaded model answers its golden batch other than when it was packaged."""
+    batch = read_golden(folder, manifest)
+    if batch is None or not batch.rows:
         return
     found = predictor.predict_rows(batch.as_rows())
     difference = _difference(batch, found, _tolerance(predictor, manifest, batch))
