@@ -50,21 +50,21 @@ def test_an_interval_over_0_or_a_doubtful_p_value_or_none_is_unclear():
 
 def test_one_of_many_needs_more_to_be_called_worse_than_it_would_alone():
     dull = {f"slice {i}": paired(0.1, 0.5) for i in range(19)}
-    found = labels_of_many({**dull, "young": paired(2.0, 0.004)})
+    found = labels_of_many({**dull, "young": paired(2.0, 0.002)})
     assert set(found.values()) == {"unclear"}
-    assert labels_of_many({**dull, "young": paired(2.0, 0.002)})["young"] == "worse"
+    assert labels_of_many({**dull, "young": paired(2.0, 0.001)})["young"] == "worse"
     assert list(found) == [*dull, "young"]
 
 
 def test_where_nearly_all_slices_are_worse_each_needs_less():
-    found = labels_of_many({f"slice {i}": paired(2.0, 0.001 if i < 9 else 0.04) for i in range(10)})
+    found = labels_of_many({f"slice {i}": paired(2.0, 0.001 if i < 9 else 0.024) for i in range(10)})
     assert set(found.values()) == {"worse"}
 
 
 def test_slices_that_can_not_be_judged_are_unclear_and_count():
     unknown = {f"small {i}": paired(1.0, None, difference=None) for i in range(40)}
     found = labels_of_many(
-        {**unknown, "large": paired(2.0, 0.002), "still": paired(0.0, None, identical=True)}
+        {**unknown, "large": paired(2.0, 0.001), "still": paired(0.0, None, identical=True)}
     )
     assert found["large"] == "unclear"
     assert found["small 3"] == "unclear"
