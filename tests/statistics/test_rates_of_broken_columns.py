@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.stats import betabinom
 from numpy.typing import NDArray
 
 from flyball.judge.drift.facts import find_broken, leaving_chance
@@ -76,3 +77,15 @@ def test_the_chance_of_leaving_the_past_range_is_what_it_is_said_to_be(past: int
         stated = leaving_chance(count, window, past)
         error = np.sqrt(max(stated * (1 - stated), 1 / runs) / runs)
         assert (outside >= count).mean() == pytest.approx(stated, abs=4 * error)
+
+
+@pytest.mark.parametrize(("past", "window"), [(1, 5), (5, 10), (50, 50), (1000, 100), (3000, 200)])
+def test_the_chance_of_leaving_the_past_range_is_the_sum_of_its_terms_down_to_the_smallest(
+    past: int, window: int
+):
+    # Term by term: one minus the distribution function, as scipy has it, loses every digit of a small chance.
+    terms = (
+        betabinom(window, 2, past - 1).pmf(np.arange(window + 1)) if past > 1 else np.eye(window + 1)[window]
+    )
+    for count in range(window + 1):
+        assert leaving_chance(count, window, past) == pytest.approx(terms[count:].sum(), rel=1e-9)

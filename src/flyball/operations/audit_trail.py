@@ -17,10 +17,10 @@ def verify_trail(backends: Backends, head: str | None = None) -> Verification:
     """
     anchor = parse_head(head) if head else None
     with backends.database.read() as conn:
-        return verify(conn, anchor, _witnesses())
+        return verify(conn, anchor, list_witnesses())
 
 
-def _witnesses() -> list[Witness]:
+def list_witnesses() -> list[Witness]:
     """Every table whose rows are only ever written with an entry of their own, and never deleted without one."""
     from flyball.data.catalogue import snapshots
     from flyball.governance.approvals import approvals

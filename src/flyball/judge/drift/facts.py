@@ -114,6 +114,8 @@ def leaving_chance(outside: int, row_count: int, past_count: int) -> float:
     if outside < 1 or past_count < 1:
         return 1.0
     inside = row_count - outside
+    # The sum of its terms for 0 to `inside` rows within the range, p = past_count, by
+    # sum of C(p-2+j, j) = C(p-1+i, i) and sum of j C(p-2+j, j) = (p-1) i/p C(p-1+i, i), both over j = 0 to i.
     logs = math.lgamma(past_count + inside) - math.lgamma(inside + 1) + math.lgamma(row_count + 1)
     logs += math.log(past_count) - math.lgamma(past_count + row_count + 1)
     return min(math.exp(logs) * (row_count + 1 - (past_count - 1) * inside / past_count), 1.0)
