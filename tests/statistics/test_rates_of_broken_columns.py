@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.stats import betabinom
 from numpy.typing import NDArray
+from scipy.stats import betabinom
 
 from flyball.judge.drift.facts import find_broken, leaving_chance
 from flyball.judge.drift.profile import fit_reference, summarise
