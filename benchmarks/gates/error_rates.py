@@ -166,13 +166,13 @@ def cells() -> list[Cell]:
         return scored(rng, harm, entities=4_000, rows_each=5, alike=0.9)
 
     def few(rng: np.random.Generator, harm: float) -> Pair:
-        return scored(rng, harm, entities=300, rows_each=1, alike=0.0)
+        return scored(rng, harm, entities=100, rows_each=1, alike=0.0)
 
     kinds = [
         ("auc, rows alone", area, alone, True),
         ("auc, entities of five rows", area, repeated, True),
         ("auc, entities taken for rows", area, repeated, False),
-        ("auc, 300 rows", area, few, True),
+        ("auc, 100 rows", area, few, True),
         ("log loss, seldom and dearly wrong", loss, certain, True),
         ("mae, heavy tails", error, heavy, True),
         ("mae, ten blocks of hours", error, hourly, True),

@@ -68,7 +68,7 @@ def test_entities_taken_for_rows_would_break_what_is_promised(rates: ModuleType)
 
 def test_on_too_few_rows_nothing_is_decided(rates: ModuleType):
     pairs = 150
-    for cell in cells_of(rates, "auc, 300 rows"):
+    for cell in cells_of(rates, "auc, 100 rows"):
         found = rates.simulate(cell, pairs=pairs)
         assert found.undecided >= 0.85
         assert cell.harm == 0 or found.passed <= most(pairs, 0.05)

@@ -10,7 +10,7 @@ from flyball.core.project import GateSection, Project
 from flyball.core.values import Interval, Verdict
 from flyball.pipelines.children.answering import Held
 from flyball.pipelines.children.comparing import Comparison, Pairing
-from flyball.pipelines.children.measuring import LEAST_SLICE_ROWS, slice_rows, take
+from flyball.pipelines.children.measuring import LEAST_SLICE_ROWS, group_rows, slice_rows, take
 from flyball.pipelines.children.package_measures import PackageMeasures
 
 if TYPE_CHECKING:
@@ -91,8 +91,6 @@ def _at_confidence(measured: Measured, metric: str, gate: GateSection, evidence:
     from flyball.judge.metrics.measure import measure
 
     held, project = evidence.held, evidence.project
-    from flyball.pipelines.children.measuring import group_rows
-
     again = measure(
         project.model.task,
         held.truth,
@@ -115,6 +113,7 @@ def _slices(metric: str, gate: GateSection, evidence: Evidence) -> dict[str, Mea
         return {}
     found = {}
     project = evidence.project
+    groups = group_rows(evidence.test, project)
     for level, rows in slice_rows(evidence.test, gate.by).items():
         part = take(evidence.held, rows)
         if len(rows) < LEAST_SLICE_ROWS:
@@ -127,6 +126,7 @@ def _slices(metric: str, gate: GateSection, evidence: Evidence) -> dict[str, Mea
             scores=part.scores,
             positive=part.positive,
             classes=part.classes,
+            groups=None if groups is None else groups[rows],
             confidence=gate.confidence,
             seed=project.train.seed,
         )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from flyball.core.durations import parse_duration
 from flyball.core.project import Project
 from flyball.core.records import label_text
@@ -105,6 +103,7 @@ def measure_slices(
     from flyball.judge.metrics.table import compute_metrics
 
     found: dict[str, dict[str, dict[str, Any]]] = {}
+    groups = group_rows(frame, project)
     for column in columns:
         found[column] = {}
         for level, rows in slice_rows(frame, column).items():
@@ -119,7 +118,7 @@ def measure_slices(
                     positive=part.positive,
                     classes=part.classes,
                 )
-                entry["loss"] = _loss(part, project)
+                entry["loss"] = _loss(part, project, None if groups is None else groups[rows])
             found[column][level] = entry
     return found
 
@@ -142,11 +141,13 @@ def losses_of(held: Held, project: Project) -> NDArray[np.float64] | None:
     )
 
 
-def _loss(held: Held, project: Project) -> dict[str, Any] | None:
-    from flyball.judge.metrics.intervals import mean_interval
+def _loss(held: Held, project: Project, groups: NDArray[Any] | None) -> dict[str, Any] | None:
+    from flyball.judge.metrics.means import mean_of
 
     losses = losses_of(held, project)
     if losses is None:
         return None
-    interval = mean_interval(losses, seed=project.train.seed, resamples=300)
-    return {"value": float(losses.mean()), "interval": msgspec.to_builtins(interval)}
+    found = mean_of(losses, groups).interval(0.95)
+    # A loss is never below 0, whatever the interval of a mean says.
+    interval = None if found is None else {"low": max(found.low, 0.0), "high": found.high}
+    return {"value": float(losses.mean()), "interval": interval}
