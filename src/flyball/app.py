@@ -15,7 +15,9 @@ from flyball.operations.changes import Changes
 from flyball.operations.opening import Backends, open_backends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from flyball.operations.ci.report import CiReport
 
 ANONYMOUS = "FLYBALL_CONTROL_ANONYMOUS"
 ANSWER_SECONDS = 60.0
@@ -130,6 +132,29 @@ def check_project(folder: Path, *, explain: bool) -> dict[str, Any]:
     from flyball.operations.checking import check
 
     return check(folder, explain=explain)
+
+
+def check_change(
+    folder: Path, *, base: str | None = None, on_line: Callable[[str], None] | None = None
+) -> CiReport:
+    """What is to be said about a change before it is merged; see `flyball ci`."""
+    from flyball.operations.ci.check import check_change as check
+
+    return check(folder, base=base, on_line=on_line)
+
+
+def check_report_place(path: Path) -> None:
+    """Refuse a place that no form of a report fits. Raises BadInput."""
+    from flyball.operations.ci.writing import check_place
+
+    check_place(path)
+
+
+def write_ci_report(report: CiReport, path: Path) -> list[Path]:
+    """Write a report: in the form that a file's ending says or, into a folder, in every form. Raises BadInput."""
+    from flyball.operations.ci.writing import write_at
+
+    return write_at(report, path)
 
 
 def infer_contract(folder: Path) -> dict[str, Any]:

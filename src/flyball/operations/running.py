@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from flyball.backends.db.heartbeats import dead_executors
 from flyball.backends.executors.local import end_children
+from flyball.backends.workflows.engine import WorkflowEngine
 from flyball.core.errors import BadInput
 from flyball.core.values import Actor
 from flyball.operations.control import open_workshop
 from flyball.operations.opening import Backends
-from flyball.pipelines.project_file import read_project
+from flyball.pipelines.project_file import ProjectFile, read_project
 from flyball.pipelines.request import DataChoice, RunRequest
 from flyball.pipelines.run import follow_run, resume_abandoned, start_run
+from flyball.pipelines.workshop import Workshop
 
 
 def run_project(
@@ -34,7 +37,19 @@ def run_project(
     import os
 
     file = read_project(folder, flags=_flags(sets), environment=os.environ)
-    request = RunRequest(
+    request = request_of(file, why=why, actor=actor)
+    with executing(backends) as (engine, workshop, left):
+        run_id = start_run(engine, workshop, request)
+        _tell(left, run_id, on_line)
+        result = follow_run(workshop, run_id, on_line=on_line, engine=engine)
+        for workflow_id in left:
+            engine.wait(workflow_id)
+        return result
+
+
+def request_of(file: ProjectFile, *, why: str, actor: Actor) -> RunRequest:
+    """The run of a project as its folder is now."""
+    return RunRequest(
         model=file.project.model.name,
         project=file.project,
         folder=str(file.folder.resolve()),
@@ -45,17 +60,16 @@ def run_project(
         actor=actor,
         why=why,
     )
+
+
+@contextmanager
+def executing(backends: Backends) -> Iterator[tuple[WorkflowEngine, Workshop, list[str]]]:
+    """This process as an executor of runs; with the ids of what dead processes had left, which it goes on with."""
     heartbeat, engine, workshop = open_workshop(backends, "run")
     heartbeat.start()
     try:
         engine.launch()
-        left = _take_over(backends, engine, workshop)
-        run_id = start_run(engine, workshop, request)
-        _tell(left, run_id, on_line)
-        result = follow_run(workshop, run_id, on_line=on_line, engine=engine)
-        for workflow_id in left:
-            engine.wait(workflow_id)
-        return result
+        yield engine, workshop, _take_over(backends, engine, workshop)
     finally:
         engine.shutdown(end_children=end_children)
         heartbeat.stop()

@@ -72,6 +72,10 @@ def _dispatch(payload: dict[str, Any]) -> dict[str, Any]:
         from flyball.pipelines.children.asking import ask
 
         return ask(payload)
+    if kind == "contrast":
+        from flyball.pipelines.children.contrasting import contrast
+
+        return contrast(payload)
     if kind == "check":
         from flyball.pipelines.user_code import check_entries
 

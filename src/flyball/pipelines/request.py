@@ -29,6 +29,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     split: in place of the project's, for a retraining on recent rows.
     decided_at: model time of the retraining that asks for this run. progressive: the loss that this way of training had
     on the windows before, for the monitor's reference.
+    registers: False for a run that is only compared with: it ends as `compared`, without a version.
     """
 
     model: str
@@ -46,6 +47,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     progressive: float | None = None
     git: GitState | None = None
     run_id: str | None = None
+    registers: bool = True
 
 
 def plain(request: RunRequest) -> dict[str, Any]:
@@ -74,5 +76,6 @@ def fingerprint(request: RunRequest) -> str:
             "split": msgspec.to_builtins(request.split),
             "champion": request.champion,
             "signal_id": request.signal_id,
+            "registers": request.registers,
         }
     )

@@ -26,7 +26,7 @@ from flyball.core.errors import RunNotFound
 from flyball.core.ids import is_id
 from flyball.core.settings import Settings
 
-RunState = Literal["running", "registered", "refused", "failed", "cancelled"]
+RunState = Literal["running", "registered", "refused", "failed", "cancelled", "compared"]
 StepState = Literal["running", "done", "failed"]
 
 runs = Table(

@@ -98,11 +98,17 @@ def _identity(job: Job) -> list[Any] | None:
     data = job.project.data
     files: list[Any] = []
     for source in (data.source, *(join.source for join in data.join)):
-        found = _list_files(source, job.request.folder)
+        found = source_files(source, job.request.folder)
         if found is None:
             return None
-        files.append([source, [[path.name, digest_file(path)] for path in found]])
+        files.append([source, found])
     return ["files", files]
+
+
+def source_files(source: str, folder: str | None) -> list[list[str]] | None:
+    """Name and digest of each file of a source; None for one that is no file."""
+    found = _list_files(source, folder)
+    return None if found is None else [[path.name, digest_file(path)] for path in found]
 
 
 def _list_files(source: str, folder: str | None) -> list[Path] | None:

@@ -26,7 +26,8 @@ def register(
 ) -> Made:
     """The version that the run came to: a new one or, when nothing changed, the one that stands already.
 
-    A version that fails a gate or a model test, or leaves one undecided, is kept as `refused`.
+    A version that fails a gate or a model test, or leaves one undecided, is kept as `refused`. A run that is not to
+    register ends as `compared`, with its result and no version.
     """
     gates = evaluated["gates"]
     tests = tested["tests"]
@@ -42,7 +43,16 @@ def register(
         "comparison": evaluated["comparison"],
         "warnings": [finding["sentence"] for finding in prepared["findings"]] + evaluated["warnings"],
         "rows": prepared["rows"],
+        "package": evaluated["package"],
+        "training": {"fit_seconds": trained["fit_seconds"], "max_rss_mb": trained["max_rss_mb"]},
+        "contract": trained["contract"],
+        "positive": prepared["positive"],
+        "environment": environment["digest"],
+        "lineage": _lineage(job, source, environment, prepared, trained, evaluated),
+        "held_out": _digest_of(trained, "test.parquet") if trained["has_frames"] else None,
     }
+    if not job.request.registers:
+        return _end_compared(job, evaluated["bundle"], result)
     job.bench.write_line(f"{state}: {evaluated['bundle']}")
     log = keep_log(job.shop, job.run_id)
     outputs: dict[str, Any] = {"state": state, "digest": evaluated["bundle"]}
@@ -70,6 +80,22 @@ def register(
         )
 
     return Made(outputs, {"state": state, "digest": evaluated["bundle"]}, commit=commit)
+
+
+def _end_compared(job: Job, digest: str, result: dict[str, Any]) -> Made:
+    log = keep_log(job.shop, job.run_id)
+
+    def commit(conn: Connection) -> None:
+        now = job.shop.clock.now()
+        end_run(conn, job.run_id, job.request, now, state="compared", result=result, log=log)
+
+    return Made(
+        {"state": "compared", "digest": digest}, {"state": "compared", "digest": digest}, commit=commit
+    )
+
+
+def _digest_of(trained: dict[str, Any], path: str) -> str | None:
+    return next((str(file["digest"]) for file in trained["files"] if file["path"] == path), None)
 
 
 def _find_standing(conn: Connection, new: NewVersion) -> ModelVersion | None:

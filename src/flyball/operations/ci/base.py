@@ -1,0 +1,127 @@
+"""The base of a change, run through the same pipeline: its own files and settings, the change's rows, no version."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from flyball.backends.scratch import ScratchFolder
+from flyball.backends.workflows.engine import WorkflowEngine
+from flyball.core.errors import FlyballError
+from flyball.core.values import Actor
+from flyball.data.snapshots import take_snapshot
+from flyball.data.sources import describe_source, read_source
+from flyball.operations.ci.git import GitFacts, extract
+from flyball.pipelines.project_file import FILE_NAME, ProjectFile, read_project
+from flyball.pipelines.request import DataChoice, RunRequest
+from flyball.pipelines.run import follow_run, start_run
+from flyball.pipelines.runs import Run, get_run
+from flyball.pipelines.source_tree import GitState, collect_tree, store_tree, tree_digest
+from flyball.pipelines.stages.prepare import source_files
+from flyball.pipelines.workshop import Workshop
+
+
+class BaseRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The run of a base, or why there is none. `is_same`: its files are those of the change.
+
+    snapshot: of the rows that the base's commit holds, where the change has others.
+    """
+
+    run: Run | None = None
+    snapshot: str | None = None
+    because: str | None = None
+    is_same: bool = False
+    notes: list[str] = []
+
+
+def run_base(
+    engine: WorkflowEngine,
+    shop: Workshop,
+    facts: GitFacts,
+    file: ProjectFile,
+    change: Run,
+    *,
+    actor: Actor,
+    on_line: Callable[[str], None] | None,
+) -> BaseRun:
+    """The finished run of the base that a change is compared with; nothing of it is registered or deployed.
+
+    Rows: those of the change where both name the same source, else those of the base's own files.
+    """
+    with ScratchFolder("base") as scratch:
+        notes = extract(facts, scratch)
+        folder = scratch / facts.prefix
+        if not (folder / FILE_NAME).is_file():
+            return BaseRun(
+                because=f"{facts.base_name} has no {facts.prefix}{FILE_NAME}: the model is new", notes=notes
+            )
+        try:
+            base = read_project(folder, environment=os.environ)
+        except FlyballError as error:
+            return BaseRun(
+                because=f"the project file of {facts.base_name} can't be used: {error.message}", notes=notes
+            )
+        tree = collect_tree(folder, base.project.data.source)
+        ours = collect_tree(file.folder, file.project.data.source)
+        same_files = base.project == file.project and tree_digest(tree) == tree_digest(ours)
+        if same_files and _differing_source(folder, base, file) is None:
+            return BaseRun(is_same=True, notes=notes)
+        if (problem := _incomparable(base, file)) is not None:
+            return BaseRun(because=problem, notes=notes)
+        request = RunRequest(
+            model=base.project.model.name,
+            project=base.project,
+            actor=actor,
+            why=f"the base of a change: {facts.base_name} at {(facts.base or '')[:12]}",
+            folder=str(folder),
+            tree=store_tree(tree, shop.blobs),
+            data=_data(base, file, change),
+            git=GitState(commit=facts.base, branch=facts.base_name, is_dirty=False),
+            registers=False,
+        )
+        run_id = start_run(engine, shop, request)
+        ended = follow_run(shop, run_id, on_line=on_line, engine=engine)
+        if ended.state != "compared":
+            message = (ended.error or {}).get("message", ended.state)
+            return BaseRun(because=f"{facts.base_name} could not be run: {message}", notes=notes)
+        with shop.database.read() as conn:
+            run = get_run(conn, run_id)
+        return BaseRun(run=run, snapshot=_own_rows(shop, folder, base, file), notes=notes)
+
+
+def _own_rows(shop: Workshop, folder: Path, base: ProjectFile, file: ProjectFile) -> str | None:
+    """A snapshot of the rows that are versioned with the base, if the change's are others."""
+    source = _differing_source(folder, base, file)
+    if source is None:
+        return None
+    frame = read_source(source, folder=folder, query=base.project.data.query)
+    shown = describe_source(source)
+    return take_snapshot(frame, source=shown, blobs=shop.blobs, now=shop.clock.now()).digest
+
+
+def _differing_source(folder: Path, base: ProjectFile, file: ProjectFile) -> str | None:
+    """The base's source where its files are versioned with the base and are others than the change has."""
+    source = base.project.data.source
+    theirs, ours = (source_files(source, str(place)) for place in (folder, file.folder))
+    return source if theirs and theirs != ours else None
+
+
+def _data(base: ProjectFile, file: ProjectFile, change: Run) -> DataChoice:
+    ours, theirs = file.project.data, base.project.data
+    if (ours.source, ours.query, ours.join) == (theirs.source, theirs.query, theirs.join):
+        return DataChoice("snapshot", (change.result or {})["snapshot"])
+    return DataChoice("source")
+
+
+def _incomparable(base: ProjectFile, file: ProjectFile) -> str | None:
+    ours, theirs = file.project.model, base.project.model
+    for name in ("task", "target"):
+        if getattr(ours, name) != getattr(theirs, name):
+            return (
+                f"the {name} was {getattr(theirs, name)} and is {getattr(ours, name)}: the two models answer other "
+                "questions"
+            )
+    return None

@@ -1,0 +1,238 @@
+"""`flyball ci`: everything about a change that can be told before it is merged, in one report. Nothing is deployed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flyball.backends.scratch import ScratchFolder
+from flyball.core.errors import FlyballError, ProjectError
+from flyball.core.settings import Settings, read_settings
+from flyball.core.values import Actor
+from flyball.governance.actors import local_actor
+from flyball.operations.ci.advice import what_to_do
+from flyball.operations.ci.checks import below, check_once, faults_of
+from flyball.operations.ci.comparisons import compare_change
+from flyball.operations.ci.draft import Draft, Progress
+from flyball.operations.ci.findings import (
+    gate_annotations,
+    gate_sentence,
+    outcome_of_error,
+    read_tests,
+    worst,
+)
+from flyball.operations.ci.git import GitFacts, read_git
+from flyball.operations.ci.report import Annotation, CiOutcome, CiReport
+from flyball.operations.opening import Backends, open_backends
+from flyball.operations.running import executing, request_of
+from flyball.pipelines.project_file import ProjectFile, find_project_file, read_project
+from flyball.pipelines.run import follow_run, start_run
+from flyball.pipelines.runs import Run, get_run, list_run_steps
+
+
+def check_change(
+    folder: Path, *, base: str | None = None, actor: Actor | None = None, on_line: Progress | None = None
+) -> CiReport:
+    """What is to be said about the change in a project's folder, whatever there is to compare it with.
+
+    base: a branch, tag or commit in place of the base branch. Raises BadInput for a folder without project file and for
+    a base that is not there; everything else that goes wrong is in the report.
+    """
+    began = time.monotonic()
+    path = find_project_file(folder)
+    draft = Draft(
+        path=path, git=read_git(path.parent, base, os.environ), on_line=on_line or (lambda line: None)
+    )
+    draft.end("git", "pass" if draft.git.commit else "skipped", _said_of_git(draft.git), began)
+    try:
+        file = read_project(path, environment=os.environ)
+    except ProjectError as error:
+        draft.annotations += faults_of(error, draft.root)
+        draft.end("checks", "fail", error.message, time.monotonic())
+        return _finish(draft, path.parent.name, began)
+    try:
+        with _open(draft) as backends:
+            _check(draft, backends, file, actor or local_actor())
+    except FlyballError as error:
+        outcome = outcome_of_error(error.code)
+        draft.end("stores", "broken" if outcome != "fail" else "fail", error.message, time.monotonic())
+    return _finish(draft, file.project.model.name, began)
+
+
+def _said_of_git(git: GitFacts) -> str:
+    words = [f"commit {git.commit[:12]}" + (f" on {git.branch}" if git.branch else "")] if git.commit else []
+    if git.base is not None:
+        words.append(f"base {git.base_name} at {git.base[:12]}")
+    return "; ".join([*words, *git.notes])
+
+
+def _check(draft: Draft, backends: Backends, file: ProjectFile, actor: Actor) -> None:
+    """The stages that need stores, until one of them says that the next can't be."""
+    if not _check_project(draft, backends, file):
+        return
+    with executing(backends) as (engine, shop, _):
+        run = _run(draft, engine, shop, file, actor)
+        if run is None:
+            return
+        _judge(draft, run, file)
+        compare_change(draft, backends, engine, shop, file, run, actor)
+        _tell_registration(draft, run)
+
+
+def _check_project(draft: Draft, backends: Backends, file: ProjectFile) -> bool:
+    began, path = time.monotonic(), below(file.path, draft.root)
+    found = check_once(backends, file)
+    for item in found.not_acted_on:
+        message = f"{item['key']} is not acted on yet: {item['because']}"
+        line = max(int(item["line"]), 1)
+        draft.annotations.append(
+            Annotation(path=path, line=line, level="note", rule="not-acted-on", message=message)
+        )
+    for sentence in found.warnings:
+        draft.warn(sentence)
+        line = file.lines.get("data", 1)
+        draft.annotations.append(
+            Annotation(path=path, line=line, level="warning", rule="data", message=sentence)
+        )
+    for problem in found.problems:
+        line = file.lines.get("train.entry" if "entry" in problem else "data", 1)
+        draft.annotations.append(
+            Annotation(path=path, line=line, level="error", rule="check", message=problem)
+        )
+    if found.problems:
+        draft.end("checks", "fail", "; ".join(found.problems), began)
+        return False
+    draft.end("checks", "pass", "project file, entries, data and contract are in order", began, found.cached)
+    return True
+
+
+def _run(draft: Draft, engine: Any, shop: Any, file: ProjectFile, actor: Actor) -> Run | None:
+    """The finished run of the change; None, and the stage says why, if it came to no model."""
+    began = time.monotonic()
+
+    def hear(line: str) -> None:
+        if line.startswith("warning: "):
+            draft.warn(line.removeprefix("warning: "))
+        draft.on_line(line)
+
+    why = f"a check of {draft.git.commit[:12]}" if draft.git.commit else "a check of a folder"
+    run_id = start_run(engine, shop, request_of(file, why=why, actor=actor))
+    ended = follow_run(shop, run_id, on_line=hear, engine=engine)
+    with shop.database.read() as conn:
+        run = get_run(conn, run_id)
+        trained = any(step.name == "train" and not step.cached for step in list_run_steps(conn, run_id))
+    draft.facts.update(run_id=run_id, trained=trained)
+    for warning in ended.warnings:
+        draft.warn(warning)
+    if run.result is None:
+        error = run.error or {"code": "workflow_cancelled", "message": "the run was cancelled"}
+        draft.end("run", outcome_of_error(error["code"]), error["message"], began)
+        return None
+    said = (
+        "the model was trained"
+        if trained
+        else "nothing that training rests on has changed: nothing was trained"
+    )
+    draft.end("run", "pass", said, began, cached=not trained)
+    return run
+
+
+def _judge(draft: Draft, run: Run, file: ProjectFile) -> None:
+    began, result = time.monotonic(), run.result or {}
+    draft.facts.update(digest=result["digest"], gates=result["gates"])
+    tests = read_tests(result)
+    if tests:
+        draft.facts["tests"] = tests
+        bad = [test for test in tests if test.outcome not in ("pass", "skipped")]
+        said = "; ".join(f"{test.name}: {test.because}" for test in bad) or f"{len(tests)} tests passed"
+        draft.end("tests", worst([test.outcome for test in tests]), said, began)
+    outcome, said = gate_sentence(result["gates"])
+    draft.annotations += gate_annotations(result["gates"], file, below(file.path, draft.root))
+    draft.end("gates", outcome, said, began)
+
+
+def _tell_registration(draft: Draft, run: Run) -> None:
+    began, name = time.monotonic(), f"{run.model}@{run.version}"
+    if not draft.is_kept:
+        draft.end("registration", "skipped", "nothing was kept: the home can't be written", began)
+        return
+    if run.state != "registered":
+        draft.end("registration", "skipped", f"kept as refused: {name}", began)
+        return
+    draft.facts.update(version=run.version, registered=not run.cached)
+    said = f"{name} stands already" if run.cached else f"registered as {name}; nothing is deployed"
+    draft.end("registration", "pass", said, began, cached=run.cached)
+
+
+def _finish(draft: Draft, model: str, began: float) -> CiReport:
+    outcome: CiOutcome = worst([stage.outcome for stage in draft.stages])
+    passed = [stage.because for stage in draft.stages if stage.name in ("run", "gates", "registration")]
+    report = CiReport(
+        model=model,
+        outcome=outcome,
+        because=draft.because or passed,
+        what_to_do="",
+        commit=draft.git.commit,
+        branch=draft.git.branch,
+        stages=draft.stages,
+        warnings=[*(note for note in draft.git.notes), *draft.warnings],
+        annotations=draft.annotations,
+        seconds=round(time.monotonic() - began, 3),
+        **draft.facts,
+    )
+    return msgspec.structs.replace(report, what_to_do=what_to_do(report))
+
+
+@contextmanager
+def _open(draft: Draft) -> Iterator[Backends]:
+    """The stores of the project's home or, where nothing may be written there, of one that goes with the check."""
+    settings = read_settings(draft.path.parent)
+    if os.environ.get("FLYBALL_URL"):
+        draft.warn(
+            "FLYBALL_URL names a control plane: nothing was written there, and its champion is not known here. What "
+            f"was registered is in {settings.home} only"
+        )
+    if _is_writable(settings.home):
+        backends = open_backends(settings)
+        try:
+            yield backends
+        finally:
+            backends.close()
+        return
+    draft.warn(
+        f"{settings.home} can't be written: the check was made in a home of its own, which is gone. No version was "
+        "kept, and no champion is known there"
+    )
+    draft.is_kept = False
+    with ScratchFolder("ci-home") as home:
+        backends = open_backends(_moved(settings, home))
+        try:
+            yield backends
+        finally:
+            backends.close()
+
+
+def _moved(settings: Settings, home: Path) -> Settings:
+    """The settings with all that lies in the home in another; stores that lie elsewhere stay."""
+    inside = f"file://{settings.home / 'objects'}"
+    objects = f"file://{home / 'objects'}" if settings.objects_url == inside else settings.objects_url
+    return msgspec.structs.replace(
+        settings, home=home, database_url=f"sqlite:///{home / 'flyball.db'}", objects_url=objects
+    )
+
+
+def _is_writable(home: Path) -> bool:
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = home / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return True

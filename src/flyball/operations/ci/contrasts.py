@@ -1,0 +1,100 @@
+"""A run's package beside others, in a child: rows prepared again, packages fetched, answers compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flyball.core.digests import digest_json
+from flyball.operations.ci.keeping import made_once
+from flyball.operations.opening import Backends
+from flyball.pipelines.calls import ChildLimits, call_child
+from flyball.pipelines.environment import read_environment
+from flyball.pipelines.request import read_request
+from flyball.pipelines.runs import Run
+from flyball.pipelines.stages.job import Job
+from flyball.pipelines.stages.prepare import ready_data
+from flyball.pipelines.workshop import Workshop
+from flyball.registry.bundle import fetch
+
+# Raise it when the contrast gives something else for the same packages and rows.
+_VERSION = 1
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """A package to compare with, and what is known of its training: as a version's lineage has it."""
+
+    name: str
+    digest: str
+    trained_rows: str | None
+    trained_until: str | None
+
+
+def side_of(name: str, digest: str, lineage: dict[str, Any]) -> Side:
+    """A side, from a bundle and a lineage."""
+    return Side(
+        name=name,
+        digest=digest,
+        trained_rows=lineage.get("trained_rows"),
+        trained_until=lineage.get("trained_until"),
+    )
+
+
+def contrast_run(backends: Backends, shop: Workshop, run: Run, others: list[Side]) -> dict[str, Any]:
+    """What differs between a finished run's package and others, by name; see `pipelines.children.contrasting`.
+
+    Raises what the child raises.
+    """
+    result, request = run.result or {}, read_request(run.request)
+    now = side_of("now", result["digest"], result["lineage"])
+    project = request.project
+    rests_on = {
+        "now": now,
+        "others": others,
+        "snapshot": result["snapshot"],
+        "split": request.split or project.data.split,
+        "project": [project.model, project.gates, project.decision, project.data, project.monitor.window],
+        "seed": project.train.seed,
+        "environment": read_environment().digest,
+    }
+    key = digest_json({"step": "contrast", "version": _VERSION, "inputs": msgspec.to_builtins(rests_on)})
+
+    def make() -> dict[str, Any]:
+        job = Job(shop, run.id, request)
+        ready_data(job, {"snapshot": result["snapshot"], "digests": None})
+        test = job.bench.path("held_out") / "test.parquet"
+        if result["held_out"] is not None:  # steps at training have made other rows of them
+            test = job.bench.path("contrast-test.parquet")
+            shop.blobs.fetch_object(result["held_out"], test)
+        payload = {
+            "project": msgspec.to_builtins(project),
+            "positive": result["positive"],
+            "test": str(test),
+            "now": _contestant(job, now),
+            "others": [_contestant(job, other) for other in others],
+        }
+        environment = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": str(project.train.threads)}
+        limits = ChildLimits(environment=environment)
+        try:
+            return call_child(shop, run.id, "contrast", payload, job.bench.folder, limits)
+        finally:
+            job.bench.clear()
+
+    return made_once(backends, key, "contrast", make)[0]
+
+
+def _contestant(job: Job, side: Side) -> dict[str, Any]:
+    seen: Path | None = None
+    if side.trained_rows is not None and job.shop.blobs.has_object(side.trained_rows):
+        seen = job.bench.path(f"seen-{side.digest.removeprefix('sha256:')}.bin")
+        seen.unlink(missing_ok=True)
+        job.shop.blobs.fetch_object(side.trained_rows, seen)
+    return {
+        "name": side.name,
+        "folder": str(fetch(side.digest, job.shop.blobs, job.shop.settings.cache_folder)),
+        "digest": side.digest,
+        "seen": None if seen is None else str(seen),
+        "trained_until": side.trained_until,
+    }

@@ -1,0 +1,47 @@
+"""A report in the making: what the stages of a check have found so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flyball.operations.ci.git import GitFacts
+from flyball.operations.ci.report import Annotation, Stage, StageOutcome
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class Draft:
+    """A report in the making. `facts`: fields of `CiReport` that are known by now; `is_kept`: the home outlives it."""
+
+    path: Path
+    git: GitFacts
+    on_line: Progress
+    stages: list[Stage] = field(default_factory=list)
+    because: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    annotations: list[Annotation] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    is_kept: bool = True
+
+    @property
+    def root(self) -> Path:
+        """The folder that annotations name files below."""
+        return self.git.root or self.path.parent
+
+    def end(self, name: str, outcome: StageOutcome, because: str, began: float, cached: bool = False) -> None:
+        """Note a stage that began at this moment of the monotonic clock and ends now."""
+        seconds = round(time.monotonic() - began, 3)
+        self.stages.append(Stage(name=name, outcome=outcome, because=because, seconds=seconds, cached=cached))
+        self.on_line(f"{name}: {outcome} ({because.splitlines()[0] if because else ''})")
+        if outcome not in ("pass", "skipped"):
+            self.because.append(because)
+
+    def warn(self, sentence: str) -> None:
+        """Keep a warning once."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)

@@ -1,0 +1,39 @@
+"""A report where the author of a check wants it: one file in the form that its ending says, or a folder with all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from flyball.core.errors import BadInput
+from flyball.operations.ci.forms import write_json, write_report
+from flyball.operations.ci.html import write_html
+from flyball.operations.ci.junit import write_junit
+from flyball.operations.ci.markdown import write_markdown
+from flyball.operations.ci.report import CiReport
+from flyball.operations.ci.sarif import write_sarif
+
+FORMS: dict[str, Callable[[CiReport], str]] = {
+    ".md": write_markdown,
+    ".html": write_html,
+    ".json": write_json,
+    ".xml": write_junit,
+    ".sarif": write_sarif,
+}
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place that no form of a report fits, before anything is run. Raises BadInput."""
+    if path.suffix and path.suffix not in FORMS and not path.is_dir():
+        known = ", ".join(FORMS)
+        raise BadInput(f"--report {path}: the ending says the form: {known}, or a folder for all of them")
+
+
+def write_at(report: CiReport, path: Path) -> list[Path]:
+    """Write the report, in place of an earlier one; the paths written. Raises BadInput."""
+    check_place(path)
+    if path.is_dir() or not path.suffix:
+        return write_report(report, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(FORMS[path.suffix](report), encoding="utf-8")
+    return [path]

@@ -1,0 +1,153 @@
+"""What `flyball ci` compares with, and what it says where Git, the base, the home or the server is not there."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyball.core.errors import BadInput
+from flyball.operations.ci.git import extract, read_git
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    who = [
+        "-c",
+        "user.name=A Person",
+        "-c",
+        "user.email=person@example.org",
+        "-c",
+        "protocol.file.allow=always",
+    ]
+    done = subprocess.run(
+        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+def _commit(folder: Path, text: str) -> str:
+    (folder / "models").mkdir(exist_ok=True)
+    (folder / "models" / "flyball.toml").write_text(text)
+    _git(folder, "add", "--all")
+    _git(folder, "commit", "--quiet", "--message", text)
+    return _git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A repository whose branch `change` left `main` after its first commit; the commits by name."""
+    folder = tmp_path / "origin"
+    folder.mkdir()
+    _git(folder, "init", "--quiet", "--initial-branch=main", ".")
+    first = _commit(folder, "first")
+    _git(folder, "checkout", "--quiet", "-b", "change")
+    change = _commit(folder, "change")
+    _git(folder, "checkout", "--quiet", "main")
+    later = _commit(folder, "later")
+    _git(folder, "checkout", "--quiet", "change")
+    return folder, {"first": first, "change": change, "later": later}
+
+
+def _clone(origin: Path, *options: str) -> Path:
+    _git(origin.parent, "clone", "--quiet", *options, f"file://{origin}", "clone")
+    return origin.parent / "clone" / "models"
+
+
+def test_the_base_is_the_commit_where_the_change_left_the_branch_that_the_host_names(
+    origin: tuple[Path, dict[str, str]],
+):
+    folder, commits = origin
+    for name in ("GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"):
+        facts = read_git(folder / "models", None, {name: "main"})
+        assert (facts.commit, facts.branch, facts.base_name) == (commits["change"], "change", "main")
+        assert (facts.base, facts.prefix, facts.notes) == (commits["first"], "models/", [])
+    assert read_git(folder / "models", commits["later"][:10], {}).base == commits["first"]
+    clone = _clone(folder, "--branch", "change")
+    _git(clone, "remote", "set-head", "origin", "main")
+    assert read_git(clone, None, {}).base == commits["first"]
+
+
+def test_the_files_of_the_base_are_read_without_touching_the_working_tree(
+    origin: tuple[Path, dict[str, str]], tmp_path: Path
+):
+    folder, _ = origin
+    (folder / "models" / "flyball.toml").write_text("not committed")
+    before = _git(folder, "status", "--porcelain=v2", "--branch")
+    facts = read_git(folder / "models", None, {})
+    assert facts.is_dirty and any("differ from the commit" in note for note in facts.notes)
+    (tmp_path / "base").mkdir()
+    assert extract(facts, tmp_path / "base") == []
+    assert (tmp_path / "base" / "models" / "flyball.toml").read_text() == "first"
+    assert _git(folder, "status", "--porcelain=v2", "--branch") == before
+    assert (folder / "models" / "flyball.toml").read_text() == "not committed"
+
+
+def test_what_git_keeps_elsewhere_is_said_to_be_missing(origin: tuple[Path, dict[str, str]], tmp_path: Path):
+    folder, _ = origin
+    (folder / "rows.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    _git(folder, "submodule", "--quiet", "add", f"file://{folder}", "below")
+    _commit(folder, "with parts elsewhere")
+    (tmp_path / "base").mkdir()
+    notes = extract(read_git(folder, "change", {}), tmp_path / "base")
+    assert len(notes) == 2 and "submodules" in notes[0] and "Git LFS" in notes[1]
+
+
+def test_without_git_or_commit_or_with_an_unknown_branch_it_is_said_what_is_missing(
+    origin: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert "no Git repository" in read_git(plain, None, {}).notes[0]
+    with pytest.raises(BadInput, match="no Git repository"):
+        read_git(plain, "main", {})
+    _git(plain, "init", "--quiet", ".")
+    assert any("no commit yet" in note for note in read_git(plain, None, {}).notes)
+    facts = read_git(origin[0], None, {"GITHUB_BASE_REF": "gone"})
+    assert facts.base is None and any("gone is not in this clone" in note for note in facts.notes)
+    with pytest.raises(BadInput, match="no branch, tag or commit 'gone'"):
+        read_git(origin[0], "gone", {})
+    with pytest.raises(BadInput, match="--output"):  # never an option of git
+        read_git(origin[0], "--output=/x", {})
+
+
+def test_a_shallow_clone_and_a_detached_head_are_told_and_no_reason_to_stop(
+    origin: tuple[Path, dict[str, str]],
+):
+    folder, commits = origin
+    clone = _clone(folder, "--depth", "1", "--branch", "change")
+    facts = read_git(clone, None, {"GITHUB_BASE_REF": "main"})
+    assert facts.base is None and any("shallow" in note and "fetch-depth: 0" in note for note in facts.notes)
+    _git(folder, "checkout", "--quiet", "--detach")
+    detached = read_git(folder, None, {"GITHUB_BASE_REF": "main"})
+    assert (detached.branch, detached.base) == (None, commits["first"])
+    assert any("detached" in note for note in detached.notes)
+    assert read_git(folder, None, {"GITHUB_HEAD_REF": "change"}).branch == "change"
+
+
+def test_a_check_without_git_or_a_home_to_write_in_still_answers_and_says_what_was_not_kept(
+    make_project: Callable[..., Path],
+    command: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    (tmp_path / "file").write_text("a file, below which there is no folder")
+    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "file" / "home"))
+    monkeypatch.setenv("FLYBALL_URL", "http://127.0.0.1:9")
+    said = command("ci", "--json", cwd=make_project())
+    report = said.json()
+    assert (said.code, report["outcome"], report["commit"]) == (0, "pass", None)
+    assert report["version"] is None and not report["registered"]
+    told = " ".join(report["warnings"])
+    assert "no Git repository" in told and "can't be written" in told and "nothing was written there" in told
+
+
+def test_wrong_use_is_2(make_project: Callable[..., Path], command: Callable[..., Any], tmp_path: Path):
+    folder = make_project()
+    assert command("ci", "--report", "report.docx", cwd=folder).code == 2
+    assert command("ci", str(tmp_path / "elsewhere")).code == 2
+    assert command("ci", "--base", "no-such-branch", cwd=folder).code == 2
