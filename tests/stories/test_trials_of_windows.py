@@ -26,7 +26,7 @@ from flyball.backends.blobs.store import open_blobs
 from flyball.core.clock import SystemClock
 from flyball.core.contract import Contract, FeatureRule
 from flyball.core.digests import digest_bytes
-from flyball.core.errors import RunOutOfMemory
+from flyball.core.errors import RunOutOfMemory, StepCrashed
 from flyball.core.ids import derived_id
 from flyball.core.project import Project
 from flyball.core.settings import Settings
@@ -233,6 +233,15 @@ def test_a_training_that_kills_its_process_loses_no_other_one(
     elsewhere = make_trials("elsewhere")
     anew = elsewhere.attempt(elsewhere.plan())
     assert {name: anew[name] for name in RESULTS} == {name: tried[name] for name in RESULTS}
+
+
+def test_losses_that_training_deletes_are_missed_and_what_is_left_stays_known(trials: Trials):
+    trials.write(LINE.replace(MARK, DIARY + '    Path("losses.jsonl").write_bytes(b"")\n'))
+    plan = trials.plan()
+    with pytest.raises(StepCrashed, match=r"without the losses of \d+ trainings"):
+        trials.attempt(plan)
+    with trials.shop.database.read() as conn:
+        assert conn.execute(text("select count(*) from step_cache")).scalar() >= 1
 
 
 def wait_until(reached: Callable[[], bool], what: str) -> None:

@@ -1,6 +1,6 @@
 """A child process of a retraining: `python -m flyball.retraining.child payload.json result.json`.
 
-Kinds `rows` and `snapshot` are our own code and read the stores; `choose` runs the project's code on a file of rows,
+Kinds `rows` and `snapshot` are our own code and read the stores; `train` runs the project's code on a file of rows,
 without stores or credentials. The result is `{"value": …}` or `{"error": …}`.
 """
 
@@ -81,13 +81,15 @@ def _snapshot(payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _choose(payload: dict[str, Any]) -> dict[str, Any]:
-    from flyball.retraining.trying import ChooseTask, train_all
+def _train(payload: dict[str, Any]) -> dict[str, Any]:
+    """Make the trainings of a trial; their losses are in a file by then."""
+    from flyball.retraining.training_child import TrainTask, train_all
 
-    return train_all(msgspec.convert(payload["task"], ChooseTask))
+    train_all(msgspec.convert(payload["task"], TrainTask))
+    return {}
 
 
-_KINDS = {"rows": _rows, "snapshot": _snapshot, "choose": _choose}
+_KINDS = {"rows": _rows, "snapshot": _snapshot, "train": _train}
 
 
 if __name__ == "__main__":

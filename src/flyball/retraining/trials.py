@@ -28,9 +28,8 @@ from flyball.retraining.plan import RetrainPlan
 
 CHILD_MODULE = "flyball.retraining.child"
 ROWS_FILE, TRIAL_FILE, LOSSES_FILE = "rows.parquet", "trial.json", "losses.jsonl"
-ONE_CHILD = (
-    6  # as many trainings are seldom worth a second child, which imports the project's libraries again
-)
+# As many trainings are seldom worth a second child, which imports the project's libraries again.
+ONE_CHILD = 6
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 # Our own code reads stores with the credentials of whoever runs; the project's code never gets them.
 _STORE_VARIABLES = ("AWS_", "GOOGLE_", "AZURE_", "GCS_")
@@ -152,26 +151,34 @@ def _train_share(
     train = plan.project.train
     variables = {**dict.fromkeys(_THREAD_VARIABLES, str(train.threads)), "PYTHONHASHSEED": str(train.seed)}
     try:
-        made = _call(
+        _call(
             shop,
             plan,
-            {"kind": "choose", "task": msgspec.to_builtins(task)},
+            {"kind": "train", "task": msgspec.to_builtins(task)},
             variables,
             folder=folder,
             timeout=parse_duration(train.timeout),
             memory_mb=train.memory_mb,
         )
     finally:  # what was trained before an end too soon stays known
-        _keep_losses(shop, plan, folder, {training.key for training in share})
-    losses: dict[str, float | None] = made["losses"]
+        losses = _keep_losses(shop, plan, folder, {training.key for training in share})
+    if missing := len(share) - len(losses):
+        raise StepCrashed(
+            f"train of a retraining ended without the losses of {missing} trainings; see its log",
+            step="train",
+        )
     return losses
 
 
-def _keep_losses(shop: Workshop, plan: RetrainPlan, folder: Path, keys: Collection[str]) -> None:
+def _keep_losses(
+    shop: Workshop, plan: RetrainPlan, folder: Path, keys: Collection[str]
+) -> dict[str, float | None]:
+    """Keep what a child has written so far; the losses by key."""
     losses = read_losses(folder / LOSSES_FILE, keys)
     if losses:
         with shop.database.write() as conn:
             keep_losses(conn, losses, plan.retraining_id, shop.clock.now())
+    return {loss.key: loss.loss for loss in losses}
 
 
 def keep_snapshot(shop: Workshop, plan: RetrainPlan, name: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-class ChooseTask(msgspec.Struct, frozen=True, kw_only=True):
+class TrainTask(msgspec.Struct, frozen=True, kw_only=True):
     """Which trainings are made, with which files of the project; each loss goes to `losses` as soon as it is there."""
 
     source: str
@@ -35,25 +34,21 @@ class ChooseTask(msgspec.Struct, frozen=True, kw_only=True):
     trainings: list[Training]
 
 
-def train_all(task: ChooseTask) -> dict[str, Any]:
-    """Mean loss per key of a training; see `TrainedLoss`."""
+def train_all(task: TrainTask) -> None:
+    """Make the trainings and write the loss of each, a `TrainedLoss` in JSON a line."""
     import polars as pl
 
     rows = pl.read_parquet(task.file)
     maker = _maker(task, rows)
-    began = time.perf_counter()
-    losses: dict[str, float | None] = {}
     with Path(task.losses).open("ab") as file:
         for training in task.trainings:
             train = rows_to_train(rows, training.name, training.fold)
-            losses[training.key] = _loss(maker, train, rows_to_test(rows, training.fold))
-            line = TrainedLoss(key=training.key, loss=losses[training.key])
-            file.write(msgspec.json.encode(line) + b"\n")
+            loss = _loss(maker, train, rows_to_test(rows, training.fold))
+            file.write(msgspec.json.encode(TrainedLoss(key=training.key, loss=loss)) + b"\n")
             file.flush()
-    return {"losses": losses, "seconds": round(time.perf_counter() - began, 3)}
 
 
-def _maker(task: ChooseTask, rows: pl.DataFrame) -> ModelMaker:
+def _maker(task: TrainTask, rows: pl.DataFrame) -> ModelMaker:
     source = Path(task.source).resolve()
     enter_source(source)
     out = Path(task.out)
