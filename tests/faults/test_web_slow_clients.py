@@ -1,4 +1,7 @@
-"""Clients of the control plane that send by the drop, without end, or leave in the middle, on raw sockets."""
+"""Clients of both servers that send by the drop, without end, or leave in the middle, on raw sockets.
+
+The servers' clock stands still unless a client moves it, so a slow machine changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,87 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
-from flyball.web.connections import HEAD_BYTES, HEAD_SECONDS, Connection
-from flyball.web.edge import LOOPBACK_NAMES, Edge
+from flyball.backends.connections import HEAD_BYTES, HEAD_SECONDS, LINGER_SECONDS, BoundedConnection
+from flyball.data.spool import SpoolWriter
+from flyball.serving.fast_path import protocol_class
+from flyball.serving.journal import Journal
+from flyball.serving.metrics import WorkerMetrics
+from flyball.serving.options import ServeOptions
+from flyball.serving.predict import Predictions
+from flyball.serving.served import ServedModels
+from flyball.serving.server import build_application
+from flyball.web.edge import BODY_SECONDS, LOOPBACK_NAMES, Edge
 
 HOST = b"Host: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n"
+LIVE = b"GET /v2/health/live HTTP/1.1\r\n" + HOST
 LIMIT = 1000
+KEEP_ALIVE_SECONDS = 60
+HEAD = int(HEAD_SECONDS)
 
 
-class Quick(Connection):
-    """The control plane's connection, less patient."""
+class StillClock(asyncio.SelectorEventLoop):
+    """An event loop for which no time passes but what it is told."""
 
-    head_seconds = 0.4
-    body_seconds = 0.4
-    linger_seconds = 0.4
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        """Let time pass, from another thread; returns when all that was due by then has been called."""
+        done = asyncio.run_coroutine_threadsafe(self._move(seconds), self)
+        done.result(30)
+
+    async def _move(self, seconds: float) -> None:
+        await self._turn()  # what was sent before comes first
+        self.now += seconds
+        await self._turn()
+
+    async def _turn(self) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+class Client(socket.socket):
+    """A client that knows how to move the clock of its server."""
+
+    loop: StillClock
+
+    def until_closed(self, drip: bytes = b"", seconds: int = 0) -> bytes:
+        """All that comes until the server closes, while drop by drop is sent, one a second. Fails if it stays open."""
+        for _ in range(seconds):
+            with suppress(OSError):
+                self.sendall(drip)
+            self.loop.move(1.0)
+        answer = b""
+        try:
+            while piece := self.recv(65536):
+                answer += piece
+        except TimeoutError as error:
+            raise AssertionError(f"still open after {seconds} s: {answer[:200]!r}") from error
+        except ConnectionError:
+            return answer
+        return answer
+
+    def one_answer(self) -> bytes:
+        """An answer whose length is given; the connection may stay."""
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self.recv(65536)
+        head, _, body = head.partition(b"\r\n\r\n")
+        lines = head.lower().split(b"\r\n")
+        size = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:"))
+        while len(body) < size:
+            body += self.recv(65536)
+        return head + b"\r\n\r\n" + body
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -36,130 +101,169 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def meet(act: Callable[[socket.socket], bytes]) -> bytes:
-    """What a client, in a thread of its own, makes of a server with the quick connections."""
-    edge = Edge(echo, LOOPBACK_NAMES, LIMIT, body_seconds=0.4)
+@pytest.fixture
+def control_edge() -> tuple[Any, type[BoundedConnection]]:
+    """The control plane's outermost layer, and its connections."""
+    return Edge(echo, LOOPBACK_NAMES, LIMIT), BoundedConnection
+
+
+@pytest.fixture
+def model_edge(tmp_path: Path) -> Iterator[Any]:
+    """A model server's application that serves no model yet, and its connections."""
+    models, metrics = ServedModels({}), WorkerMetrics(tmp_path / "metrics", 0)
+    with closing(SpoolWriter(tmp_path / "spool", "worker")) as spool:
+        journal = Journal(spool)
+        predictions = Predictions(models, journal, 2.0)
+        application = build_application(models, journal, metrics, ServeOptions(), predictions)
+        yield application, protocol_class(application, predictions)
+
+
+@pytest.fixture(params=["control_edge", "model_edge"])
+def server(request: pytest.FixtureRequest) -> Any:
+    """Each of the two."""
+    return request.getfixturevalue(request.param)
+
+
+def ask(server: tuple[Any, type[BoundedConnection]], act: Callable[[Client], bytes]) -> bytes:
+    """What a client, in a thread of its own, makes of a server."""
+    application, protocol = server
     config = uvicorn.Config(
-        edge, http=Quick, ws="none", lifespan="off", log_config=None, timeout_keep_alive=1
+        application,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     config.load()
     state = uvicorn.Server(config).server_state
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: Quick(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-    )
 
-    def call() -> bytes:
-        with socket.create_connection(server.sockets[0].getsockname(), timeout=5) as client:
-            return act(client)
+    async def meet() -> bytes:
+        loop: Any = asyncio.get_running_loop()
+        listener = await loop.create_server(
+            lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        )
 
-    try:
-        return await asyncio.to_thread(call)
-    finally:
-        server.close()
+        def call() -> bytes:
+            with Client() as client:
+                client.settimeout(10)
+                client.connect(listener.sockets[0].getsockname())
+                client.loop = loop
+                return act(client)
 
-
-def ask(act: Callable[[socket.socket], bytes]) -> bytes:
-    return asyncio.run(meet(act))
-
-
-def until_closed(client: socket.socket, drip: bytes = b"") -> bytes:
-    """All that comes until the server closes, while more is sent drop by drop. Fails when it takes 3 seconds."""
-    answer, deadline = b"", time.monotonic() + 3
-    client.settimeout(0.1)
-    while time.monotonic() < deadline:
         try:
-            if drip:
-                client.sendall(drip)
-            piece = client.recv(65536)
-        except TimeoutError:
-            continue
-        except OSError:
-            return answer
-        if not piece:
-            return answer
-        answer += piece
-    raise AssertionError(f"still open after 3 s: {answer[:200]!r}")
+            return await asyncio.to_thread(call)
+        finally:
+            listener.close()
+
+    with asyncio.Runner(loop_factory=StillClock) as runner:
+        return runner.run(meet())
 
 
-def test_a_connection_that_asks_nothing_is_ended():
-    assert ask(until_closed) == b""
+def test_a_connection_that_asks_nothing_is_ended(server: Any):
+    assert ask(server, lambda client: client.until_closed(seconds=HEAD + 1)) == b""
 
 
-def test_headers_by_the_drop_are_not_waited_for():
-    def act(client: socket.socket) -> bytes:
-        client.sendall(b"GET / HTTP/1.1\r\n" + HOST)
-        return until_closed(client, b"X-A: b\r\n")
+def test_headers_by_the_drop_are_not_waited_for(server: Any):
+    def act(client: Client) -> bytes:
+        client.sendall(LIVE)
+        return client.until_closed(b"X-A: b\r\n", seconds=HEAD + 1)
 
-    assert ask(act) == b""
-
-
-def test_empty_lines_behind_an_answer_do_not_keep_a_connection():
-    def act(client: socket.socket) -> bytes:
-        client.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
-        return until_closed(client, b"\r\n")
-
-    assert ask(act).startswith(b"HTTP/1.1 200 ")
+    assert ask(server, act) == b""
 
 
-def test_headers_without_end_are_refused_before_they_fill_the_memory():
-    def act(client: socket.socket) -> bytes:
-        client.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"X-Long: ")
-        time.sleep(0.05)
-        client.sendall(b"a" * (HEAD_BYTES + 1))
-        return client.recv(65536)
+@pytest.mark.parametrize("lines", [1, HEAD + 1])
+def test_empty_lines_behind_an_answer_do_not_keep_a_connection(server: Any, lines: int):
+    def act(client: Client) -> bytes:
+        client.sendall(LIVE + b"\r\n")
+        assert client.one_answer().startswith(b"HTTP/1.1 200 ")
+        for _ in range(lines):
+            with suppress(OSError):
+                client.sendall(b"\r\n")
+            client.loop.move(1.0)
+        return client.until_closed(seconds=HEAD + 1 - lines)
 
-    assert ask(act).startswith(b"HTTP/1.1 431 ")
+    assert ask(server, act) == b""
 
 
-def test_a_body_by_the_drop_is_answered_408():
-    def act(client: socket.socket) -> bytes:
-        client.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 900\r\n\r\n")
-        return until_closed(client, b"a")
+def test_headers_without_end_are_refused_before_they_fill_the_memory(server: Any):
+    def act(client: Client) -> bytes:
+        head = LIVE + b"X-Long: "
+        client.sendall(head)
+        client.loop.move(1.0)
+        client.sendall(b"a" * (HEAD_BYTES + 1 - len(head)))
+        return client.until_closed()
 
-    head, _, body = ask(act).partition(b"\r\n\r\n")
+    assert ask(server, act).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_body_by_the_drop_is_answered_408(server: Any):
+    def act(client: Client) -> bytes:
+        client.sendall(b"POST /v1/models/rides/predict HTTP/1.1\r\n" + HOST + b"Content-Length: 900\r\n\r\n")
+        return client.until_closed(b"a", int(BODY_SECONDS) + 1)
+
+    head, _, body = ask(server, act).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 ")
     assert json.loads(body)["code"] == "too_slow"
 
 
-def test_a_body_that_nobody_reads_does_not_keep_a_connection():
-    def act(client: socket.socket) -> bytes:
-        client.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"Content-Length: 900\r\n\r\n")
-        return until_closed(client, b"a")
+@pytest.mark.parametrize("begin", [LIVE, b"PUT /v2/health/live HTTP/1.1\r\n" + HOST])
+def test_a_body_that_nobody_reads_does_not_keep_a_connection(server: Any, begin: bytes):
+    def act(client: Client) -> bytes:
+        client.sendall(begin + b"Content-Length: 900\r\n\r\n")
+        answer = client.one_answer()
+        return answer + client.until_closed(b"a", int(LINGER_SECONDS) + 1)
 
-    assert ask(act).endswith(b"0 bytes")
+    assert ask(server, act)[9:12] in (b"200", b"405")
+
+
+def test_a_body_that_nobody_reads_may_come_late_and_the_connection_goes_on(server: Any):
+    def act(client: Client) -> bytes:
+        client.sendall(LIVE + b"Content-Length: 6\r\n\r\nabc")
+        first = client.one_answer()
+        client.loop.move(LINGER_SECONDS - 1)
+        client.sendall(b"def")
+        client.loop.move(HEAD_SECONDS - 1)
+        client.sendall(LIVE + b"\r\n")
+        assert client.one_answer()[9:12] == first[9:12] == b"200"
+        client.sendall(LIVE + b"Content-Length: 6\r\n\r\nabcdef")
+        assert client.one_answer()[9:12] == b"200"
+        return client.until_closed(seconds=KEEP_ALIVE_SECONDS + 1)
+
+    assert ask(server, act) == b""
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_body_above_the_limit_is_refused_and_the_client_can_read_why(announced: bool):
+def test_a_body_above_the_limit_is_refused_and_the_client_can_read_why(control_edge: Any, announced: bool):
     body = b"a" * 5_000_000
     length = b"Content-Length: %d\r\n\r\n" % len(body)
     chunks = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body)
 
-    def act(client: socket.socket) -> bytes:
+    def act(client: Client) -> bytes:
         client.sendall(b"POST / HTTP/1.1\r\n" + HOST + (length if announced else chunks) + body)
         return client.recv(65536)
 
-    answer = ask(act)
+    answer = ask(control_edge, act)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"too_large" in answer
 
 
-def test_a_body_in_pieces_arrives_whole_and_the_connection_goes_on():
-    def act(client: socket.socket) -> bytes:
+def test_a_body_in_pieces_arrives_whole_and_the_connection_goes_on(server: Any):
+    head = b"POST /v1/models/rides/predict HTTP/1.1\r\n" + HOST + b"Content-Length: 12\r\n\r\n"
+
+    def act(client: Client) -> bytes:
         answers = []
         for _ in range(2):
-            client.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 6\r\n\r\nabc")
-            time.sleep(0.05)
-            client.sendall(b"def")
-            answer = b""
-            while not answer.endswith(b"bytes"):
-                answer += client.recv(65536)
-            answers.append(answer.rpartition(b"\r\n")[2])
-            time.sleep(0.6)  # longer than headers and bodies may take: nothing is being waited for now
-        return b", ".join(answers)
+            client.sendall(head + b'{"rows"')
+            client.loop.move(HEAD_SECONDS - 1)
+            client.sendall(b": 1}\n")
+            answers.append(client.one_answer())
+            client.loop.move(KEEP_ALIVE_SECONDS - 1)  # longer than anything may take that is waited for
+        return b"\n\n".join(answers)
 
-    assert ask(act) == b"6 bytes, 6 bytes"
+    answers = ask(server, act)
+    # The model server has no such model, and says so once it has the whole request.
+    assert answers.count(b"12 bytes") + answers.count(b"HTTP/1.1 404 ") == 2
 
 
 def test_a_client_that_leaves_while_it_sends_is_no_fault_of_the_server(control: Any):

@@ -89,47 +89,6 @@ def asking(rows: list[dict[str, Any]]) -> bytes:
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"", b""),
-        (b"POST /v1/models/rides/predict HTTP/1.1\r\nHost: loc", b""),
-        (b"POST /v1/models/rides/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{", b"408"),
-    ],
-)
-def test_a_request_that_does_not_arrive_is_not_waited_for(
-    inside: InProcess, monkeypatch: pytest.MonkeyPatch, sent: bytes, status: bytes
-):
-    monkeypatch.setattr(fast_path, "HEAD_SECONDS", 0.1)
-
-    async def story() -> bytes:
-        server, port = await inside.listen()
-        async with server, asyncio.timeout(5):
-            return await talk(port, sent)
-
-    answer = asyncio.run(story())
-    assert answer[9:12] == status
-
-
-def test_a_connection_that_was_used_may_rest(inside: InProcess, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fast_path, "HEAD_SECONDS", 0.1)
-    request = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-    async def story() -> tuple[bytes, bytes]:
-        server, port = await inside.listen()
-        async with server, asyncio.timeout(5):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            answers = []
-            for _ in range(2):
-                writer.write(request)
-                answers.append(await reader.readuntil(b"}"))
-                await asyncio.sleep(0.3)
-            writer.close()
-            return answers[0], answers[1]
-
-    assert [answer[9:12] for answer in asyncio.run(story())] == [b"200", b"200"]
-
-
 def test_beyond_what_is_in_flight_requests_are_refused_with_the_time_to_come_back(
     inside: InProcess, monkeypatch: pytest.MonkeyPatch
 ):

@@ -8,21 +8,20 @@ not one of those this was tested with. Both ways end in the same handler.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from functools import partial
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from flyball.backends.connections import BoundedConnection
 from flyball.serving.asgi import Application, Request, Response, refuse
 from flyball.serving.predict import Predictions
 from flyball.serving.protocol import Rejected
 
 TESTED_UVICORN = ((0, 54),)
 LONGEST_BODY = 64 * 1024
-HEAD_SECONDS = 10.0
 NAME = "model.predict"
 
 log = logging.getLogger("flyball.worker")
@@ -34,7 +33,7 @@ def is_tested() -> bool:
     return all(part.isdigit() for part in numbers) and tuple(map(int, numbers)) in TESTED_UVICORN
 
 
-def protocol_class(application: Application, predictions: Predictions) -> type[HttpToolsProtocol]:
+def protocol_class(application: Application, predictions: Predictions) -> type[BoundedConnection]:
     """The protocol for uvicorn's `http` setting that answers predictions itself."""
 
     class Protocol(FastProtocol):
@@ -79,54 +78,30 @@ async def _no_body() -> dict[str, Any]:
     return {"type": "http.disconnect"}
 
 
-class FastProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a short way for one route."""
+class FastProtocol(BoundedConnection):
+    """uvicorn's protocol, in bounds, with a short way for one route."""
 
     app_: Application
     predictions_: Predictions
-    _deadline: asyncio.TimerHandle | None = None
-    _in_head = True  # until the first request's headers are complete
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn's own types
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
-
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
+    def begin_request(self) -> None:
         headers = self._ordinary()
         if headers is None:
-            super().on_headers_complete()
+            super().begin_request()
         else:
             self.cycle = _Exchange(headers, self.parser.should_keep_alive())  # type: ignore[assignment]  # uvicorn's own types
 
-    def on_message_complete(self) -> None:
+    def complete_request(self) -> None:
         exchange: Any = self.cycle
         if type(exchange) is not _Exchange:
-            super().on_message_complete()
+            super().complete_request()
         elif exchange.more_body and not exchange.response_complete:
             exchange.more_body = False
             self._answer(exchange)
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        # Only what did not arrive in one piece needs a clock; ASGI bodies have their own.
-        cycle: Any = self.cycle
-        if self._in_head or (type(cycle) is _Exchange and cycle.more_body):
-            if self._deadline is None:
-                self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
-        elif self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        super().connection_lost(exc)
+    def seconds_for_body(self) -> float | None:
+        exchange: Any = self.cycle
+        return self.head_seconds if type(exchange) is _Exchange else None
 
     def _ordinary(self) -> dict[bytes, bytes] | None:
         """The headers of a request for the short way, else None."""
@@ -162,15 +137,14 @@ class FastProtocol(HttpToolsProtocol):
         except Exception:  # noqa: BLE001 - the edge: logged, never shown
             reply(application.failed())
 
-    def _give_up(self) -> None:
-        """Headers, or a small body, did not arrive in time."""
-        self._deadline = None
+    def give_up(self) -> None:
+        """End the connection; whoever sends a small body by the drop is told why."""
         exchange: Any = self.cycle
         if type(exchange) is _Exchange and exchange.more_body and not exchange.response_complete:
-            words = f"the request did not arrive within {HEAD_SECONDS:g} s"
+            words = f"the request did not arrive within {self.head_seconds:g} s"
             self._reply(exchange, refuse(Rejected(408, "too_slow", words, close=True)))
-        elif not self.transport.is_closing():
-            self.transport.close()
+        else:
+            super().give_up()
 
     def _reply(self, exchange: _Exchange, response: Response) -> None:
         if exchange.disconnected or self.transport.is_closing():

@@ -16,6 +16,7 @@ import msgspec
 import uvicorn
 
 from flyball.backends.blobs.store import BlobStore, open_blobs
+from flyball.backends.connections import BoundedConnection
 from flyball.core.clock import SystemClock
 from flyball.core.ids import new_id
 from flyball.data.spool import SpoolWriter
@@ -129,7 +130,7 @@ async def _answer_until(
         )
     config = uvicorn.Config(
         application,
-        http=protocol_class(application, predictions) if short_way else "httptools",
+        http=protocol_class(application, predictions) if short_way else BoundedConnection,
         ws="none",
         lifespan="off",
         interface="asgi3",

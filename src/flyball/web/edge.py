@@ -17,7 +17,6 @@ import msgspec
 
 from flyball.core.endpoints import MEBIBYTE
 from flyball.core.ids import new_id
-from flyball.web.connections import BODY_SECONDS
 from flyball.web.problems import Problem, problem_body
 
 Scope = MutableMapping[str, Any]
@@ -28,6 +27,7 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 METHODS = ("GET", "HEAD", "POST")
+BODY_SECONDS = 30.0
 LONGEST_TARGET = 4096
 _HOST = re.compile(r"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?\Z")
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}\Z")

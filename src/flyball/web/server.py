@@ -20,10 +20,10 @@ from typing import Any
 import uvicorn
 
 from flyball.app import check_bind, open_control
+from flyball.backends.connections import BoundedConnection
 from flyball.core.errors import Conflict, FlyballError
 from flyball.core.settings import read_settings
 from flyball.web.application import build_application
-from flyball.web.connections import Connection
 from flyball.web.edge import LOOPBACK_NAMES
 
 FINISH_SECONDS = 10
@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace, listener: socket.socket) -> int:
 async def _serve(application: Any, state: Any, listener: socket.socket) -> None:
     config = uvicorn.Config(
         application,
-        http=Connection,
+        http=BoundedConnection,
         log_config=None,
         access_log=False,
         server_header=False,
