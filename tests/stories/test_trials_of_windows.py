@@ -236,7 +236,8 @@ def test_a_training_that_kills_its_process_loses_no_other_one(
 
 
 def test_losses_that_training_deletes_are_missed_and_what_is_left_stays_known(trials: Trials):
-    trials.write(LINE.replace(MARK, DIARY + '    Path("losses.jsonl").write_bytes(b"")\n'))
+    deleting = '    for file in Path("..").glob("trial-*/losses.jsonl"):\n        file.write_bytes(b"")\n'
+    trials.write(LINE.replace(MARK, DIARY + deleting))
     plan = trials.plan()
     with pytest.raises(StepCrashed, match=r"without the losses of \d+ trainings"):
         trials.attempt(plan)
