@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from flyball.judge.metrics.measure import Paired
+    from flyball.registry.formats.answers import Answers
 
 MOST_CHANGED = 10
 MOST_FEATURES = 60
@@ -163,10 +164,10 @@ def _pairs(
 
 
 def _labelled(pairs: dict[tuple[str, str, str], Paired]) -> list[dict[str, Any]]:
-    from flyball.judge.gates.labels import labels_of_many
+    """Each difference with what may be said of it: over all rows one by one, slices corrected for their number."""
+    from flyball.judge.gates.labels import label, labels_of_many
 
-    keys = {"\0".join(key): key for key in pairs}
-    labels = labels_of_many({text: pairs[key] for text, key in keys.items()})
+    slices = labels_of_many({"\0".join(key): pair for key, pair in pairs.items() if key[1]})
     return [
         {
             "metric": key[0],
@@ -177,9 +178,9 @@ def _labelled(pairs: dict[tuple[str, str, str], Paired]) -> list[dict[str, Any]]
             "estimate": pairs[key].estimate,
             "interval": msgspec.to_builtins(pairs[key].difference),
             "rows": pairs[key].row_count,
-            "label": labels[text],
+            "label": slices["\0".join(key)] if key[1] else label(pairs[key]),
         }
-        for text, key in keys.items()
+        for key in pairs
     ]
 
 
@@ -203,27 +204,27 @@ def _changed(part: pl.DataFrame, now: Held, old: Held, features: list[str]) -> l
 def _importances(
     contestant: Contestant, asked: _Asked, test: pl.DataFrame, task: ContrastTask
 ) -> dict[str, float]:
-    """By how much the mean loss grows when a feature's values are shuffled, on at most 1,000 rows, asked at once.
+    """Permutation importances on at most 1,000 rows; none of a model without probabilities or with many features."""
+    from flyball.pipelines.children.importance import permutation_importance
 
-    Source: Breiman (2001), Machine Learning 45(1). Empty for a model without probabilities or with many features.
-    """
-    import numpy as np
-    import polars as pl
+    if len(asked.features) > MOST_FEATURES or losses_of(asked.held, task.project) is None:
+        return {}
 
-    if len(asked.features) > MOST_FEATURES or test.height == 0:
-        return {}
-    rng = np.random.default_rng(task.project.train.seed)
-    rows = np.sort(rng.choice(test.height, min(IMPORTANCE_ROWS, test.height), replace=False))
-    part = test[rows]
-    plain = losses_of(take(asked.held, rows), task.project)
-    if plain is None:
-        return {}
-    order = rng.permutation(part.height)
-    frames = [part.with_columns(part.get_column(name)[order].alias(name)) for name in asked.features]
-    wide = pl.concat(frames)
-    answers = ask_package(Path(contestant.folder), wide.select(asked.features), measure=False).answers
-    held = held_answers(answers, asked.held.classes, wide, task.project, task.positive)
-    losses = losses_of(held, task.project)
-    assert losses is not None
-    means = losses.reshape(len(asked.features), part.height).mean(axis=1) - plain.mean()
-    return dict(zip(asked.features, (float(value) for value in means), strict=True))
+    def predict(rows: pl.DataFrame) -> Answers:
+        return ask_package(Path(contestant.folder), rows, measure=False).answers
+
+    def row_losses(rows: pl.DataFrame, answers: Answers) -> NDArray[np.float64]:
+        held = held_answers(answers, asked.held.classes, rows, task.project, task.positive)
+        losses = losses_of(held, task.project)
+        assert losses is not None
+        return losses
+
+    return permutation_importance(
+        predict,
+        row_losses,
+        test,
+        asked.features,
+        seed=task.project.train.seed,
+        most_rows=IMPORTANCE_ROWS,
+        repeats=2,
+    )

@@ -45,14 +45,15 @@ def permutation_importance(
         return {}
     drawn = np.random.default_rng(seed).permutation(frame.height)[:most_rows]
     rows = frame[np.sort(drawn)]
-    plain = float(row_losses(rows, predict(rows.select(features))).mean())
     found: dict[str, float] = {}
     at_once = max(1, ROWS_PER_CALL // (rows.height * repeats))
     for start in range(0, len(features), at_once):
         names = features[start : start + at_once]
-        shuffled = pl.concat([copy for name in names for copy in _shuffles(rows, name, seed, repeats)])
-        losses = row_losses(shuffled, predict(shuffled.select(features)))
-        means = losses.reshape(len(names), repeats * rows.height).mean(axis=1)
+        copies = [copy for name in names for copy in _shuffles(rows, name, seed, repeats)]
+        stacked = pl.concat([rows, *copies])
+        losses = row_losses(stacked, predict(stacked.select(features)))
+        plain = float(losses[: rows.height].mean())
+        means = losses[rows.height :].reshape(len(names), repeats * rows.height).mean(axis=1)
         found |= {name: float(mean) - plain for name, mean in zip(names, means, strict=True)}
     return found
 
