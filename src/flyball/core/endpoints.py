@@ -157,9 +157,9 @@ CONTROL_ENDPOINTS: tuple[Endpoint, ...] = (
 ENDPOINTS: tuple[Endpoint, ...] = MODEL_ENDPOINTS + CONTROL_ENDPOINTS
 
 
-def list_endpoints(server: Server) -> list[Endpoint]:
+def list_endpoints(server: Server, table: Iterable[Endpoint] = ENDPOINTS) -> list[Endpoint]:
     """The endpoints of one server, in the order of the table."""
-    return [endpoint for endpoint in ENDPOINTS if endpoint.server == server]
+    return [endpoint for endpoint in table if endpoint.server == server]
 
 
 def bind(
@@ -170,8 +170,7 @@ def bind(
     endpoints: the server's part of the table, unless a test brings its own. Raises Refused, naming everything that
     is missing at once: a permission, a body limit, an audit event, a handler, or a handler no endpoint asks for.
     """
-    table = ENDPOINTS if endpoints is None else endpoints
-    mine = [endpoint for endpoint in table if endpoint.server == server]
+    mine = list_endpoints(server, ENDPOINTS if endpoints is None else endpoints)
     problems = [problem for endpoint in mine for problem in _problems(endpoint)]
     problems += _repeated(mine)
     problems += [f"{e.name}: no handler" for e in mine if e.name not in handlers]

@@ -265,12 +265,6 @@ class NotAPerson(Refused):
     code = "not_a_person"
 
 
-class EventNotFound(NotFound):
-    """No event has this id."""
-
-    code = "event_not_found"
-
-
 class KeyInUse(Conflict):
     """An Idempotency-Key that belongs to another request, or to one that has no answer yet."""
 

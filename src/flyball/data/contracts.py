@@ -38,12 +38,6 @@ def check_frame(contract: Contract, frame: pl.DataFrame, limit: int = 1000) -> l
     return found
 
 
-def count_violations(contract: Contract, frame: pl.DataFrame) -> dict[str, int]:
-    """How many rows break each feature's rule; features without a bad row are left out."""
-    counts = {name: int(_bad(contract, frame, name).sum()) for name in contract.features}
-    return {name: count for name, count in counts.items() if count}
-
-
 def row_values(frame: pl.DataFrame, contract: Contract, row: int) -> dict[str, Any]:
     """A row of a frame as a request would carry it: moments as ISO 8601 text, only the contract's features."""
     names = [name for name in contract.features if name in frame.columns]

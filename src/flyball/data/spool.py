@@ -157,16 +157,6 @@ class SpoolWriter:
         self._wake.set()
         return done
 
-    def rotate(self) -> None:
-        """Close the segment now, so that it can be shipped; without records nothing happens."""
-        done: Future[None] = Future()
-        with self._lock:
-            self._rotate()
-            self._waiting.append(done)
-        self._urgent.set()
-        self._wake.set()
-        done.result()
-
     def close(self) -> None:
         """Sync and close the segment; the writer can't be used afterwards."""
         with self._lock:

@@ -92,11 +92,6 @@ def find_consumer(conn: Connection, name: str) -> Consumer | None:
     return None if row is None else Consumer(**row._mapping)
 
 
-def list_consumers(conn: Connection) -> list[Consumer]:
-    """All consumers by name."""
-    return [Consumer(**row._mapping) for row in conn.execute(select(event_consumers).order_by("name"))]
-
-
 def move_cursor(conn: Connection, consumer: str, number: int, now: datetime) -> None:
     """Note that everything up to `number` is handled. A cursor never moves back."""
     _write(conn, consumer, max(number, _cursor(conn, consumer)), 0, now)

@@ -11,7 +11,6 @@ from sqlalchemy import BigInteger, Column, Index, Integer, Row, Select, String, 
 from sqlalchemy.engine import Connection
 
 from flyball.backends.db.metadata import Json, UtcDateTime, metadata
-from flyball.core.errors import EventNotFound
 from flyball.core.values import Actor
 
 FORMAT = 1
@@ -72,20 +71,6 @@ def list_events(
     return _read(
         conn, query.order_by(events.c.number.desc() if newest_first else events.c.number).limit(limit)
     )
-
-
-def get_event(conn: Connection, event_id: str) -> Event:
-    """One event by its id. Raises EventNotFound."""
-    found = _read(conn, select(events).where(events.c.id == event_id))
-    if not found:
-        raise EventNotFound(f"there is no event {event_id}", event_id=event_id)
-    return found[0]
-
-
-def last_number(conn: Connection) -> int:
-    """The number of the newest event; 0 before the first."""
-    query = select(events.c.number).order_by(events.c.number.desc()).limit(1)
-    return conn.execute(query).scalar_one_or_none() or 0
 
 
 def _read(conn: Connection, query: Select[Any]) -> list[Event]:

@@ -16,7 +16,6 @@ from flyball.judge.sequential.quantiles import (
     LatencyCounts,
     count_latencies,
     latency_bin,
-    merge_latencies,
     quantile_interval,
 )
 from flyball.judge.sequential.ratio import ShareBlock, sample_ratio
@@ -73,11 +72,6 @@ def test_a_latency_lies_in_its_bin(milliseconds: float):
     key = latency_bin(milliseconds)
     assert RATIO ** (key - 1) <= milliseconds * 1.000001
     assert milliseconds <= RATIO**key * 1.000001
-
-
-def test_latencies_merge_by_adding():
-    one, other = count_latencies([1.0, 2.0, 2.0]), count_latencies([2.0, 8.0])
-    assert merge_latencies(one, other) == count_latencies([1.0, 2.0, 2.0, 2.0, 8.0])
 
 
 def test_a_p99_of_few_answers_is_open_upwards():

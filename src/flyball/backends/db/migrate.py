@@ -44,19 +44,8 @@ def list_revisions(scripts: Path) -> list[str]:
     return sorted(found)
 
 
-def newest_revision(scripts: Path) -> str | None:
-    """The revision this program brings a database to; None if it has no migrations."""
-    return max(list_revisions(scripts), default=None)
-
-
-def current_revision(database: Database) -> str | None:
-    """The revision a database is at; None if it was never migrated."""
-    with database.read() as conn:
-        return stored_revision(conn)
-
-
 def stored_revision(conn: Connection) -> str | None:
-    """As `current_revision`, on an open connection."""
+    """The revision a database is at; None if it was never migrated."""
     if not sa.inspect(conn).has_table("alembic_version"):
         return None
     found = conn.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()

@@ -44,14 +44,6 @@ def count_latencies(milliseconds: Iterable[float]) -> LatencyCounts:
     return LatencyCounts(counts)
 
 
-def merge_latencies(one: LatencyCounts, other: LatencyCounts) -> LatencyCounts:
-    """Both counts together."""
-    counts = dict(one.counts)
-    for key, count in other.counts.items():
-        counts[key] = counts.get(key, 0) + count
-    return LatencyCounts(counts)
-
-
 def quantile_interval(latencies: LatencyCounts, quantile: float, *, confidence: float = 0.95) -> Interval:
     """Bounds of a latency quantile in milliseconds; 0 and infinity where the counts don't bound it yet.
 
