@@ -53,7 +53,7 @@ REASONS: dict[str, str] = {
     "gates.versus": _UNSET_GATE,
     "gates.max_increase": _UNSET_GATE,
     "gates.max_decrease": _UNSET_GATE,
-    "gates.confidence": "one wrong pass in twenty is the usual limit",
+    "gates.confidence": "of versions just at the bound one in forty passes; one in twenty where no interval is exact",
     "gates.by": _UNSET_GATE,
     "gates.max_gap": _UNSET_GATE,
     "gates.over": "the gate looks at the held-out rows",

@@ -65,7 +65,7 @@ MEANINGS: dict[str, str] = {
     "gates.versus": "compare with the champion, paired, on the same held-out rows",
     "gates.max_increase": "versus: how much higher than the champion's it may be",
     "gates.max_decrease": "versus: how much lower than the champion's it may be",
-    "gates.confidence": "how sure the gate has to be",
+    "gates.confidence": "how sure the gate has to be: of the two-sided interval that it shows and decides by",
     "gates.by": "compare the groups of this column",
     "gates.max_gap": "by: the largest difference between two groups",
     "gates.over": "other rows than the held-out ones: \"replay 7d\"",

@@ -60,6 +60,13 @@ def test_the_p_value_is_small_just_when_the_interval_leaves_0_out(
     assert (found.p < 1 - confidence) == (not interval.low <= 0.0 <= interval.high)
 
 
+@pytest.mark.parametrize("shift", [-0.5, -2.2])
+def test_the_interval_at_one_minus_the_p_value_ends_at_0(shift: float):
+    found = mean_of(np.random.default_rng(5).lognormal(size=40) + shift)
+    interval = found.interval(1 - found.p)
+    assert (interval.low if shift == -0.5 else interval.high) == pytest.approx(0.0, abs=1e-6)
+
+
 def test_rows_of_a_group_that_are_copies_count_once():
     values = np.random.default_rng(2).normal(size=30)
     once, copied = mean_of(values), mean_of(np.repeat(values, 7), np.repeat(np.arange(30), 7))
