@@ -151,3 +151,28 @@ def test_wrong_use_is_2(make_project: Callable[..., Path], command: Callable[...
     assert command("ci", "--report", "report.docx", cwd=folder).code == 2
     assert command("ci", str(tmp_path / "elsewhere")).code == 2
     assert command("ci", "--base", "no-such-branch", cwd=folder).code == 2
+
+
+def test_the_check_of_a_stranger_reads_the_shared_objects_and_writes_none(
+    make_project: Callable[..., Path],
+    command: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setenv("FLYBALL_OBJECTS", f"file://{tmp_path / 'shared'}")
+    folder = make_project(more='[[gates]]\nmetric = "mae"\nmax = 1.0\n')
+    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "maintainer"))
+    ours = command("ci", "--json", cwd=folder).json()
+    assert ours["trained"] and ours["registered"]
+    before = {path: path.read_bytes() for path in (tmp_path / "shared").rglob("*") if path.is_file()}
+
+    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "stranger"))
+    monkeypatch.setenv("FLYBALL_CACHE", "read")
+    file = folder / "flyball.toml"
+    file.write_text(file.read_text().replace("max = 1.0", "max = 0.01"))
+    said = command("ci", "--json", cwd=folder)
+    theirs = said.json()
+    # What was trained is known from the shared store, what it is held to is judged anew.
+    assert (said.code, theirs["outcome"], theirs["trained"]) == (1, "fail", False)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "shared").rglob("*") if path.is_file()}

@@ -20,7 +20,6 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "Check file, data, contract and training entry, without training",
         ),
         "run": ("flyball.cli.runs:run", "Snapshot, check, train, evaluate, package, gate, register"),
-        "ci": ("flyball.cli.ci:ci", "Check a change: tests, gates, champion and base compared, one report"),
         "up": ("flyball.cli.servers:up", "Everything on this machine: console, workflows, model servers"),
         "predict": ("flyball.cli.predictions:predict", "Ask the model server for predictions"),
         "deploy": ("flyball.cli.delivery:deploy", "Start a rollout of a version"),
@@ -28,6 +27,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "why": ("flyball.cli.state:why", "How a model stands and why, in a paragraph"),
     },
     "Models and runs": {
+        "ci": ("flyball.cli.ci:ci", "Check a change: tests, gates, champion and base compared, one report"),
         "runs": ("flyball.cli.runs:runs", "List runs; show one, or its log"),
         "models": ("flyball.cli.models:models", "List models"),
         "versions": ("flyball.cli.models:versions", "List the versions of a model"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Connection
 
+from flyball.backends.blobs.layered import layered_url
 from flyball.backends.blobs.store import BlobStore, open_blobs
 from flyball.backends.db.database import Database, open_database
 from flyball.backends.db.migrate import migrate
@@ -50,6 +51,14 @@ def open_backends(settings: Settings, clock: Clock | None = None) -> Backends:
     except BaseException:
         database.close()
         raise
-    blobs = open_blobs(settings.objects_url, make=is_empty)
+    blobs = open_blobs(_objects_url(settings), make=is_empty)
     tables_url = settings.objects_url.rstrip("/") + "/tables"
     return Backends(settings, database, blobs, tables_url, clock or SystemClock())
+
+
+def _objects_url(settings: Settings) -> str:
+    """Where objects are. Who is to keep nothing for others writes into the home, and reads what others wrote."""
+    own = f"file://{settings.home / 'objects'}"
+    if settings.cache != "read" or settings.objects_url == own:
+        return settings.objects_url
+    return layered_url(own, settings.objects_url)
