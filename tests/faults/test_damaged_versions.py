@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flyball_tests_control import open_home, seed
+from flyball_tests_control import _register, open_home, seed, store_bundle
 
 from flyball.core.errors import CorruptObject, ObjectNotFound
+from flyball.governance.actors import local_actor
+from flyball.operations import deploying
 from flyball.registry.bundle import read_manifest
 
 MODEL = "bike-demand"
@@ -82,6 +84,55 @@ def test_a_person_can_not_promote_a_candidate_whose_files_are_damaged(
     with pytest.raises(error):
         app.decide_rollout(MODEL, "promote", why="the board decided")
     assert state_of(app) == before
+
+
+@pytest.mark.parametrize("verb", ["promote", "deploy"])
+def test_a_version_that_takes_anothers_place_while_that_one_is_checked_is_checked_as_well(
+    app: Any, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    backends, check = app.backends, deploying._check_files
+    bundle = store_bundle(backends.blobs, MODEL, 4)
+    if verb == "promote":
+        app.deploy(f"{MODEL}@2", why="better", strategy="shadow")
+    states = []
+
+    def exchanged_meanwhile(of: Any, version: Any) -> None:
+        monkeypatch.setattr(deploying, "_check_files", check)
+        check(of, version)
+        with backends.database.write() as conn:
+            _register(conn, MODEL, 4, "a test", local_actor(), bundle)
+        if verb == "promote":
+            app.decide_rollout(MODEL, "abort", why="another one is better")
+            app.deploy(f"{MODEL}@4", why="the other one", strategy="shadow")
+        flip(file_of(app, 4))
+        states.append(state_of(app))
+
+    monkeypatch.setattr(deploying, "_check_files", exchanged_meanwhile)
+    with pytest.raises(CorruptObject):
+        if verb == "promote":
+            app.decide_rollout(MODEL, "promote", why="the board decided")
+        else:
+            app.deploy(MODEL, why="the newest", strategy="immediate")
+    assert states == [state_of(app)]
+
+
+@pytest.mark.parametrize("verb", ["deploy", "promote", "rollback"])
+def test_a_store_that_is_not_mounted_says_nothing_about_files_and_stops_no_decision(
+    app: Any, verb: str
+) -> None:
+    app.deploy(f"{MODEL}@2", why="better", strategy="immediate" if verb == "rollback" else "shadow")
+    if verb == "deploy":
+        app.decide_rollout(MODEL, "abort", why="for now")
+    folder = Path(app.settings.objects_url.removeprefix("file://"))
+    folder.rename(folder.with_name("elsewhere"))
+    folder.mkdir()
+    if verb == "deploy":
+        app.deploy(f"{MODEL}@2", why="better", strategy="immediate")
+    elif verb == "promote":
+        app.decide_rollout(MODEL, "promote", why="the board decided")
+    else:
+        app.rollback(MODEL, to=None, why="complaints")
+    assert app.get_model(MODEL).champion == (1 if verb == "rollback" else 2)
 
 
 def test_a_whole_candidate_is_promoted_and_published(app: Any) -> None:

@@ -167,7 +167,11 @@ def test_going_back_is_offered_once_there_is_a_champion_to_go_back_to(control: A
     assert promoted.status == 200, promoted.body
     fields = form_of(read(control, f"/models/{MODEL}"), path)
     assert send(control, path, {**fields, "why": "second thoughts"}).status == 303
-    assert "Version 1 of bike-demand is champion" in words(read(control, f"/models/{MODEL}"))
+    page = read(control, f"/models/{MODEL}")
+    assert "Version 1 of bike-demand is champion" in words(page)
+    assert f'action="{path}"' not in page  # version 2 was rejected by that: there is nowhere further to go
+    again = control.ask("POST", f"/api/v1/models/{MODEL}/rollback", {"why": "a third thought"})
+    assert (again.status, "was rejected" in again.json()["detail"]) == (409, True)
 
 
 def test_an_empty_home_says_what_to_do_next(empty_control: Any):

@@ -24,6 +24,12 @@ def find_clock(conn: Connection, model: str) -> ModelClock | None:
     return None if row is None else ModelClock(highest_event_at=row.highest_event_at, seen_at=row.seen_at)
 
 
+def find_model_time(conn: Connection, model: str, wall: datetime) -> datetime | None:
+    """The model's own time at this wall moment; None until its first prediction was folded."""
+    clock = find_clock(conn, model)
+    return None if clock is None else clock.now(wall)
+
+
 def note_event_time(conn: Connection, model: str, event_at: datetime, wall: datetime) -> ModelClock:
     """The model's clock after an event of this time was seen at this wall moment; it never goes back."""
     known = find_clock(conn, model)

@@ -13,7 +13,7 @@ from flyball.core.clock import Clock, parse_moment
 from flyball.core.errors import Conflict, FlyballError, Refused
 from flyball.core.ids import derived_id
 from flyball.core.values import Actor
-from flyball.data.model_time import find_clock
+from flyball.data.model_time import find_model_time
 from flyball.delivery import rollouts, transitions
 from flyball.delivery.approvals import find_rejection, subject_of
 from flyball.delivery.files import find_damage
@@ -109,8 +109,7 @@ def _answer(conn: Connection, event: Event, damage: FlyballError | None, now: da
     for rollout in rollouts.list_rollouts(conn, states=("waiting",)):
         if subject_of(rollout) != event.subject:
             continue
-        clock = find_clock(conn, rollout.model)
-        moment = Moment(now=now, model_time=clock.now(now) if clock is not None else now)
+        moment = Moment(now=now, model_time=find_model_time(conn, rollout.model, now) or now)
         obstacle = find_rejection(conn, rollout) or (damage.message if damage is not None else None)
         if obstacle is not None:
             transitions.abort(conn, rollout, obstacle, {}, actor=event.actor, moment=moment)

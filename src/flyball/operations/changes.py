@@ -55,6 +55,7 @@ class Changes(Readings):
 
     def decide_rollout(self, model: str, decision: str, *, why: str, actor: Actor | None = None) -> Any:
         """Pause, resume, promote or abort the running rollout by a person's decision."""
+        from flyball.data.model_time import find_model_time
         from flyball.delivery import control
         from flyball.operations.deploying import promote
 
@@ -66,7 +67,7 @@ class Changes(Readings):
             raise BadInput(f"{decision!r} is no decision on a rollout; one of {words}", decision=decision)
         now = self.backends.clock.now()
         with self.backends.database.write() as conn:
-            moment = self.model_time(conn, model)
+            moment = find_model_time(conn, model, now)
             decided = verbs[decision](conn, model, actor=_person(actor), why=why, now=now, model_time=moment)
         self._publish()
         return decided
@@ -141,11 +142,12 @@ class Changes(Readings):
         on_line: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
         """Ask for a retraining on the rows known by now; the controller carries it out."""
+        from flyball.data.model_time import find_model_time
         from flyball.retraining.manual import retrain_now
 
         now = self.backends.clock.now()
         with self.backends.database.write() as conn:
-            moment = self.model_time(conn, model) or now
+            moment = find_model_time(conn, model, now) or now
             asked = retrain_now(conn, model, actor=_person(actor), why=why, now=now, model_time=moment)
         if on_line is not None:
             on_line("asked; a running `flyball up` trains, gates and rolls out the candidate")

@@ -84,7 +84,7 @@ class Controller:
 
         Raises ModelNotFound. Asked many times a second by a replay, so it reads little.
         """
-        from flyball.data.model_time import find_clock
+        from flyball.data.model_time import find_model_time
         from flyball.registry.models import get_model
         from flyball.registry.routes import current
 
@@ -92,14 +92,14 @@ class Controller:
         standing = self._standings.get(model, {})
         with self._backends.database.read() as conn:
             get_model(conn, model)
-            clock = find_clock(conn, model)
+            model_time = find_model_time(conn, model, self._backends.clock.now())
             deployment = current(conn, model)
             busy = self._is_busy(conn, model)
         revision = deployment.revision if deployment else 0
         adopted = self._adopted(model)
         return {
             "model": model,
-            "model_time": isoformat(clock.now(self._backends.clock.now())) if clock else None,
+            "model_time": isoformat(model_time) if model_time else None,
             # From the same turn as the moments below: whoever waits for both must not see one without the other.
             "predictions": standing.get("predictions", 0),
             "outcomes": standing.get("outcomes", 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +23,23 @@ def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None,
     model's, else those the version was registered with. Raises Corrupt or NotFound, and deploys nothing, when a file
     of the version is damaged or gone: no model server could load it.
     """
-    from flyball.data.model_time import find_clock
+    from flyball.data.model_time import find_model_time
     from flyball.delivery.start import deploy as start
-    from flyball.registry.bundle import check_objects
 
-    now = backends.clock.now()
-    with backends.database.read() as conn:
-        chosen = _choose(conn, ref)
-    if chosen.state == "registered":  # what its gates refused is refused below, with their reasons
-        check_objects(chosen.digest, backends.blobs)
-    with backends.database.write() as conn:
-        version = _choose(conn, ref)
-        project = _settings(ref.model, strategy, version)
-        clock = find_clock(conn, ref.model)
-        started = start(
+    def act(conn: Any, version: Any) -> Any:
+        now = backends.clock.now()
+        return start(
             conn,
             ref.model,
             version.number,
             actor=actor,
             why=why,
             now=now,
-            model_time=clock.now(now) if clock else None,
-            project=project,
+            model_time=find_model_time(conn, ref.model, now),
+            project=_settings(ref.model, strategy, version),
         )
-    publish_now(backends)
-    return started
+
+    return _decide(backends, lambda conn: _choose(conn, ref), act)
 
 
 def promote(backends: Backends, model: str, *, why: str, actor: Actor) -> Any:
@@ -56,21 +49,19 @@ def promote(backends: Backends, model: str, *, why: str, actor: Actor) -> Any:
     server answers with nothing that it has not verified file by file and keeps in its cache. A person may promote
     what waits, or what no server could load, so here every file is read once; that person waits, no request does.
     """
-    from flyball.data.model_time import find_clock
+    from flyball.data.model_time import find_model_time
     from flyball.delivery import control
     from flyball.delivery.rollouts import get_unfinished
     from flyball.registry.versions import get_version
 
-    now = backends.clock.now()
-    with backends.database.read() as conn:
-        candidate = get_version(conn, model, get_unfinished(conn, model).candidate)
-    _check_files(backends, candidate)
-    with backends.database.write() as conn:
-        clock = find_clock(conn, model)
-        moment = clock.now(now) if clock else None
-        done = control.promote(conn, model, actor=actor, why=why, now=now, model_time=moment)
-    publish_now(backends)
-    return done
+    def act(conn: Any, _candidate: Any) -> Any:
+        now = backends.clock.now()
+        moment = find_model_time(conn, model, now)
+        return control.promote(conn, model, actor=actor, why=why, now=now, model_time=moment)
+
+    return _decide(
+        backends, lambda conn: get_version(conn, model, get_unfinished(conn, model).candidate), act
+    )
 
 
 def rollback(backends: Backends, model: str, *, to: int | None, why: str, actor: Actor) -> Any:
@@ -78,20 +69,42 @@ def rollback(backends: Backends, model: str, *, to: int | None, why: str, actor:
 
     Raises Corrupt or NotFound, and changes nothing, when a file of that version is damaged or gone.
     """
-    from flyball.data.model_time import find_clock
+    from flyball.data.model_time import find_model_time
     from flyball.delivery import rollback as going_back
 
+    def act(conn: Any, _target: Any) -> Any:
+        now = backends.clock.now()
+        moment = find_model_time(conn, model, now)
+        return going_back.rollback(conn, model, to=to, actor=actor, why=why, now=now, model_time=moment)
+
+    return _decide(backends, lambda conn: going_back.choose(conn, model, to)[1], act)
+
+
+def rollback_target(backends: Backends, model: str) -> int | None:
+    """The version that a rollback would put into service; None when it would be refused."""
+    from flyball.delivery.rollback import choose
+
+    with backends.database.read() as conn:
+        try:
+            return int(choose(conn, model, None)[1].number)
+        except Conflict:
+            return None
+
+
+def _decide(backends: Backends, choose: Callable[[Any], Any], act: Callable[[Any, Any], Any]) -> Any:
+    """What `act` has done, in one transaction, about the version that `choose` names and whose files are whole.
+
+    Files are read before, outside of the transaction: that may take a while, and others write meanwhile.
+    """
     while True:
         with backends.database.read() as conn:
-            _, target = going_back.choose(conn, model, to)
-        _check_files(backends, target)
-        now = backends.clock.now()
+            checked = choose(conn)
+        _check_files(backends, checked)
         with backends.database.write() as conn:
-            if going_back.choose(conn, model, to)[1].number != target.number:
-                continue  # somebody else moved the champion meanwhile: what is next is checked first, too
-            clock = find_clock(conn, model)
-            moment = clock.now(now) if clock else None
-            done = going_back.rollback(conn, model, to=to, actor=actor, why=why, now=now, model_time=moment)
+            version = choose(conn)
+            if version.number != checked.number:
+                continue  # somebody else moved on meanwhile: what is meant now is checked first, too
+            done = act(conn, version)
         publish_now(backends)
         return done
 

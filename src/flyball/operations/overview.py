@@ -192,13 +192,12 @@ def why(backends: Backends, model: str) -> dict[str, Any]:
 
 def _summary(backends: Backends, conn: Any, model: Any) -> ModelSummary:
     from flyball.data.log_counts import get_counts
-    from flyball.data.model_time import find_clock
+    from flyball.data.model_time import find_model_time
     from flyball.monitoring.incidents import list_incidents
     from flyball.registry.routes import current
     from flyball.registry.versions import list_versions as list_numbered
 
     deployment = current(conn, model.name)
-    clock = find_clock(conn, model.name)
     newest = list_numbered(conn, model.name, limit=1)
     counts = get_counts(conn, model.name)
     return ModelSummary(
@@ -211,7 +210,7 @@ def _summary(backends: Backends, conn: Any, model: Any) -> ModelSummary:
         candidate=deployment.candidate if deployment else None,
         version_count=newest[0].number if newest else 0,
         open_incidents=len(list_incidents(conn, model.name, state="open")),
-        model_time=clock.now(backends.clock.now()) if clock else None,
+        model_time=find_model_time(conn, model.name, backends.clock.now()),
         revision=deployment.revision if deployment else 0,
         predictions=counts.predictions,
         outcomes=counts.outcomes,

@@ -12,7 +12,9 @@ from flyball.operations import overview, upkeep
 from flyball.operations.opening import Backends
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Iterator
+
+    from flyball.pipelines.run_log import LogPage, RunLog
 
 
 class Readings:
@@ -94,18 +96,35 @@ class Readings:
         with self.backends.database.read() as conn:
             return {"run": get_run(conn, run_id), "steps": list_run_steps(conn, run_id)}
 
-    def run_logs(self, run_id: str) -> list[str]:
-        """What a run printed, line by line."""
-        from flyball.pipelines.runs import get_run, run_logs
+    def run_log(self, run_id: str, offset: int | None = None, limit: int = 200) -> LogPage:
+        """What a run printed: at most `limit` lines from line `offset` on, the last ones without it."""
+        return self._log_of(run_id).page(offset, limit)
+
+    def run_logs(self, run_id: str, limit: int = 10_000) -> list[str]:
+        """The last lines that a run printed, oldest first."""
+        return self.run_log(run_id, limit=limit).lines
+
+    def run_log_file(self, run_id: str) -> Iterator[bytes]:
+        """All that is kept of what a run printed, in pieces."""
+        return self._log_of(run_id).chunks()
+
+    def _log_of(self, run_id: str) -> RunLog:
+        from flyball.pipelines.runs import get_run, run_log
 
         with self.backends.database.read() as conn:
             get_run(conn, run_id)
-        return list(run_logs(self.settings, run_id))
+        return run_log(self.settings, run_id)
 
     def rollout_status(self, model: str) -> Any:
         """The newest rollout of a model, or None."""
         found = self.list_rollouts(model, 1)
         return found[0] if found else None
+
+    def rollback_target(self, model: str) -> int | None:
+        """The version that a rollback would put into service; None when it would be refused."""
+        from flyball.operations.deploying import rollback_target
+
+        return rollback_target(self.backends, model)
 
     def list_rollouts(self, model: str | None, limit: int = 50) -> list[Any]:
         """Rollouts, newest first."""
@@ -226,10 +245,3 @@ class Readings:
 
         with self.backends.database.read() as conn:
             return resolve(conn, ref)
-
-    def model_time(self, conn: Any, model: str) -> datetime | None:
-        """The model's own clock now, or None before any traffic."""
-        from flyball.data.model_time import find_clock
-
-        clock = find_clock(conn, model)
-        return clock.now(self.backends.clock.now()) if clock else None

@@ -37,7 +37,7 @@ def take_turn(backends: Backends, wall: datetime, memory: FoldMemory | None = No
     and again remembers of the log's keys.
     """
     from flyball.data.ingest import LogSchema, fold
-    from flyball.data.model_time import find_clock
+    from flyball.data.model_time import find_model_time
     from flyball.delivery.look import look_all
     from flyball.monitoring.watch import analyse_due
     from flyball.registry.routes import list_deployed, project_of
@@ -55,10 +55,10 @@ def take_turn(backends: Backends, wall: datetime, memory: FoldMemory | None = No
     signals = 0
     for model, project in projects.items():
         with database.read() as conn:
-            clock = find_clock(conn, model)
-        if clock is None:
+            model_time = find_model_time(conn, model, wall)
+        if model_time is None:
             continue
-        settled[model] = clock.now(wall) - settle_time(parse_duration(project.monitor.window))
+        settled[model] = model_time - settle_time(parse_duration(project.monitor.window))
         signals += len(analyse_due(database, blobs, tables_url, model, settled[model], wall))
     applied = look_all(database, blobs, tables_url, settled, wall)
     return {

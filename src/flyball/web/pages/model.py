@@ -52,9 +52,7 @@ def model_page(flyball: App, model: InPath) -> Response[str]:
         running=next(
             (found for found in rollouts if found["state"] in ("waiting", "running", "paused")), None
         ),
-        can_go_back=any(
-            move.name == "champion" and move.from_number is not None for move in flyball.history(name)
-        ),
+        rollback_target=flyball.rollback_target(name),
         retrainings=[plain(found) for found in flyball.list_retrainings(name, 20)],
         versions=[plain(found) for found in flyball.list_versions(name, VERSIONS_SHOWN)],
     )
