@@ -13,12 +13,21 @@ Label = Literal["better", "worse", "same", "unclear"]
 SURE = 0.01  # the nominal error of a single label, see `label`
 TABLE_RATE = 0.025  # the nominal share of false labels in a table, see `labels_of_many`
 
+CLAIM_OF_ONE = (
+    "“better” and “worse” are wrong for at most one pair of equal models in twenty; “unclear” means that these rows "
+    "do not tell, “same” that the answers are identical."
+)
+CLAIM_OF_MANY = (
+    "Labels are corrected for the number of slices: on average at most 5 % of those called better or worse are called "
+    "so wrongly. A slice that is “unclear” may be harmed all the same."
+)
+
 
 def label(paired: Paired) -> Label:
     """What may be said of one difference that was meant to be looked at, such as the gates' own metric.
 
     "same": the answers are identical. "better" or "worse": the interval leaves 0 out and the p-value is at most
-    0.01, so of equal models at most one in a hundred is called either, and still at most one in twenty where
+    0.01, so of equal models about one in a hundred is called either, and still at most one in twenty where
     losses are skewed or blocks few, which makes any interval miss more often than it says. Else "unclear",
     which is not "same".
     """
