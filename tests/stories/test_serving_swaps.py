@@ -135,6 +135,29 @@ def test_rows_of_one_request_go_to_the_versions_of_their_entities(
     assert [value > 400 for value in content["predictions"]] == [version == 2 for version in expected]
 
 
+def test_a_request_that_names_nobody_is_routed_as_a_whole_and_its_records_say_by_what(
+    model_server: ModelServer, bundles: Bundles
+):
+    model_server.publish(
+        1,
+        champion=(1, bundles.lightgbm(0.0)),
+        candidate=(2, bundles.lightgbm(500.0)),
+        candidate_role="canary",
+        share=0.5,
+    )
+    model_server.start()
+    table = read_table(model_server.blobs.get(route_key(MODEL, 1)))
+    for _ in range(12):
+        model_server.predict(MODEL, [ROW] * 5)
+    requests: dict[str | None, list[int]] = {}
+    for record in model_server.predictions():
+        requests.setdefault(record.request_id, []).append(record.asked)
+    assert len(requests) == 12
+    for key, asked in requests.items():
+        assert key is not None
+        assert asked == [2 if choose(table, key) == "candidate" else 1] * 5
+
+
 def test_a_shadow_is_logged_under_the_same_id_and_never_answers(model_server: ModelServer, bundles: Bundles):
     model_server.publish(
         1,

@@ -16,7 +16,8 @@ class PredictionRecord(msgspec.Struct, kw_only=True, omit_defaults=True, tag="p"
 
     `(id, role)` is unique: a shadow's answer to the same row carries the same id with the role `shadow`.
     `at` is the event time, `received_at` the wall time. `asked` is the version routing chose, `answered` the one
-    that answered (the champion, when a candidate failed). `output` is the prediction: a number, or a class;
+    that answered (the champion, when a candidate failed). `request_id` is the client's, else the id of the request's
+    first row: rows without an entity were routed by it. `output` is the prediction: a number, or a class;
     `scores` one probability per class in the order of the bundle's classes. `latency_us` in microseconds.
     """
 

@@ -1,4 +1,8 @@
-"""Evidence about a candidate from the log: paired daily losses, entities by arm, latencies, counts of answers."""
+"""Evidence about a candidate from the log: paired daily losses, entities by arm, latencies, counts of answers.
+
+The unit is what was assigned to an arm: the entity, or the request where its rows name none. Rows of one unit are
+alike, so each unit speaks once, when it is first seen.
+"""
 
 from __future__ import annotations
 
@@ -74,9 +78,8 @@ def canary_evidence(
     """What is known of a canary: arms as they were assigned, within steps, never pooled over their shares."""
     import polars as pl
 
-    rows = frame.filter(pl.col("role").is_in(["champion", "candidate"]))
+    rows = _assigned(frame.filter(pl.col("role").is_in(["champion", "candidate"])))
     rows = rows.with_columns(
-        entity_key=pl.coalesce("entity", "request_id", "id"),
         is_candidate=pl.col("role") == "candidate",
         step=pl.col("revision").replace_strict(
             {step.revision: index for index, step in enumerate(steps)}, default=None, return_dtype=pl.Int64
@@ -88,7 +91,9 @@ def canary_evidence(
         step=last,
         elapsed_seconds=elapsed.total_seconds(),
         bake_elapsed_seconds=baked.total_seconds(),
-        candidate_requests=rows.filter((pl.col("step") == last) & pl.col("is_candidate")).height,
+        candidate_requests=rows.filter((pl.col("step") == last) & pl.col("is_candidate"))[
+            "request_key"
+        ].n_unique(),
         guards=[_canary_guard(rule, rows, firsts, shape, outcome_delay, model_now) for rule in rules.guards],
         sample_ratio_log=sample_ratio(_shares(firsts, steps)),
     )
@@ -125,6 +130,16 @@ def tell_failures(frame: pl.DataFrame) -> str | None:
     )
 
 
+def _assigned(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows that a version was chosen for, with the key they were assigned by and the one of their request."""
+    import polars as pl
+
+    # What [model] on_violation refuses is logged before it is routed, as a row of the champion.
+    return rows.filter(pl.col("error").ne_missing("rejected")).with_columns(
+        entity_key=pl.coalesce("entity", "request_id", "id"), request_key=pl.coalesce("request_id", "id")
+    )
+
+
 def _pairs(seen: pl.DataFrame) -> pl.DataFrame:
     """One row per request that both answered; the candidate's answer in columns ending in `_candidate`."""
     import polars as pl
@@ -150,14 +165,24 @@ def _shadow_guard(
             metric=rule.metric, paired=_paired_days(pairs, shape, rule.metric, outcome_delay)
         )
     if rule.kind == "share":
-        differ = int((pairs["prediction"] != pairs["prediction_candidate"]).sum()) if pairs.height else 0
-        return GuardEvidence(metric=rule.metric, share_units=pairs.height, share_bad=differ)
+        return _disagreement(rule, pairs)
+    rows = _assigned(seen).with_columns(is_candidate=pl.col("role") == "shadow")
     if rule.kind == "latency":
-        return _latencies(rule, seen, "shadow")
-    rows = seen.with_columns(
-        entity_key=pl.coalesce("entity", "request_id", "id"), is_candidate=pl.col("role") == "shadow"
-    )
+        return _latencies(rule, rows, "shadow")
     return GuardEvidence(metric=rule.metric, blocks=_mirrored_blocks(rows, rule.metric))
+
+
+def _disagreement(rule: GuardRule, pairs: pl.DataFrame) -> GuardEvidence:
+    """Each unit's share of differing answers, in the first request that it was in, so that it is final."""
+    import polars as pl
+
+    rows = _assigned(pairs).sort("received_at")
+    units = (
+        rows.filter(pl.col("request_key") == pl.col("request_key").first().over("entity_key"))
+        .group_by("entity_key")
+        .agg(differ=(pl.col("prediction") != pl.col("prediction_candidate")).mean())
+    )
+    return GuardEvidence(metric=rule.metric, share_units=units.height, share_bad=float(units["differ"].sum()))
 
 
 def _paired_days(
@@ -217,7 +242,11 @@ def _canary_guard(
 def _arm_days(
     rows: pl.DataFrame, shape: AnswerShape, metric: str, outcome_delay: timedelta, model_now: datetime
 ) -> list[float] | None:
-    """Per day, mean harm in the candidate's arm minus that in the champion's; steps of one day compared apart."""
+    """Per day, mean harm in the candidate's arm minus that in the champion's; steps of one day compared apart.
+
+    Means of units' means: weighted by rows, the arm with fewer units would have another expectation than the other
+    wherever large requests are harder than small ones.
+    """
     import polars as pl
 
     due = _with_due_outcomes(rows.filter(pl.col("prediction").is_not_null()), outcome_delay)
@@ -229,6 +258,8 @@ def _arm_days(
         return None
     cells = (
         due.with_columns(harm=pl.Series(harms), day=pl.col("at").dt.truncate("1d"))
+        .group_by("day", "step", "entity_key", "is_candidate")
+        .agg(pl.col("harm").mean())
         .group_by("day", "step")
         .agg(
             ours=pl.col("harm").filter(pl.col("is_candidate")).mean(),
@@ -276,11 +307,14 @@ def _arm_blocks(rows: pl.DataFrame, firsts: pl.DataFrame, metric: str) -> list[A
 
 
 def _mirrored_blocks(rows: pl.DataFrame, metric: str) -> list[ArmBlock]:
-    """One block per day: every entity was asked of both."""
+    """One block per day, of the entities first seen on it: every entity was asked of both."""
     import polars as pl
 
-    units = rows.group_by(pl.col("at").dt.truncate("1d").alias("day"), "entity_key", "is_candidate").agg(
-        bad=_is_bad(metric).any()
+    days = rows.with_columns(day=pl.col("at").dt.truncate("1d"))
+    units = (
+        days.filter(pl.col("day") == pl.col("day").min().over("entity_key"))
+        .group_by("day", "entity_key", "is_candidate")
+        .agg(bad=_is_bad(metric).any())
     )
     return _to_blocks(units.group_by("day").agg(*_arm_counts()).sort("day"))
 
@@ -303,10 +337,15 @@ def _to_blocks(counted: pl.DataFrame) -> list[ArmBlock]:
 
 
 def _latencies(rule: GuardRule, rows: pl.DataFrame, arm: str) -> GuardEvidence:
-    """Latencies of answers by the version that was asked, in milliseconds; a fallback is no answer of it."""
+    """Latencies of answers by the version that was asked, in milliseconds; a fallback is no answer of it.
+
+    One per request: its rows are answered together.
+    """
     import polars as pl
 
-    own = rows.filter(pl.col("answered") == pl.col("asked"))
+    own = rows.filter(pl.col("answered") == pl.col("asked")).unique(
+        ["request_key", "role"], keep="first", maintain_order=True
+    )
 
     def of(role: str) -> Any:
         return count_latencies((own.filter(pl.col("role") == role)["latency_us"] / 1000.0).to_list())

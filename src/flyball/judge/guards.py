@@ -47,14 +47,14 @@ class GuardEvidence(msgspec.Struct, frozen=True, kw_only=True):
       only days whose outcomes are all due. For a metric where larger is better, pass champion minus
       candidate.
     blocks: entities as assigned and how many met the harm, per step and block of time.
-    share_units, share_bad: answers compared and answers that differed (disagreement).
+    share_units, share_bad: units compared, and the sum of each one's share of answers that differed (disagreement).
     """
 
     metric: str
     paired: list[float] | None = None
     blocks: list[ArmBlock] | None = None
     share_units: int | None = None
-    share_bad: int | None = None
+    share_bad: float | None = None
     champion_latency: LatencyCounts | None = None
     candidate_latency: LatencyCounts | None = None
 
@@ -63,7 +63,7 @@ class GuardStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How one guard stands. estimate: candidate minus champion in the metric's unit, positive is worse.
 
     The e-values are the largest so far; at their thresholds they decide. A latency guard has bounds in place
-    of e-values, both None. count: days, matched entities, compared answers or the candidate's latencies.
+    of e-values, both None. count: days, matched entities, compared units or the candidate's latencies.
     """
 
     metric: str
@@ -132,10 +132,12 @@ def _proportion(
     )
 
 
-def _share(rule: GuardRule, margin: float, units: int, bad: int, alpha: float, shared_by: int) -> GuardStatus:
+def _share(
+    rule: GuardRule, margin: float, units: int, bad: float, alpha: float, shared_by: int
+) -> GuardStatus:
     safe = counted_process(bad, units - bad, margin, side="less")
     harm = counted_process(bad, units - bad, margin, side="greater")
-    what = f"{rule.metric} {bad / units:.2%} of {units} answers, {margin:.2%} is allowed"
+    what = f"{rule.metric} {bad / units:.2%} of the answers to {units} entities or requests, {margin:.2%} is allowed"
     return _status(rule, what, units, bad / units, safe, harm, alpha, shared_by)
 
 

@@ -122,7 +122,12 @@ def next_action(rules: RolloutRules, evidence: RolloutEvidence) -> Decision:
     if harmed:
         return Decision(action="abort", because="; ".join(s.because for s in harmed), guards=statuses)
     if evidence.sample_ratio_log > -math.log(SAMPLE_RATIO_ALPHA):
-        because = "the arms do not get the shares of entities they were assigned, so no comparison holds"
+        because = (
+            "the arms do not get the shares of entities (requests, where rows name none) that they were assigned, so "
+            "no comparison holds. Look for entities that are not stable or clients that send one request again and "
+            "again; [model] entity names the column whose values stay with one version. Then `flyball rollout resume` "
+            "goes on, `flyball rollout abort` ends it"
+        )
         return Decision(action="hold", because=because, guards=statuses)
     missing = _still_missing(rules, evidence, statuses)
     if not missing:

@@ -118,7 +118,8 @@ class Predictions:
             job.ids = [derived_id("prd", served.model, text) for text in check_ids(body.ids, count)]
         job.entities = list_entities(served, request, body, rows)
         job.moments = list_moments(served, body, rows, job.received_at, job.flags)
-        job.request_id = request.request_id
+        # Rows without an entity are routed by it, so it is logged: they were assigned together.
+        job.request_id = request.request_id or job.ids[0]
         trace = request.headers.get(b"traceparent")
         if trace is not None and _TRACE.match(trace):
             job.trace = trace.decode("ascii")
@@ -164,7 +165,8 @@ class Predictions:
             job.parts = [Part("champion", served.champion.number, list(range(len(job.rows))))]
             return
         assert served.candidate is not None
-        otherwise = job.request_id or job.ids[0]
+        otherwise = job.request_id
+        assert otherwise is not None
         arms: dict[str, list[int]] = {}
         for index, entity in enumerate(job.entities):
             arms.setdefault(choose(served.table, entity or otherwise), []).append(index)

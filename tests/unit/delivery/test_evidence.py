@@ -245,3 +245,102 @@ def test_rows_of_other_revisions_are_not_the_rollouts():
     rules = canary_rules(GuardSection(metric="error_rate", max_increase=0.05))
     rows = frame([row(0, "candidate"), row(1, "candidate", revision=9), row(2, "champion", revision=1)])
     assert canary(rows, rules).candidate_requests == 1
+
+
+BATCH = 399
+
+
+def batches(requests: int, *, share: float, seed: int = 5, **changes) -> pl.DataFrame:
+    """Requests of many rows without an entity: each was routed as a whole, by one key that its rows share."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for number in range(requests):
+        role = "candidate" if random.random() < share else "champion"
+        rows += [
+            row(number, role, id=f"p{number}.{index}", request_id=f"p{number}.0", **changes)
+            for index in range(BATCH)
+        ]
+    return frame(rows)
+
+
+def test_rows_of_one_request_were_assigned_together_and_count_once():
+    rules = canary_rules(GuardSection(metric="error_rate", max_increase=0.05))
+    found = canary(batches(200, share=0.05), rules, [StepShare(revision=2, share=0.05)])
+    assert found.sample_ratio_log < math.log(1000)
+    assert found.candidate_requests < 30
+    units = sum(block.champion_units + block.candidate_units for block in found.guards[0].blocks)
+    assert units == 200
+    assert next_action(rules, found).action != "hold"
+
+
+def test_thirteen_large_requests_are_too_little_for_any_word_about_the_arms():
+    rules = canary_rules(GuardSection(metric="error_rate", max_increase=0.05))
+    for seed in range(20):
+        found = canary(batches(13, share=0.05, seed=seed), rules, [StepShare(revision=2, share=0.05)])
+        assert next_action(rules, found).action == "wait"
+
+
+def test_a_request_has_one_latency_however_many_rows_it_has():
+    rules = canary_rules(GuardSection(metric="latency_p99_ms", max_increase=5.0))
+    (guard,) = canary(batches(40, share=0.5), rules).guards
+    assert guard.champion_latency.total + guard.candidate_latency.total == 40
+
+
+def test_large_requests_that_are_harder_make_no_arm_worse():
+    rules = canary_rules(GuardSection(metric="mae", max_increase=4.0))
+    hard = [row(0, "champion", id=f"h{index}", request_id="h", prediction=190) for index in range(BATCH)]
+    easy = [row(number, "champion", prediction=110) for number in range(1, 4)]
+    others = [row(4, "candidate", prediction=190)]
+    others += [row(number, "candidate", prediction=110) for number in range(5, 8)]
+    (guard,) = canary(frame([*hard, *easy, *others]), rules).guards
+    assert guard.paired == pytest.approx([0.0])
+
+
+def test_rows_that_were_refused_before_they_were_routed_are_in_no_arm():
+    rules = canary_rules(GuardSection(metric="error_rate", max_increase=0.05))
+    refused = [
+        row(5000 + n, "champion", request_id=None, answered=None, prediction=None, error="rejected")
+        for n in range(2000)
+    ]
+    rows = pl.concat([crowd(400, share=0.25, errors=0.0), frame(refused)])
+    found = canary(rows, rules)
+    assert found.sample_ratio_log < math.log(1000)
+    assert sum(block.champion_bad for block in found.guards[0].blocks) == 0
+
+
+def disagreeing() -> pl.DataFrame:
+    """Days of requests of many rows: in every tenth of them both versions differ in each row."""
+    rows = []
+    for number in range(120):
+        other = 100.0 if number % 10 else 101.0
+        for index in range(20):
+            key = {"id": f"p{number}.{index}", "request_id": f"p{number}.0"}
+            rows.append(row(number, "champion", **key))
+            rows.append(row(number, "shadow", **key, prediction=other))
+    return frame(rows)
+
+
+def test_answers_of_a_shadow_that_differ_are_counted_by_request():
+    rules = rules_of(
+        RolloutSection(strategy="shadow", guards=[GuardSection(metric="disagreement", max_increase=0.3)]),
+        loss="mae",
+    )
+    (guard,) = shadow(disagreeing(), 5, rules).guards
+    assert (guard.share_units, guard.share_bad) == (120, pytest.approx(12.0))
+
+
+def test_an_entity_that_comes_again_says_nothing_new_about_a_shadow():
+    rows = [
+        row(number, role, id=f"p{number}", entity=f"e{number % 24}", **changes)
+        for number in range(5 * 24)
+        for role, changes in (("champion", {}), ("shadow", {"prediction": 101.0, "error": None}))
+    ]
+    guards = [
+        GuardSection(metric="disagreement", max_increase=0.3),
+        GuardSection(metric="error_rate", max_increase=0.05),
+    ]
+    differ, failures = shadow(
+        frame(rows), 5, rules_of(RolloutSection(strategy="shadow", guards=guards), loss="mae")
+    ).guards
+    assert (differ.share_units, differ.share_bad) == (24, pytest.approx(24.0))
+    assert [(block.champion_units, block.candidate_units) for block in failures.blocks] == [(24, 24)]

@@ -57,12 +57,12 @@ def mean_process(
     return log_sum(logs)
 
 
-def counted_process(ones: int, zeros: int, null: float, *, side: Side) -> float:
+def counted_process(ones: float, zeros: float, null: float, *, side: Side) -> float:
     """Logarithm of the e-value of a share after `ones` and `zeros` observations of 1 and 0, in any order.
 
-    null: share in (0, 1). The wealth of fixed bets does not depend on the order, so counts are enough. Note
-    that the
-    value is of the present moment: keep the largest one seen to use all looks.
+    null: share in (0, 1). The wealth of fixed bets does not depend on the order, so counts are enough. An observation
+    between 0 and 1 may be split over both counts: by the concavity of the logarithm that only loses wealth, so the
+    value stays valid. Note that it is of the present moment: keep the largest one seen to use all looks.
     """
     if not 0.0 < null < 1.0:
         raise BadInput(f"a share of {null} can't be tested; it must lie between 0 and 1", null=null)
