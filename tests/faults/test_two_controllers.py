@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select, text, update
 
+from flyball.backends.db.database import Database
 from flyball.backends.db.lease import RowLease, holder_of, leases, open_lease
 from flyball.core.clock import isoformat
 from flyball.core.errors import DatabaseUnavailable, LeaseLost
@@ -320,13 +321,20 @@ def test_a_turn_that_a_replaced_controller_asked_for_writes_nothing(site: Site):
         analysis.close()
 
 
+def has_session(database: Database, pid: Any) -> bool:
+    with database.read() as conn:
+        found = conn.execute(text("SELECT 1 FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid})
+        return found.first() is not None
+
+
 def test_a_writer_that_is_paused_within_its_transaction_is_cut_off_and_its_work_undone(site: Site):
     database = site.backends.database
     with pytest.raises(DatabaseUnavailable), database.write() as conn:
         assert conn.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar() == "15s"
-        conn.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '200ms'")
         record(conn, candidate_ready({"model": loop.MODEL, "retraining_id": "lost"}), site.home.now)
-        time.sleep(0.5)
+        own = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        conn.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '200ms'")
+        site.wait(lambda: not has_session(database, own), "the end of the session")
         conn.execute(select(leases))
     with database.write() as conn:
         assert list_entries(conn, action="candidate.ready") == []
