@@ -31,7 +31,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """A paired difference in the metric's unit, the change minus what it is compared with, on the same rows.
 
-    `label` says what the interval shows: "same" only where the answers are identical, "unclear" where it spans 0.
+    `label`: "same" only where the answers are identical, "unclear" where the interval spans 0 or leaves it out by too
+    little for a report that shows many, see `judge.gates.labels`.
     """
 
     estimate: float
@@ -142,10 +143,19 @@ class Annotation(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A page to read on at, by its http or https address."""
+
+    name: str
+    url: str
+
+
 class CiReport(msgspec.Struct, frozen=True, kw_only=True):
     """All of it. `because`: short sentences, what decided first. `what_to_do`: one sentence for the author.
 
     `version`: the number under which the result is registered, None where nothing was; `registered`: by this check.
+    `confidence`: of every interval. `left_out`: how many entries of a list were left out to keep a report short, by
+    the list's path, such as "tests", "data.columns" or "tests.0.rows" (of the first test).
     """
 
     format: int = REPORT_FORMAT
@@ -174,6 +184,9 @@ class CiReport(msgspec.Struct, frozen=True, kw_only=True):
     environment: list[PackageChange] = []
     warnings: list[str] = []
     annotations: list[Annotation] = []
+    links: list[Link] = []
+    confidence: float = 0.95
+    left_out: dict[str, int] = {}
     seconds: float = 0.0
 
     @property

@@ -1,0 +1,452 @@
+"""What a report says, as headings, sentences and tables: what Markdown and HTML both show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from flyball.core.values import Interval
+from flyball.judge.gates.labels import CLAIM_OF_MANY, CLAIM_OF_ONE
+from flyball.operations.ci.report import (
+    CiOutcome,
+    CiReport,
+    Compared,
+    Difference,
+    MetricLine,
+    ModelTestResult,
+    PackageFacts,
+)
+
+Tone = Literal["", "good", "bad", "warn", "quiet"]
+
+TONES: dict[str, Tone] = {
+    "pass": "good",
+    "fail": "bad",
+    "inconclusive": "warn",
+    "broken": "bad",
+    "skipped": "quiet",
+    "better": "good",
+    "worse": "bad",
+    "same": "quiet",
+    "unclear": "warn",
+}
+HEADLINES: dict[CiOutcome, str] = {
+    "pass": "can be merged",
+    "fail": "don't merge",
+    "inconclusive": "not enough evidence yet",
+    "broken": "the check itself broke",
+}
+_PACKAGE_ROWS = (
+    ("latency_p50_ms", "One request, median", "ms"),
+    ("latency_p99_ms", "One request, slowest of 100", "ms"),
+    ("package_mb", "Package", "MB"),
+    ("memory_mb", "Memory when loaded", "MB"),
+    ("fit_seconds", "Training", "s"),
+    ("training_mb", "Memory of training", "MB"),
+)
+_MOST_COLUMNS = 8
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """A cell's text; its tone is what the eye sees first. `word`: shown in that tone before the text."""
+
+    text: str
+    tone: Tone = ""
+    word: str = ""
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """Columns with a name, rows of cells. `numbers`: the columns that are set to the right. `left_out`: of its rows."""
+
+    columns: list[str]
+    rows: list[list[Cell]]
+    numbers: frozenset[int] = frozenset()
+    left_out: int = 0
+    caption: str = ""
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the report. `open`: shown at once; else folded. `chart`: the drawing that belongs to it, by name."""
+
+    title: str
+    tables: list[Table] = []
+    intro: str = ""
+    open: bool = False
+    chart: str | None = None
+
+
+def headline(report: CiReport) -> str:
+    """The verdict in one line.
+
+    >>> headline(CiReport(model="churn", outcome="fail", because=[], what_to_do=""))
+    "churn: don't merge"
+    """
+    return f"{report.model}: {HEADLINES[report.outcome]}"
+
+
+def facts(report: CiReport) -> list[str]:
+    """What was checked, against what, and what came of it: short sentences, without dots."""
+    told = []
+    if report.commit:
+        told.append(f"commit {report.commit[:12]}" + (f" on {report.branch}" if report.branch else ""))
+    told += [
+        _compared(side, name) for side, name in ((report.champion, "champion"), (report.base, "base")) if side
+    ]
+    told.append("trained" if report.trained else "nothing trained")
+    if report.version is not None:
+        told.append(f"{'registered as' if report.registered else 'is'} version {report.version}")
+    else:
+        told.append("not registered")
+    if report.digest:
+        told.append(f"package {report.digest.removeprefix('sha256:')[:12]}")
+    if report.run_id:
+        told.append(f"run {report.run_id}")
+    told.append(f"{number(report.seconds)} s")
+    return told
+
+
+def sections(report: CiReport) -> list[Section]:
+    """Everything after the verdict, the most important first; a part with nothing to say is not there."""
+    found = [
+        _metrics(report),
+        _gates(report),
+        *_tests(report),
+        _slices(report),
+        _data(report),
+        _importances(report),
+        _changed(report),
+        _package(report),
+        _environment(report),
+        _stages(report),
+        _list(report, "Warnings", report.warnings, "warnings"),
+        _annotations(report),
+    ]
+    return [section for section in found if section is not None]
+
+
+def number(value: Any, signed: bool = False) -> str:
+    """A number of four digits, or a dash for none.
+
+    >>> number(0.78215), number(0.0042, signed=True), number(None), number(float("nan"))
+    ('0.7822', '+0.0042', '–', 'not a number')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinite"
+    if isinstance(value, int):
+        return f"{value:+,}" if signed else f"{value:,}"
+    text = f"{value:+.4g}" if signed else f"{value:.4g}"
+    return "0" if float(text) == 0 else text
+
+
+def value_text(value: Any) -> str:
+    """Any value of a row as text: numbers short, structures as JSON."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int | float):
+        return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else str(value)
+    return msgspec.json.encode(value, enc_hook=str).decode(errors="replace")
+
+
+def interval_text(interval: Interval | None, signed: bool = False) -> str:
+    """`low to high`, or nothing."""
+    return "" if interval is None else f"{number(interval.low, signed)} to {number(interval.high, signed)}"
+
+
+def _compared(side: Compared, name: str) -> str:
+    shown = (
+        side.name if name == "base" else f"champion (version {side.number})" if side.number else "champion"
+    )
+    text = f"against {'base ' if name == 'base' else ''}{shown}"
+    if side.rows:
+        text += f" on {number(side.rows)} rows" + (
+            f", {number(side.left_out)} left out" if side.left_out else ""
+        )
+    return text + (f": {side.because}" if side.because else "")
+
+
+def _metrics(report: CiReport) -> Section | None:
+    lines = [line for line in report.metrics if line.slice is None]
+    if not lines:
+        return None
+    percent = number(100 * report.confidence)
+    intro = (
+        f"On held-out rows, with {percent} % intervals. Differences are paired: both models on the same rows. "
+        f"{CLAIM_OF_ONE}"
+    )
+    table = _metric_table(report, lines, with_slice=False)
+    return Section(title="Metrics", tables=[table], intro=intro, open=True, chart="differences")
+
+
+def _slices(report: CiReport) -> Section | None:
+    lines = [line for line in report.metrics if line.slice is not None]
+    if not lines:
+        return None
+    worse = sum(
+        "worse" in {side.label for side in (line.versus_champion, line.versus_base) if side is not None}
+        for line in lines
+    )
+    table = _metric_table(report, lines, with_slice=True)
+    title = f"Slices and protected groups: {worse} of {len(lines)} worse"
+    return Section(title=title, tables=[table], intro=CLAIM_OF_MANY, chart="slices")
+
+
+def _metric_table(report: CiReport, lines: Sequence[MetricLine], *, with_slice: bool) -> Table:
+    columns = [*(["Slice"] if with_slice else []), "Metric", "This change"]
+    columns += ["Against the champion"] if report.champion else []
+    columns += ["Against the base"] if report.base else []
+    columns.append("Rows")
+    rows = []
+    for line in lines:
+        row = [Cell(f"{line.slice}{' (protected)' if line.is_protected else ''}")] if with_slice else []
+        shown = number(line.value)
+        if line.interval is not None:
+            shown += f" ({interval_text(line.interval)})"
+        row += [Cell(f"{line.metric} {'↑' if line.larger_is_better else '↓'}"), Cell(shown)]
+        row += [_difference(line.versus_champion)] if report.champion else []
+        row += [_difference(line.versus_base)] if report.base else []
+        rows.append([*row, Cell(number(line.rows) if line.rows else "–")])
+    # Lines over all rows come first, so what was cut were slices wherever there are any.
+    has_slices = any(line.slice is not None for line in report.metrics)
+    left_out = report.left_out.get("metrics", 0) if with_slice == has_slices else 0
+    return Table(columns=columns, rows=rows, numbers=frozenset({len(columns) - 1}), left_out=left_out)
+
+
+def _difference(side: Difference | None) -> Cell:
+    if side is None:
+        return Cell("not compared", "quiet")
+    text = number(side.estimate, signed=True)
+    if side.interval is not None:
+        text += f" ({interval_text(side.interval, signed=True)})"
+    return Cell(text, TONES[side.label], side.label)
+
+
+def _gates(report: CiReport) -> Section | None:
+    if not report.gates:
+        return None
+    rows = [
+        [
+            _word(str(gate.get("outcome", ""))),
+            Cell(str(gate.get("metric", "–"))),
+            Cell(_asked(gate)),
+            Cell(str(gate.get("because", ""))),
+        ]
+        for gate in report.gates
+    ]
+    passed = sum(gate.get("outcome") == "pass" for gate in report.gates)
+    left_out = report.left_out.get("gates", 0)
+    table = Table(columns=["Verdict", "Gate", "Asked", "Because"], rows=rows, left_out=left_out)
+    title = f"Gates: {passed} of {len(report.gates) + left_out} passed" if not left_out else "Gates"
+    return Section(title=title, tables=[table], open=passed < len(report.gates))
+
+
+def _asked(gate: dict[str, Any]) -> str:
+    if gate.get("asks"):
+        return str(gate["asks"])
+    names = {"min": "at least", "max": "at most", "max_gap": "gap at most"}
+    told = [f"{name} {value_text(gate[key])}" for key, name in names.items() if gate.get(key) is not None]
+    if gate.get("versus"):
+        margins = {"max_increase": "at most {} more", "max_decrease": "at most {} less"}
+        told += [
+            form.format(value_text(gate[key])) + f" than the {gate['versus']}"
+            for key, form in margins.items()
+            if gate.get(key) is not None
+        ] or [f"not worse than the {gate['versus']}"]
+    if gate.get("by"):
+        told.append(f"by {value_text(gate['by'])}")
+    return ", ".join(told) or "–"
+
+
+def _tests(report: CiReport) -> Iterable[Section]:
+    failed = [test for test in report.tests if test.outcome not in ("pass", "skipped")]
+    if not report.tests:
+        return
+    passed = sum(test.outcome == "pass" for test in report.tests)
+    left_out = report.left_out.get("tests", 0)
+    rows = [
+        [_word(test.outcome), Cell(f"{test.name} ({test.kind})"), Cell(test.because), Cell(_place(test))]
+        for test in report.tests
+    ]
+    told = f"{passed} of {len(report.tests)} passed" if not left_out else f"{len(failed)} did not pass"
+    examples = [
+        _rows_table(
+            test.rows, f"{test.name}: rows that show it", report.left_out.get(f"tests.{place}.rows", 0)
+        )
+        for place, test in enumerate(report.tests)
+        if test.rows and test in failed
+    ]
+    table = Table(columns=["Result", "Test", "Because", "Where"], rows=rows, left_out=left_out)
+    yield Section(title=f"Model tests: {told}", tables=[table, *examples], open=bool(failed))
+
+
+def _place(test: ModelTestResult) -> str:
+    if test.file is None:
+        return "–"
+    return f"{test.file}:{test.line}" if test.line is not None else test.file
+
+
+def _rows_table(rows: Sequence[dict[str, Any]], caption: str, left_out: int = 0) -> Table:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    shown = columns[:_MOST_COLUMNS]
+    if len(columns) > len(shown):
+        caption += f" ({len(columns) - len(shown)} columns left out)"
+    cells = [[Cell(value_text(row.get(name))) for name in shown] for row in rows]
+    return Table(columns=shown, rows=cells, caption=caption, left_out=left_out)
+
+
+def _data(report: CiReport) -> Section | None:
+    data = report.data
+    if data is None:
+        return None
+    rows = f"{number(data.rows_after)} rows"
+    if data.rows_before is not None:
+        rows += (
+            f", {number(data.rows_after - data.rows_before, signed=True)} against {number(data.rows_before)}"
+        )
+    same = data.snapshot_before == data.snapshot_after
+    names = f"the same snapshot {data.snapshot_after}" if same else f"snapshot {data.snapshot_after}"
+    if not same and data.snapshot_before:
+        names += f", before {data.snapshot_before}"
+    table = Table(
+        columns=["Column", "What changed", "Before", "After", "Distance"],
+        rows=[
+            [
+                Cell(column.column),
+                _word(column.change, "quiet" if column.change == "distribution" else "warn"),
+                Cell(column.before or "–"),
+                Cell(column.after or "–"),
+                Cell(number(column.distance)),
+            ]
+            for column in data.columns
+        ],
+        numbers=frozenset({4}),
+        left_out=report.left_out.get("data.columns", 0),
+    )
+    changed = len(data.columns) + table.left_out
+    title = f"Data and contract: {_count(changed, 'column')} changed"
+    intro = f"{rows}; {names}."
+    if any(column.distance is not None for column in data.columns):
+        intro += " Distance: Jensen-Shannon, 0 (equal) to 1."
+    return Section(title=title, tables=[table] if data.columns else [], intro=intro)
+
+
+def _importances(report: CiReport) -> Section | None:
+    if not report.importances:
+        return None
+    rows = [
+        [
+            Cell(one.feature),
+            Cell(number(one.now)),
+            Cell(number(one.before)),
+            Cell("new" if one.before is None else number(one.now - one.before, signed=True)),
+        ]
+        for one in report.importances
+    ]
+    table = Table(
+        columns=["Feature", "Now", "Before", "Change"],
+        rows=rows,
+        numbers=frozenset({1, 2, 3}),
+        left_out=report.left_out.get("importances", 0),
+    )
+    intro = "By how much the loss grows when a feature's values are shuffled."
+    return Section(title="Feature importances", tables=[table], intro=intro, chart="importances")
+
+
+def _changed(report: CiReport) -> Section | None:
+    if not report.changed_predictions:
+        return None
+    rows = [
+        {"before": one.before, "after": one.after, "what happened": one.outcome, **one.row}
+        for one in report.changed_predictions
+    ]
+    table = _rows_table(rows, "", report.left_out.get("changed_predictions", 0))
+    return Section(title="Predictions that changed most", tables=[table])
+
+
+def _package(report: CiReport) -> Section | None:
+    now, before = report.package_now, report.package_before or PackageFacts()
+    rows = []
+    for key, name, unit in _PACKAGE_ROWS:
+        new, old = getattr(now, key), getattr(before, key)
+        if new is None and old is None:
+            continue
+        change = "–"
+        if new is not None and old is not None and math.isfinite(new) and math.isfinite(old) and old > 0:
+            change = f"{100 * (new - old) / old:+.0f} %"
+        rows.append([Cell(name), Cell(_with_unit(new, unit)), Cell(_with_unit(old, unit)), Cell(change)])
+    if not rows:
+        return None
+    columns = ["", "Now", "Before", "Change"]
+    table = Table(columns=columns, rows=rows, numbers=frozenset({1, 2, 3}))
+    return Section(title="Speed, size and cost", tables=[table])
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    return "–" if value is None else f"{number(value)} {unit}"
+
+
+def _environment(report: CiReport) -> Section | None:
+    if not report.environment:
+        return None
+    rows = [
+        [Cell(one.package), Cell(one.before or "not there"), Cell(one.after or "not there")]
+        for one in report.environment
+    ]
+    left_out = report.left_out.get("environment", 0)
+    table = Table(columns=["Package", "Before", "Now"], rows=rows, left_out=left_out)
+    return Section(title=f"Environment: {_count(len(rows) + left_out, 'package')} changed", tables=[table])
+
+
+def _stages(report: CiReport) -> Section | None:
+    if not report.stages:
+        return None
+    rows = [
+        [
+            _word(stage.outcome),
+            Cell(stage.name),
+            Cell(stage.because + (" (from the cache)" if stage.cached else "")),
+            Cell(f"{number(stage.seconds)} s"),
+        ]
+        for stage in report.stages
+    ]
+    left_out = report.left_out.get("stages", 0)
+    columns = ["Result", "Stage", "Because", "Took"]
+    table = Table(columns=columns, rows=rows, numbers=frozenset({3}), left_out=left_out)
+    return Section(title="Stages", tables=[table], open=report.outcome == "broken")
+
+
+def _annotations(report: CiReport) -> Section | None:
+    tones: dict[str, Tone] = {"error": "bad", "warning": "warn", "note": "quiet"}
+    if not report.annotations:
+        return None
+    rows = [
+        [_word(one.level, tones[one.level]), Cell(f"{one.path}:{one.line}"), Cell(one.message)]
+        for one in report.annotations
+    ]
+    left_out = report.left_out.get("annotations", 0)
+    table = Table(columns=["Level", "Where", "What"], rows=rows, left_out=left_out)
+    return Section(title="In the files", tables=[table], open=report.outcome == "broken")
+
+
+def _list(report: CiReport, title: str, lines: Sequence[str], name: str) -> Section | None:
+    if not lines:
+        return None
+    left_out = report.left_out.get(name, 0)
+    table = Table(columns=[title], rows=[[Cell(line)] for line in lines], left_out=left_out)
+    return Section(title=f"{title}: {len(lines) + left_out}", tables=[table])
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _word(outcome: str, tone: Tone | None = None) -> Cell:
+    return Cell("", TONES.get(outcome, "") if tone is None else tone, outcome)

@@ -1,0 +1,459 @@
+"""The report of a check of a change in all its forms: what it says, how long it gets, and what users can't do to it."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+
+from flyball.core.errors import BadInput
+from flyball.operations.ci.charts import charts
+from flyball.operations.ci.contents import headline
+from flyball.operations.ci.forms import report_files, write_json
+from flyball.operations.ci.html import write_html
+from flyball.operations.ci.junit import write_junit
+from flyball.operations.ci.markdown import escape, write_comment, write_markdown
+from flyball.operations.ci.report import Annotation, CiReport, Link, MetricLine
+from flyball.operations.ci.sarif import write_sarif
+from flyball.operations.ci.shortening import fit, shorten
+
+MARKER = "<!-- flyball-ci credit-default -->"
+TRAP = (
+    "<script>alert(1)</script><img src=x onerror=alert(2)>\"'</td></details>--> | a || b ` `` ``` **bold** _it_ ~~no~~ "
+    "[x](javascript:alert(3)) ![i](https://evil.example/p.png) https://evil.example www.evil.example @everyone @a/b "
+    "#1 !2 $3$ %4 ~bug &5 ^alert#6 GH-7 :tada: o/r#8 a@b.example {+x+} [-y-] [[w]] [^1]\n/close\n/merge\n# head\r\n"
+    "| r |\n---\n- [ ] t\n\u202egnp.exe\u2066x\u200b\ufeff\u2028\x07\x1b[31m \x00 \ud800 \u05d0\u05d1 \u0627"
+)
+MENTION = re.compile(r"(?<![\w&;])[@#!%~$^][\w\"]")
+
+# Of the SARIF 2.1.0 schema of OASIS, the objects that are written here, with all their rules and nothing besides.
+MESSAGE = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"text": {"type": "string"}, "id": {"type": "string"}},
+    "anyOf": [{"required": ["text"]}, {"required": ["id"]}],
+}
+LOCATION = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "physicalLocation": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["artifactLocation"],
+            "properties": {
+                "artifactLocation": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {
+                        "uri": {"type": "string", "format": "uri-reference"},
+                        "uriBaseId": {"type": "string"},
+                    },
+                },
+                "region": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"startLine": {"type": "integer", "minimum": 1}},
+                },
+            },
+        }
+    },
+}
+RESULT = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["message"],
+    "properties": {
+        "ruleId": {"type": "string"},
+        "ruleIndex": {"type": "integer", "minimum": -1},
+        "level": {"enum": ["none", "note", "warning", "error"]},
+        "message": MESSAGE,
+        "locations": {"type": "array", "items": LOCATION},
+        "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+}
+DRIVER = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string"},
+        "version": {"type": "string"},
+        "rules": {
+            "type": "array",
+            "uniqueItems": True,
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["id"],
+                "properties": {
+                    "id": {"type": "string"},
+                    "shortDescription": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["text"],
+                        "properties": {"text": {"type": "string"}},
+                    },
+                },
+            },
+        },
+    },
+}
+SARIF = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["version", "runs"],
+    "properties": {
+        "$schema": {"type": "string", "format": "uri"},
+        "version": {"enum": ["2.1.0"]},
+        "runs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["tool"],
+                "properties": {
+                    "tool": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["driver"],
+                        "properties": {"driver": DRIVER},
+                    },
+                    "automationDetails": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "properties": {"id": {"type": "string"}},
+                    },
+                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+                    "results": {"type": "array", "items": RESULT},
+                },
+            },
+        },
+    },
+}
+# The attributes that junit-10.xsd of Jenkins' xUnit plugin knows; those it requires first.
+JUNIT = {
+    "testsuites": ((), ("name", "time", "tests", "failures", "errors")),
+    "testsuite": (
+        ("name", "tests", "failures", "errors"),
+        ("time", "skipped", "timestamp", "hostname", "id", "file"),
+    ),
+    "testcase": (("name",), ("time", "classname", "group")),
+    "failure": ((), ("type", "message")),
+    "error": ((), ("type", "message")),
+    "skipped": ((), ("type", "message")),
+}
+JUNIT_CHILDREN = {
+    "testsuites": {"testsuite"},
+    "testsuite": {"testcase"},
+    "testcase": {"failure", "error", "skipped"},
+}
+
+
+class Tags(HTMLParser):
+    """The tags and attributes of a page, as a browser would find them, and the words outside of style."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self._in_style = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        self._in_style = tag == "style"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_style = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._in_style:
+            self.words.append(data)
+
+
+def check_junit(text: str) -> ET.Element:
+    """The root of a document that keeps to the schema."""
+    root = ET.fromstring(text)
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        required, known = JUNIT[element.tag]
+        assert set(required) <= set(element.attrib) <= {*required, *known}, element.attrib
+        assert {child.tag for child in element} <= JUNIT_CHILDREN.get(element.tag, set())
+        if "time" in element.attrib:
+            assert re.fullmatch(r"\d+\.\d{3}", element.attrib["time"])
+    return root
+
+
+def test_the_verdict_stands_first_and_then_why_and_then_what_to_do(ci_sample: CiReport):
+    lines = [line for line in write_markdown(ci_sample).splitlines() if line]
+    assert lines[0].startswith("## ") and headline(ci_sample) in lines[0]
+    assert lines[1].startswith("**Why:**")
+    at = next(place for place, line in enumerate(lines) if line.startswith("**What to do:**"))
+    assert at <= 2 + len(ci_sample.because)
+
+
+def test_the_four_verdicts_are_told_apart_in_words(ci_reports: Any):
+    told = {name: headline(make()).partition(": ")[2] for name, make in ci_reports.SAMPLES.items()}
+    assert told == {
+        "good": "can be merged",
+        "bad": "don't merge",
+        "inconclusive": "not enough evidence yet",
+        "broken": "the check itself broke",
+    }
+
+
+def test_markdown_and_html_tell_the_same(ci_sample: CiReport):
+    page = " ".join(Tags(write_html(ci_sample)).words)
+    text = write_markdown(ci_sample)
+    for line in ci_sample.metrics:
+        assert line.metric in page and line.metric in text
+    for word in ("versus", "None", "Interval("):
+        assert word not in page and word not in text
+    for stage in ci_sample.stages:
+        assert stage.name in page and f"| {stage.name} |" in text
+
+
+def test_differences_carry_their_label_their_estimate_and_their_interval(ci_reports: Any):
+    text = write_markdown(ci_reports.good())
+    assert "| roc_auc ↑ | 0.787 (0.778 to 0.796) | ✅ better +0.006 (+0.002 to +0.01) |" in text
+    assert "➖ same 0 (0 to 0)" in text
+    assert "⚠️ unclear -0.0004" in text
+
+
+def test_what_failed_is_open_and_the_rest_is_folded(ci_reports: Any):
+    text = write_markdown(ci_reports.bad())
+    assert "\n### Gates: 1 of 2 passed\n" in text and "\n### Model tests: 1 of 2 passed\n" in text
+    assert "<summary>Slices and protected groups: 1 of 3 worse</summary>" in text
+    assert text.index("❌ fail | roc_auc") < text.index("✅ pass | package_mb")
+    assert "| 17 | 0 → 2 | 0.31 | 0.1 |" in text
+    assert "<summary>Gates: 2 of 2 passed</summary>" in write_markdown(ci_reports.good())
+
+
+def test_a_report_of_a_first_version_compares_with_nothing(ci_reports: Any):
+    report = msgspec.structs.replace(ci_reports.good(), champion=None, base=None)
+    text = write_markdown(report)
+    assert "Against the" not in text and "| Metric | This change | Rows |" in text
+
+
+def test_the_comment_carries_the_marker_names_the_full_report_and_shows_no_picture(ci_reports: Any):
+    report = ci_reports.good()
+    full = Link(name="full report", url="https://ci.example/a b(1)|")
+    text = write_comment(report, marker=MARKER, full=full)
+    assert text.startswith(MARKER + "\n## ")
+    assert "](<https://ci.example/a" not in text  # a space: no address at all
+    link = Link(name="full report", url="https://ci.example/a(1)|<>")
+    assert "[full report](<https://ci.example/a%281%29%7C%3C%3E>)" in write_comment(
+        report, marker=MARKER, full=link
+    )
+    assert "![" not in text
+    files = report_files(report)
+    shown = re.findall(r"!\[[^\]]*\]\(<([^>]+)>\)", files["report.md"])
+    assert shown == ["charts/differences.svg", "charts/slices.svg", "charts/importances.svg"]
+    assert set(shown) <= set(files)
+
+
+@pytest.mark.parametrize("count", [3, 400])
+def test_texts_of_users_stay_texts_in_markdown(ci_reports: Any, count: int):
+    text = write_comment(ci_reports.hostile(TRAP, count), marker=MARKER).removeprefix(MARKER)
+    tags = set(re.findall(r"</?([a-z]+)[ />]?", text))
+    assert tags <= {"details", "summary", "sub", "code"}
+    assert text.count("<details>") == text.count("</details>")
+    assert not re.search(r"^\s*/", text, re.MULTILINE)  # quick actions of hosts begin a line
+    assert not MENTION.search(re.sub(r"&#?\w+;(?:&#8203;)?", "", text.replace("&#8203;", "\u200b")))
+    assert "://evil" not in text and "www.evil" not in text and "GH-7" not in text and ":tada:" not in text
+    assert not re.search(r"!\[|\]\((?!<https://x\.example/)", text)
+    assert all(char.isprintable() or char == "\n" for char in text)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+@drawn(st.text(max_size=60))
+def test_an_escaped_text_is_one_line_of_letters_and_entities(text: str):
+    written = escape(text)
+    assert "\n" not in written
+    bare = written.replace("<code>", "").replace("</code>", "")
+    assert not re.search(r"[<>`|*\[\]\\~]", bare)
+    assert not re.search(r"[@%](?![\s&]|$)", re.sub(r"&#\d+;", "&", bare))
+
+
+@pytest.mark.parametrize("text", ["- a", "1. a", "12) a", "+ a", "# a", "> a", "* a", "=== a", "    a"])
+def test_a_text_never_begins_a_list_a_heading_or_a_quote(text: str):
+    assert not re.match(r"[-+*#>] |\d+[.)] |\s", escape(text))
+
+
+def test_a_number_stays_readable_in_the_source():
+    assert (
+        escape("-0.018 (-0.024 to +0.012), 12.5 s, roc_auc") == "-0.018 (-0.024 to +0.012), 12.5 s, roc_auc"
+    )
+
+
+def test_hebrew_and_arabic_do_not_turn_what_stands_beside_them():
+    assert escape("\u05d0\u05d1 1") == "&lrm;\u05d0\u05d1 1&lrm;"
+
+
+@pytest.mark.parametrize("count", [1, 300])
+@pytest.mark.parametrize(
+    "text", [TRAP, "@" * 10_000, "\U0001f6b2" * 5_000, ""], ids=["trap", "signs", "emoji", "empty"]
+)
+def test_no_report_outgrows_its_host(ci_reports: Any, text: str, count: int):
+    report = ci_reports.hostile(text, count)
+    comment = write_comment(report, marker=MARKER)
+    assert len(comment) < 65_536 and len(comment.encode()) < 65_536
+    for name, form in report_files(report).items():
+        assert len(form.encode()) < (1_000_000 if name in ("junit.xml", "report.sarif") else 200_000), name
+
+
+def test_what_is_left_out_is_counted(ci_reports: Any):
+    report = msgspec.structs.replace(ci_reports.good(), warnings=[f"warning {place}" for place in range(500)])
+    text = write_markdown(report)
+    assert "<summary>Warnings: 500</summary>" in text and "… and 400 more, left out here" in text
+    assert json.loads(write_json(report))["left_out"] == {"warnings": 400}
+
+
+def test_rows_left_out_are_counted_for_their_own_test(ci_reports: Any):
+    bad = ci_reports.bad()
+    failing = msgspec.structs.replace(bad.tests[1], rows=[{"row": place} for place in range(130)])
+    short = shorten(msgspec.structs.replace(bad, tests=[bad.tests[0], failing]), rows=100, characters=80)
+    assert short.left_out == {"tests.0.rows": 120}
+    assert "… and 120 more, left out here" in write_markdown(short)
+
+
+def test_cutting_keeps_the_worst_gates_and_all_metrics_over_all_rows(ci_reports: Any):
+    bad = ci_reports.bad()
+    parts = [
+        MetricLine(metric="roc_auc", larger_is_better=True, value=0.5, slice=f"part {place}")
+        for place in range(50)
+    ]
+    short = shorten(
+        msgspec.structs.replace(
+            bad, metrics=[*parts, *bad.metrics], gates=[*[bad.gates[0]] * 9, bad.gates[1]]
+        ),
+        rows=4,
+        characters=80,
+    )
+    assert [line.slice for line in short.metrics] == [None, None, "sex = female", "sex = male"]
+    assert short.gates[0]["outcome"] == "fail"
+    assert (short.left_out["metrics"], short.left_out["gates"]) == (51, 6)
+
+
+def test_too_small_a_room_is_refused_and_named(ci_reports: Any):
+    with pytest.raises(BadInput, match="does not fit into 10 bytes"):
+        fit(ci_reports.good(), write_json, 10)
+
+
+def test_html_needs_nothing_beside_it_and_runs_nothing(ci_reports: Any, ci_sample: CiReport):
+    for report in (ci_sample, ci_reports.hostile(TRAP, 5)):
+        page = Tags(write_html(report))
+        assert not {"script", "img", "link", "iframe", "object", "form", "base"} & set(page.tags)
+        names = {name for name, _ in page.attributes}
+        assert not {name for name in names if name.startswith("on")} | ({"src", "style", "srcset"} & names)
+        links = [value for name, value in page.attributes if name == "href"]
+        assert all(value.startswith("https://") for value in links)
+        assert "url(" not in write_html(report) and "@import" not in write_html(report)
+        assert all(char.isprintable() or char == "\n" for char in write_html(report))
+
+
+def test_charts_stand_alone_and_are_read_out(ci_reports: Any):
+    for report in (ci_reports.good(), ci_reports.hostile(TRAP, 30)):
+        for width in (720, 360):
+            for drawing in charts(report, width).values():
+                root = ET.fromstring(drawing)
+                assert root.get("role") == "img" and root.get("aria-label")
+                tags = {element.tag.partition("}")[2] for element in root.iter()}
+                assert tags <= {"svg", "style", "rect", "text", "path", "circle"}
+                assert "prefers-color-scheme:dark" in drawing and "nan" not in re.sub(
+                    r"[a-z]nan|nan[a-z]", "", drawing
+                )
+                for element in root.iter():
+                    assert not {name for name in element.attrib if "href" in name or name.startswith("on")}
+
+
+def test_in_a_chart_better_is_right_of_the_line_whichever_way_the_metric_points(ci_reports: Any):
+    root = ET.fromstring(charts(ci_reports.good())["differences"])
+    points = [float(element.get("cx", 0)) for element in root.iter() if element.tag.endswith("circle")]
+    assert len(points) == 3 and all(point > 360 for point in points)
+    root = ET.fromstring(charts(ci_reports.bad())["differences"])
+    assert all(float(one.get("cx", 999)) < 360 for one in root.iter() if one.tag.endswith("circle"))
+
+
+def test_json_holds_the_whole_report(ci_sample: CiReport):
+    again = msgspec.json.decode(write_json(ci_sample), type=CiReport)
+    # Lists are put in the order of what tells most; nothing else is changed.
+    plain, given = msgspec.to_builtins(again), msgspec.to_builtins(ci_sample)
+    for side in (plain, given):
+        side["lists"] = [
+            sorted(map(repr, side.pop(name))) for name in ("metrics", "gates", "tests", "importances")
+        ]
+        side["columns"] = sorted(map(repr, side["data"].pop("columns"))) if side["data"] else []
+    assert plain == given
+    assert again.exit_code == ci_sample.exit_code
+
+
+def test_junit_has_every_stage_gate_and_test_with_its_verdict(ci_reports: Any):
+    root = check_junit(write_junit(ci_reports.bad()))
+    assert root.attrib["failures"] == "4"
+    cases = {case.attrib["name"]: [child.tag for child in case] for case in root.iter("testcase")}
+    assert cases["pay_0 not lower"] == ["failure"] and cases["roc_auc (gate 1)"] == ["failure"]
+    assert cases["checks"] == [] and len(cases) == 10
+    undecided = check_junit(write_junit(ci_reports.inconclusive()))
+    skipped = [element.attrib["message"] for element in undecided.iter("skipped")]
+    assert "not enough evidence: -0.021 to +0.019 spans 0.005" in skipped
+    broken = check_junit(write_junit(ci_reports.broken()))
+    assert [one.attrib["message"] for one in broken.iter("error")] == [ci_reports.broken().because[0]]
+
+
+def test_junit_and_sarif_keep_to_their_schemas_whatever_is_in_them(ci_reports: Any, ci_sample: CiReport):
+    for report in (ci_sample, ci_reports.hostile(TRAP, 30), ci_reports.hostile("", 2)):
+        root = check_junit(write_junit(report))
+        for suite in root:
+            assert int(suite.attrib["tests"]) == len(suite)
+        jsonschema_rs.Draft7Validator(SARIF, validate_formats=True).validate(json.loads(write_sarif(report)))
+
+
+def test_sarif_points_at_the_lines_of_annotations_and_of_tests_that_failed(ci_reports: Any):
+    run = json.loads(write_sarif(ci_reports.bad()))["runs"][0]
+    found = []
+    for result in run["results"]:
+        place = result["locations"][0]["physicalLocation"]
+        found.append(
+            (
+                result["ruleId"],
+                place["artifactLocation"]["uri"],
+                place["region"]["startLine"],
+                result["level"],
+            )
+        )
+        assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+    assert found == [
+        ("gate/roc_auc", "flyball.toml", 24, "error"),
+        ("test/direction", "flyball.toml", 31, "error"),
+    ]
+    assert run["automationDetails"]["id"] == "flyball-ci/credit-default/"
+    assert json.loads(write_sarif(ci_reports.good()))["runs"][0]["results"] == []
+
+
+def test_a_finding_keeps_its_fingerprint_when_it_moves_and_never_points_outside_the_repository(
+    ci_reports: Any,
+):
+    def results(*annotations: Annotation) -> Any:
+        report = msgspec.structs.replace(ci_reports.good(), annotations=list(annotations))
+        return json.loads(write_sarif(report))["runs"][0]["results"]
+
+    first = Annotation(path="a b/flyball.toml", line=3, level="error", rule="gate/x", message="0.012 worse")
+    moved = msgspec.structs.replace(first, line=9, message="0.015 worse")
+    one, other = results(first, moved)
+    assert one["partialFingerprints"] == other["partialFingerprints"]
+    assert one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "a%20b/flyball.toml"
+    outside = [msgspec.structs.replace(first, path=path) for path in ("/etc/passwd", "../x", "a/../../x", "")]
+    assert results(*outside) == []
