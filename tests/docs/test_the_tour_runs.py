@@ -11,6 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 blocks = sys.modules["flyball_tests_console_blocks"]
 RUN = (ROOT / "README.md", ROOT / "docs" / "how-to" / "after-the-first-prediction.md")
+# Stand for themselves, so each has a reader of its own.
+ALONE = (ROOT / "docs" / "how-to" / "ci.md",)
 
 
 @pytest.mark.parametrize("document", RUN, ids=lambda path: path.stem)
@@ -34,6 +36,17 @@ def test_each_line_of_a_document_runs_where_the_one_before_left_off(reader: Any,
         assert next(answer for line, answer in asked.items() if "/v2/" in line)["classes"] == ["no", "yes"]
 
 
+@pytest.mark.long
+def test_each_line_about_checking_changes_runs(lone_reader: Any):
+    lines = blocks.console_lines(ALONE[0])
+    said = [lone_reader.type(line) for line in lines]
+    checks = [text for line, text in zip(lines, said, strict=True) if "flyball ci" in line]
+    assert len(checks) == 4 and all("shop: pass" in text for text in checks)
+    assert "the model was trained" in checks[1] and "compared with main" in checks[1]
+    assert "nothing was trained" in checks[2] and "nothing was trained" in checks[3]
+    assert {"report.md", "report.html", "report.json"} <= set(said[-1].split())
+
+
 def test_every_document_with_commands_is_run():
     documents = [
         ROOT / "README.md",
@@ -41,7 +54,7 @@ def test_every_document_with_commands_is_run():
         ROOT / "ARCHITECTURE.md",
         *ROOT.glob("docs/**/*.md"),
     ]
-    assert {path for path in documents if blocks.console_lines(path)} == set(RUN)
+    assert {path for path in documents if blocks.console_lines(path)} == {*RUN, *ALONE}
     shells = [
         path for path in documents if re.search(r"^```(sh|bash|shell)\b", path.read_text(), re.MULTILINE)
     ]
@@ -51,7 +64,7 @@ def test_every_document_with_commands_is_run():
 def test_what_is_not_run_is_covered_otherwise():
     skipped = [
         line
-        for path in RUN
+        for path in (*RUN, *ALONE)
         for line in blocks.console_lines(path)
         if line.startswith(tuple(blocks.COVERED_OTHERWISE))
     ]

@@ -123,3 +123,12 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     made.folder.mkdir()
     yield made
     made.close()
+
+
+@pytest.fixture
+def lone_reader(tmp_path: Path) -> Iterator[Any]:
+    """A reader of one document, in an empty folder of their own; nothing is left running."""
+    made = Reader(tmp_path / "work", (0, 0))
+    made.folder.mkdir()
+    yield made
+    made.close()

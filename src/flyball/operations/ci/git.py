@@ -61,7 +61,8 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
         branch = next((environment[name] for name in _BRANCH_VARIABLES if environment.get(name)), None)
         if branch is None:
             notes.append("the head is detached: the change has a commit and no branch")
-    is_dirty = bool(git(folder, "status", "--porcelain", "--", "."))
+    # A home in the working tree is no part of the change, whether it is ignored or not.
+    is_dirty = bool(git(folder, "status", "--porcelain", "--", ".", ":(exclude,glob)**/.flyball/**"))
     if is_dirty:
         notes.append("files differ from the commit: what is checked is what lies in the folder")
     name, found = _find_base(folder, base, environment, commit, notes)
