@@ -17,7 +17,7 @@ from flyball.operations.opening import Backends, open_backends
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from flyball.operations.ci.report import CiReport
+    from flyball.operations.ci.report import CiReport, ModelTestResult
 
 ANONYMOUS = "FLYBALL_CONTROL_ANONYMOUS"
 ANSWER_SECONDS = 60.0
@@ -125,6 +125,13 @@ def init_project(
     from flyball.pipelines.init import init_project as write_project
 
     return write_project(folder, data=data, target=target, name=name, template=template)
+
+
+def own_tests(folder: Path) -> list[ModelTestResult]:
+    """A result per test in the project's folder `tests`; see `flyball test`."""
+    from flyball.operations.own_tests import own_tests as run_them
+
+    return run_them(folder)
 
 
 def check_project(folder: Path, *, explain: bool) -> dict[str, Any]:

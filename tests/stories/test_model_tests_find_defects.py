@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from flyball.governance.actors import local_actor
+from flyball.pipelines.check import check_project
+from flyball.pipelines.project_file import read_project
 from flyball.registry.aliases import move_alias
 from flyball.registry.evidence import list_evidence
 from flyball.registry.versions import get_version
@@ -349,3 +351,7 @@ def test_a_feature_that_is_not_there_ends_the_run_before_training_with_line_and_
     assert result.state == "failed" and "train" not in run_home.steps(result.run_id)
     assert f"flyball.toml:{line}: tests[0].feature" in result.error["message"]
     assert "did you mean sex?" in result.error["message"]
+    (problem,) = check_project(read_project(folder)).problems
+    assert problem.endswith(
+        f"flyball.toml:{line}: tests[0].feature" + result.error["message"].partition("feature")[2]
+    )

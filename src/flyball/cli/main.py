@@ -27,6 +27,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "why": ("flyball.cli.state:why", "How a model stands and why, in a paragraph"),
     },
     "Models and runs": {
+        "test": ("flyball.cli.testing:test", "The project's own tests and its model tests"),
         "ci": ("flyball.cli.ci:ci", "Check a change: tests, gates, champion and base compared, one report"),
         "runs": ("flyball.cli.runs:runs", "List runs; show one, or its log"),
         "models": ("flyball.cli.models:models", "List models"),

@@ -80,6 +80,10 @@ def _render_run(result: Any) -> None:
         table(("metric", "value", "low", "high"), rows)
     for gate in result.gates or []:
         click.echo(f"gate {gate['metric']}: {gate['outcome']} ({gate['because']})")
+    if result.tests:
+        from flyball.cli.testing import render_tests
+
+        render_tests(result.tests)
     for warning in result.warnings or []:
         click.echo(f"warning: {warning}")
     facts((("run", result.run_id), ("digest", short(result.digest or "")), ("seconds", result.seconds)))

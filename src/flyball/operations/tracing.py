@@ -186,6 +186,8 @@ def summarise(kind: str, facts: dict[str, Any]) -> str:
     """Evidence in one line: what was measured for an evaluation, a verdict with its reason, else the first facts."""
     if kind == "evaluation":
         return _measured(facts)
+    if kind == "tests":
+        return _tested(facts)
     because = str(facts.get("because") or "")
     verdict = str(facts.get("outcome") or facts.get("verdict") or "")
     if because:
@@ -196,6 +198,14 @@ def summarise(kind: str, facts: dict[str, Any]) -> str:
         f"{name} {_number(value)}" for name, value in facts.items() if isinstance(value, str | int | float)
     ]
     return ", ".join(pairs[:6]) or kind
+
+
+def _tested(facts: dict[str, Any]) -> str:
+    """How many model tests passed, and which did not."""
+    tests = facts.get("tests") or []
+    others = [f"{test['name']} {test['outcome']}" for test in tests if test["outcome"] != "pass"]
+    told = f"{len(tests) - len(others)} of {len(tests)} passed"
+    return f"{told}; {', '.join(others[:6])}{', …' if len(others) > 6 else ''}" if others else told
 
 
 def _measured(facts: dict[str, Any]) -> str:

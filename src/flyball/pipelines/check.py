@@ -13,6 +13,7 @@ from flyball.core.durations import parse_duration
 from flyball.core.errors import FlyballError
 from flyball.core.project import Project
 from flyball.pipelines.calls import CHILD_MODULE
+from flyball.pipelines.model_test_rules import feature_problems
 from flyball.pipelines.not_acted_on import NotActedOn, not_acted_on
 from flyball.pipelines.project_file import ProjectFile
 from flyball.pipelines.project_rules import BOTH_INPUTS, STEP_INPUTS, TRAIN_INPUTS
@@ -50,6 +51,9 @@ def check_project(file: ProjectFile, executor_url: str = "local") -> CheckReport
         looked = _look_at_data(file)
         features, contract, rows = looked["features"], looked["contract"], looked["rows"]
         warnings += looked["warnings"]
+        if not any(step.at == "train" for step in file.project.steps):
+            named = feature_problems(file.project.tests, features, str(file.path), file.lines)
+            problems += [str(problem["message"]) for problem in named]
         if looked["rows_per_day"]:
             more_notes, more_warnings = traffic_notes(file.project, looked["rows_per_day"])
             notes += more_notes

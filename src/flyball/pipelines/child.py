@@ -68,6 +68,10 @@ def _dispatch(payload: dict[str, Any]) -> dict[str, Any]:
         from flyball.pipelines.children.behaviour.functions import run_functions
 
         return run_functions(payload)
+    if kind == "own-tests":
+        from flyball.pipelines.children.own_tests import run_own_tests
+
+        return run_own_tests(payload)
     if kind == "ask":
         from flyball.pipelines.children.asking import ask
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from flyball.core.project import ModelTestSection, Project
 from flyball.pipelines.faults import at_least, confidence_fault, fault, repeated, share_fault
 from flyball.pipelines.metric_names import METRICS
+from flyball.pipelines.positions import dotted
 from flyball.pipelines.shape import Fault, nearest
 
 DIRECTIONS = ("not lower", "not higher")
@@ -78,6 +80,24 @@ def unknown_features(tests: Sequence[ModelTestSection], features: Sequence[str])
                     expected=f"one of {', '.join(list(features)[:12])}{', …' if len(features) > 12 else ''}",
                     nearest=nearest(name, features),
                 )
+
+
+def feature_problems(
+    tests: Sequence[ModelTestSection], features: Sequence[str], file: str, lines: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Tests about features that the data don't have, as facts of a ProjectError. lines: of each key, dotted."""
+    problems = []
+    for found in unknown_features(tests, features):
+        key = dotted(found.path)
+        line = lines.get(key) or lines.get(dotted(found.path[:3])) or lines.get(dotted(found.path[:2]), 1)
+        advice = f"did you mean {found.nearest}?" if found.nearest else f"expected {found.expected}"
+        problems.append(
+            {
+                "file": file, "line": line, "key": key, "problem": found.problem, "expected": found.expected,
+                "nearest": found.nearest, "message": f"{file}:{line}: {key} {found.problem}; {advice}",
+            }
+        )  # fmt: skip
+    return problems
 
 
 def _named(test: ModelTestSection) -> Iterator[tuple[tuple[str | int, ...], str]]:

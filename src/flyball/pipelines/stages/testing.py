@@ -11,7 +11,7 @@ import msgspec
 from flyball.core.durations import parse_duration
 from flyball.core.errors import ProjectError, RunTimedOut
 from flyball.pipelines.calls import ChildLimits, call_child
-from flyball.pipelines.model_test_rules import unknown_features
+from flyball.pipelines.model_test_rules import feature_problems
 from flyball.pipelines.positions import dotted, find_lines
 from flyball.pipelines.project_file import FILE_NAME
 from flyball.pipelines.source_tree import read_tree
@@ -36,20 +36,8 @@ def check_features(job: Job, prepared: dict[str, Any]) -> None:
     """Raises ProjectError for tests about features that the data don't have, before anything is trained."""
     if not job.project.tests or any(step.at == "train" for step in job.project.steps):
         return  # a step before training makes other columns, which are known only then
-    problems = []
-    lines = _lines(job)
-    for fault in unknown_features(job.project.tests, prepared["features"]):
-        line = next(
-            (lines[fault.path[:n]] for n in range(len(fault.path), 0, -1) if fault.path[:n] in lines), 1
-        )
-        advice = f"did you mean {fault.nearest}?" if fault.nearest else f"expected {fault.expected}"
-        message = f"{FILE_NAME}:{line}: {dotted(fault.path)} {fault.problem}; {advice}"
-        problems.append(
-            {
-                "file": FILE_NAME, "line": line, "key": dotted(fault.path), "problem": fault.problem,
-                "expected": fault.expected, "nearest": fault.nearest, "message": message,
-            }
-        )  # fmt: skip
+    lines = {dotted(path): line for path, line in _lines(job).items()}
+    problems = feature_problems(job.project.tests, prepared["features"], FILE_NAME, lines)
     if problems:
         raise ProjectError("\n".join(str(problem["message"]) for problem in problems[:12]), problems)
 

@@ -9,7 +9,7 @@ import numpy as np
 from flyball.core.project import ModelTestSection
 from flyball.judge.behaviour.changes import Grid, keeps_class, moves, stays
 from flyball.judge.behaviour.found import Found, not_shown, sizes
-from flyball.pipelines.children.behaviour.subject import Subject, put, repeat
+from flyball.pipelines.children.behaviour.subject import Subject, put
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,18 +31,21 @@ def invariance(test: ModelTestSection, subject: Subject) -> Shown:
     if len(values) < 2:
         return not_shown(f"{test.feature} has one value only in the held-out rows; give values"), []
     changed = [put(sample, test.feature, value) for value in values]
-    return _compare(subject, repeat(sample, len(values)), _stack(changed), test)
+    return _compare(subject, sample, changed, test)
 
 
 def direction(test: ModelTestSection, subject: Subject) -> Shown:
     """More of a feature, from its least to its greatest value, in real rows."""
+    import polars as pl
+
     assert test.feature is not None and test.effect is not None
     column, rows = subject.column(test.feature), subject.sample
     rows = rows if rows.height <= GRID_ROWS else rows.gather_every(-(-rows.height // GRID_ROWS))
     values = test.values or _quantiles(column)
     if len(values) < 2:
         return not_shown(f"{test.feature} has less than two values that have an order; give values"), []
-    asked = subject.ask(_stack([put(rows, test.feature, value) for value in values]))
+    changed = [put(rows, test.feature, value) for value in values]
+    asked = subject.ask(pl.concat(changed, how="vertical_relaxed"))
     grid = Grid(asked.reshape(len(values), rows.height).T)
     found = grid.monotone(
         effect=test.effect, tolerance=test.max_change or 0.0, max_share=test.max_share or 0.0
@@ -75,7 +78,7 @@ def noise(test: ModelTestSection, subject: Subject) -> Shown:
         return not_shown("the model has no numeric feature"), []
     rng = np.random.default_rng(subject.project.train.seed)
     draws = [_with_noise(subject, sample, names, test.amount or 0.01, rng) for _ in range(NOISE_DRAWS)]
-    return _compare(subject, repeat(sample, NOISE_DRAWS), _stack(draws), test)
+    return _compare(subject, sample, draws, test)
 
 
 def missing(test: ModelTestSection, subject: Subject) -> Shown:
@@ -89,7 +92,7 @@ def missing(test: ModelTestSection, subject: Subject) -> Shown:
         return not_shown(because), []
     sample = subject.sample
     changed = [put(sample, name, None) for name in names]
-    return _compare(subject, repeat(sample, len(names)), _stack(changed), test)
+    return _compare(subject, sample, changed, test)
 
 
 def metamorphic(test: ModelTestSection, subject: Subject) -> Shown:
@@ -108,21 +111,42 @@ def metamorphic(test: ModelTestSection, subject: Subject) -> Shown:
         changed = changed.with_columns(
             sample.get_column(source).alias(name) for name, source in zip(test.swap, following, strict=True)
         )
-    return _compare(subject, sample, changed, test)
+    return _compare(subject, sample, [changed], test)
 
 
-def _compare(subject: Subject, before: pl.DataFrame, after: pl.DataFrame, test: ModelTestSection) -> Shown:
-    """The verdict over all pairs of rows, and the pairs that show a failure."""
-    old, new = subject.ask(before), subject.ask(after)
+def _compare(
+    subject: Subject, sample: pl.DataFrame, changed: list[pl.DataFrame], test: ModelTestSection
+) -> Shown:
+    """The verdict over real rows, each with the change that moved its answer most, and the rows that show a failure."""
+    import polars as pl
+
+    asked = subject.ask(pl.concat([sample, *changed], how="vertical_relaxed"))
+    shape = (len(changed), sample.height, *asked.shape[1:])
+    old, every = asked[: sample.height], asked[sample.height :].reshape(shape)
+    # One change a row: a row counts once, however often it was changed, or shares would look surer than they are.
+    moved = np.stack([_severity(subject, old, new, test) for new in every])
+    most = np.nan_to_num(moved, nan=np.inf).argmax(axis=0)
+    rows = np.arange(sample.height)
+    new = every[most, rows]
     found = _judge(subject, old, new, test)
     examples = []
     for row in found.worst:
-        one, other = before.row(row, named=True), after.row(row, named=True)
-        changed = {name: [one[name], other[name]] for name in one if one[name] != other[name]}
+        one, other = sample.row(row, named=True), changed[most[row]].row(row, named=True)
+        pairs = {name: [one[name], other[name]] for name in one if one[name] != other[name]}
         examples.append(
-            subject.example(one, changed, before=subject.shown(old[row]), after=subject.shown(new[row]))
+            subject.example(one, pairs, before=subject.shown(old[row]), after=subject.shown(new[row]))
         )
     return found, examples
+
+
+def _severity(
+    subject: Subject, old: NDArray[np.float64], new: NDArray[np.float64], test: ModelTestSection
+) -> NDArray[np.float64]:
+    """How far each row's answer moved; one that crosses to another class first, where that is what is asked."""
+    moved = sizes(old, new)
+    if test.max_change is None and test.max_share is not None and subject.predictor.classes is not None:
+        moved = moved + (subject.decided(old) != subject.decided(new))
+    return moved
 
 
 def _judge(
@@ -183,9 +207,3 @@ def _quantiles(column: pl.Series, most: int = MOST_GRID) -> list[Any]:
         return distinct.to_list()
     places = np.linspace(0, values.len() - 1, most).round().astype(int)
     return sorted(set(values.gather(places.tolist()).to_list()))
-
-
-def _stack(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    import polars as pl
-
-    return pl.concat(frames, how="vertical_relaxed")

@@ -156,10 +156,3 @@ def put(frame: pl.DataFrame, name: str, value: Any) -> pl.DataFrame:
     if dtype.is_integer() and isinstance(value, float) and not value.is_integer():
         return frame.with_columns(column)
     return frame.with_columns(column.cast(dtype, strict=False))
-
-
-def repeat(frame: pl.DataFrame, times: int) -> pl.DataFrame:
-    """The frame's rows, all of them, so many times in a row."""
-    import polars as pl
-
-    return pl.concat([frame] * times) if times else frame.clear()
