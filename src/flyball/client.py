@@ -17,6 +17,7 @@ from flyball.core.ids import new_id
 
 API = "/api/v1"
 MOST_ITEMS = 200
+MOST_LOG_LINES = 1000
 ATTEMPTS = 3
 
 # What users and models wrote is handed on as it is: a feature may well be called `at`.
@@ -133,9 +134,19 @@ class Client:
         """A run and its steps. Raises RunNotFound."""
         return self._record(f"/runs/{_part(run_id)}")
 
-    def run_logs(self, run_id: str) -> list[str]:
-        """What a run printed, line by line."""
-        lines: list[str] = self._record(f"/runs/{_part(run_id)}/log").lines
+    def run_log(self, run_id: str, offset: int | None = None, limit: int = 200) -> Record:
+        """What a run printed: at most `limit` lines from line `offset` on, the last ones without it."""
+        return self._record(f"/runs/{_part(run_id)}/log", offset=offset, limit=limit)
+
+    def run_logs(self, run_id: str, limit: int = 10_000) -> list[str]:
+        """The last lines that a run printed, oldest first."""
+        page = self.run_log(run_id, limit=min(limit, MOST_LOG_LINES))
+        if limit > MOST_LOG_LINES and page.offset > 0:
+            page = self.run_log(run_id, max(0, page.total - limit), MOST_LOG_LINES)
+        lines: list[str] = list(page.lines)
+        while page.next is not None and len(lines) < limit:
+            page = self.run_log(run_id, page.next, min(limit - len(lines), MOST_LOG_LINES))
+            lines += page.lines
         return lines
 
     def get_prediction(self, prediction_id: str) -> Record:

@@ -96,9 +96,9 @@ class Home:
 
     def log(self, run_id: str) -> str:
         """What a run printed."""
-        from flyball.pipelines.runs import run_logs
+        from flyball.pipelines.runs import run_log
 
-        return "\n".join(run_logs(self.shop.settings, run_id))
+        return "\n".join(run_log(self.shop.settings, run_id).page(limit=10_000).lines)
 
     def steps(self, run_id: str) -> dict[str, str]:
         """Name and state of a run's steps: done, cached or failed."""
@@ -150,7 +150,7 @@ def open_home(home: Path, database_url: str, objects_url: str, cache: Any = "rea
         metadata.create_all(conn)
     heartbeat = Heartbeat(database, executor_id, kind="run", clock=clock)
     heartbeat.start()
-    engine = WorkflowEngine(database.workflow_engine(), executor_id)
+    engine = WorkflowEngine(database.open_workflow_engine(), executor_id)
     shop = Workshop(database, open_blobs(objects_url), settings, clock, executor_id)
     register_run(engine, shop)
     engine.launch()

@@ -72,3 +72,14 @@ def test_a_runs_log_is_shown_as_text_and_handed_out_as_a_file(served: Any):
     assert answer.read().decode().splitlines() == lines
     assert answer.getheader("Content-Disposition", "").startswith("attachment")
     assert "sandbox" in answer.getheader("Content-Security-Policy", "")
+
+
+def test_a_runs_log_is_asked_for_in_pages_by_the_number_of_a_line(served: Any):
+    with Client(f"http://127.0.0.1:{served.port}") as client:
+        run = client.list_runs("plant")[0]
+        lines = client.run_logs(run.id)
+        assert client.run_logs(run.id, 2) == lines[-2:]
+        last, first = client.run_log(run.id, limit=3), client.run_log(run.id, 0, 2)
+    assert last.lines == lines[-3:] and last.offset == len(lines) - 3 and last.next is None
+    assert first.lines == lines[:2] and first.next == 2 and first.total == len(lines)
+    assert served.call(served.port, "GET", f"/api/v1/runs/{run.id}/log?limit=100000")[0] == 400

@@ -98,10 +98,22 @@ def cell(value: Any) -> str:
         return ", ".join(f"{cell(name)} = {cell(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(cell(item) for item in value)
-    # A control character in stored text must not reach the terminal.
-    return "".join(char if char.isprintable() else "?" for char in str(value))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    r"""A line that others wrote, for a terminal: a control character must not reach it, a tab becomes spaces.
+
+    >>> printable("loss \x1b[31m0.2\tdone")
+    'loss ?[31m0.2  done'
+    """
+    return text if text.isprintable() else "".join(_shown(char) for char in text)
+
+
+def _shown(char: str) -> str:
+    return char if char.isprintable() else "  " if char == "\t" else "?"
 
 
 def progress(line: str) -> None:
     """A line of progress, on standard error, so that standard output stays the result."""
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)

@@ -6,7 +6,7 @@ import re
 
 import click
 
-from flyball.cli.output import short
+from flyball.cli.output import printable, short
 
 _STEP = re.compile(r"^([a-z]+) (…|done|unchanged)(.*)$")
 # What the result says again.
@@ -26,6 +26,7 @@ class RunProgress:
 
     def __call__(self, line: str) -> None:
         """Tell one line of the log."""
+        line = printable(line)
         found = _STEP.match(line)
         if line.startswith("warning: "):
             self.warnings.append(line.removeprefix("warning: "))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import exit_code_of, facts, json_option, short, show, table
+from flyball.cli.output import exit_code_of, facts, json_option, printable, progress, short, show, table
 from flyball.pipelines.left_out import OUTPUT_FOLDERS
 
 RUN_HELP = f"""Snapshot, check, train, evaluate, package, gate and register a version. Nothing is deployed.
@@ -40,17 +40,17 @@ def run(folder: Path, sets: tuple[str, ...], why: str, as_json: bool) -> None:
     from flyball.pipelines.project_file import find_project_file
 
     find_project_file(folder)  # before a home is made for nothing
-    progress = RunProgress()
+    told = RunProgress()
     with open_app(folder) as app:
         try:
-            result = app.run(folder, sets=sets, why=why, on_line=progress)
+            result = app.run(folder, sets=sets, why=why, on_line=told)
         except KeyboardInterrupt:
-            progress("the next `flyball run`, or a running `flyball up`, goes on with it")
+            told("the next `flyball run`, or a running `flyball up`, goes on with it")
             raise
         finally:
-            progress.close()
+            told.close()
         if not result.warnings:  # a run that failed has none in its result
-            for warning in progress.warnings:
+            for warning in told.warnings:
                 click.echo(f"warning: {warning}", err=True)
         show(result, as_json, _render_run)
     sys.exit(_exit_code(result))
@@ -66,7 +66,8 @@ def _exit_code(result: Any) -> int:
 
 def _render_run(result: Any) -> None:
     if result.error is not None:
-        click.echo(f"error: {result.error['message']}", err=True)
+        for line in f"error: {result.error['message']}".split("\n"):  # a traceback of the project's own
+            progress(line)
     if result.cached:
         click.echo(f"nothing changed: {result.model}@{result.version} stands, nothing was trained")
     elif result.version is not None:
@@ -158,15 +159,24 @@ def _render_steps(found: Any) -> None:
 
 @runs.command("logs")
 @click.argument("run_id", metavar="RUN")
+@click.option(
+    "--limit",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="How many of the last lines.",
+)
 @json_option
-def logs(run_id: str, as_json: bool) -> None:
-    """Print what a run printed.
+def logs(run_id: str, limit: int, as_json: bool) -> None:
+    """Print what a run printed, oldest line first.
+
+    A log keeps its first 4 MiB and at least its last 12 MiB.
 
     \b
-    Example: flyball runs logs run_0199…
+    Example: flyball runs logs run_0199… --limit 50
     """
     from flyball.cli.connection import open_flyball
 
     with open_flyball() as app:
-        found = {"run": run_id, "lines": app.run_logs(run_id)}
-        show(found, as_json, lambda log: click.echo("\n".join(log["lines"])))
+        found = {"run": run_id, "lines": app.run_logs(run_id, limit)}
+        show(found, as_json, lambda log: click.echo("\n".join(printable(line) for line in log["lines"])))

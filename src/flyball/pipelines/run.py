@@ -124,7 +124,7 @@ def follow_run(
     its process dies. Raises RunNotFound, and WorkflowTimeout when it goes on for longer.
     """
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    reader, told = _LogReader(shop.bench(run_id).log_path), dict[str, str]()
+    log, told, at = shop.bench(run_id).log, dict[str, str](), 0
     pause, reap_at = 0.02, time.monotonic() + REAP_SECONDS
     while True:
         with shop.database.read() as conn:
@@ -135,20 +135,22 @@ def follow_run(
             if on_step is not None and told.get(step.name) != state:
                 told[step.name] = state
                 on_step(step.name, state)
-        for line in reader.new_lines():
-            if on_line is not None:
+        lines = list[str]()
+        if on_line is not None:
+            lines, at = log.new_lines(at)
+            for line in lines:
                 on_line(line)
-        if run.state != "running":
+        if run.state != "running" and not lines:
             return result_of(run)
-        if deadline is not None and time.monotonic() >= deadline:
+        if run.state == "running" and deadline is not None and time.monotonic() >= deadline:
             raise WorkflowTimeout(
                 f"run {run_id} has not ended within {timeout_seconds} s; it goes on", run_id=run_id
             )
-        if engine is not None and time.monotonic() >= reap_at:
+        if run.state == "running" and engine is not None and time.monotonic() >= reap_at:
             reap_at = time.monotonic() + REAP_SECONDS
             _take_up(engine, shop, run)
         time.sleep(pause)
-        pause = min(0.2, pause * 1.2)
+        pause = 0.02 if lines else min(0.2, pause * 1.2)
 
 
 def cancel_run(engine: WorkflowEngine, shop: Workshop, run_id: str, *, actor: Actor, why: str) -> Run:
@@ -247,20 +249,3 @@ def _reconcile(engine: WorkflowEngine, shop: Workshop, run_id: str) -> bool:
         run = get_run(conn, run_id)
         end_run(conn, run_id, read_request(run.request), now, state=state, error=error)
     return False
-
-
-class _LogReader:
-    """Reads what is added to a log, whole lines only."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._at = path, 0
-
-    def new_lines(self) -> list[str]:
-        if not self._path.is_file():
-            return []
-        with self._path.open("rb") as file:
-            file.seek(self._at)
-            data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        self._at += len(whole)
-        return whole.decode("utf-8", errors="replace").splitlines()

@@ -22,9 +22,10 @@ from sqlalchemy import (
 )
 
 from flyball.backends.db.metadata import Json, UtcDateTime, metadata
-from flyball.core.errors import RunNotFound
+from flyball.core.errors import BadInput, RunNotFound
 from flyball.core.ids import is_id
 from flyball.core.settings import Settings
+from flyball.pipelines.run_log import LOG_NAME, RunLog
 
 RunState = Literal["running", "registered", "refused", "failed", "cancelled", "compared"]
 StepState = Literal["running", "done", "failed"]
@@ -224,9 +225,8 @@ def _step(values: Any) -> RunStep:
     return RunStep(**values, seconds=seconds)
 
 
-def run_logs(settings: Settings, run_id: str) -> list[str]:
-    """What a run printed so far, line by line; empty when it printed nothing on this machine."""
-    path = settings.runs_folder / run_id / "log.txt"
-    if not is_id(run_id, "run") or not path.is_file():
-        return []
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+def run_log(settings: Settings, run_id: str) -> RunLog:
+    """What a run printed so far on this machine. Raises BadInput for what is no id of a run."""
+    if not is_id(run_id, "run"):
+        raise BadInput(f"{run_id!r} is no id of a run", run_id=run_id)
+    return RunLog(settings.runs_folder / run_id / LOG_NAME)

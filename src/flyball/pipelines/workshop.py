@@ -11,6 +11,7 @@ from flyball.backends.blobs.store import BlobStore
 from flyball.backends.db.database import Database
 from flyball.core.clock import Clock
 from flyball.core.settings import Settings
+from flyball.pipelines.run_log import LOG_NAME, RunLog
 
 Observer = Callable[[str, str, str], None]
 
@@ -40,7 +41,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.log_path = folder / "log.txt"
+        self.log = RunLog(folder / LOG_NAME)
         folder.mkdir(parents=True, exist_ok=True)
 
     def fresh(self, name: str) -> Path:
@@ -56,13 +57,14 @@ class Bench:
 
     def write_line(self, line: str) -> None:
         """Add a line to the run's log; whoever follows the run sees it at once."""
-        with self.log_path.open("a", encoding="utf-8", errors="replace") as file:
-            file.write(line.rstrip("\n") + "\n")
+        self.log.write_line(line)
 
     def clear(self) -> None:
         """Remove everything but the log: what matters is kept as objects."""
         for path in self.folder.iterdir():
+            if path in (self.log.path, self.log.folder):
+                continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-            elif path != self.log_path:
+            else:
                 path.unlink(missing_ok=True)

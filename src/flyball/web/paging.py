@@ -12,6 +12,7 @@ from flyball.core.errors import BadInput
 
 Item = TypeVar("Item")
 MOST_ITEMS = 200
+MOST_LOG_LINES = 1000
 DEEPEST = 100_000
 
 

@@ -4,7 +4,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flyball.cli.output import cell, exit_code, exit_code_of, facts, moment, short, show, table
+from flyball.cli.output import (
+    cell,
+    exit_code,
+    exit_code_of,
+    facts,
+    moment,
+    printable,
+    progress,
+    short,
+    show,
+    table,
+)
 from flyball.core import errors
 
 
@@ -70,3 +81,9 @@ def test_digests_are_cut_to_twelve_digits_wherever_they_stand():
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]):
     show({"a": [1, None]}, True, lambda _: pytest.fail("not for people"))
     assert capsys.readouterr().out == '{\n  "a": [\n    1,\n    null\n  ]\n}\n'
+
+
+def test_no_control_character_of_a_training_reaches_the_terminal(capsys: pytest.CaptureFixture[str]):
+    assert printable("loss \x1b]0;title\x07\x9b31m\r0.2\tä") == "loss ?]0;title??31m?0.2  ä"
+    progress("\x1b[2Jgone")
+    assert "\x1b" not in capsys.readouterr().err

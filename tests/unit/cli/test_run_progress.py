@@ -58,3 +58,10 @@ def test_a_step_begun_again_after_a_kill_says_how_often(capsys: pytest.CaptureFi
 def test_what_the_result_says_is_not_told_twice(capsys: pytest.CaptureFixture[str]):
     lines = ("evaluate …", "gate log_loss: pass (first)", "registered: sha256:1", "failed: no luck")
     assert told(capsys, *lines) == ["evaluate    …"]
+
+
+def test_escapes_that_a_training_prints_are_shown_as_what_they_are(capsys: pytest.CaptureFixture[str]):
+    told = RunProgress()
+    told("[train] \x1b[31mred\x1b[0m")
+    told("warning: \x1b[2J")
+    assert capsys.readouterr().err == "  [train] ?[31mred?[0m\n" and told.warnings == ["?[2J"]

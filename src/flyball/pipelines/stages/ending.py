@@ -7,9 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from flyball.backends.scratch import ScratchFolder
 from flyball.core.clock import isoformat
 from flyball.governance.journal import Change, record
 from flyball.pipelines.request import RunRequest
+from flyball.pipelines.run_log import LOG_NAME
 from flyball.pipelines.runs import finish_run
 from flyball.pipelines.stages.job import Job
 from flyball.pipelines.workshop import Workshop
@@ -69,5 +71,11 @@ def fail_run(job: Job, code: str, message: str, facts: dict[str, Any]) -> None:
 
 def keep_log(shop: Workshop, run_id: str) -> str | None:
     """The run's log so far as an object; None if it printed nothing."""
-    path = shop.bench(run_id).log_path
-    return shop.blobs.put_file(path) if path.is_file() else None
+    log = shop.bench(run_id).log
+    if not log.exists():
+        return None
+    with ScratchFolder("log") as folder:
+        whole = folder / LOG_NAME
+        with whole.open("wb") as file:
+            log.write_to(file)
+        return shop.blobs.put_file(whole)

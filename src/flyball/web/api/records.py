@@ -12,12 +12,18 @@ from flyball.governance.verify import Verification
 from flyball.pipelines.runs import Run, RunStep
 from flyball.web.api.parameters import App, Cursor, InPath, Limit, ModelFilter
 from flyball.web.names import read_model, read_prediction, read_run
-from flyball.web.paging import Page, take_page
+from flyball.web.paging import MOST_LOG_LINES, Page, take_page
 
 Head = Annotated[
     str | None,
     QueryParameter(max_length=120, description="A head noted earlier, number:sha256:…; finds truncation."),
 ]
+
+LogOffset = Annotated[
+    int | None,
+    QueryParameter(ge=0, le=2**53, description="Number of the first line; none for the last lines."),
+]
+LogLimit = Annotated[int, QueryParameter(ge=1, le=MOST_LOG_LINES, description="Most lines of an answer.")]
 
 
 class RunView(msgspec.Struct, frozen=True):
@@ -28,10 +34,18 @@ class RunView(msgspec.Struct, frozen=True):
 
 
 class RunLog(msgspec.Struct, frozen=True):
-    """What a run printed."""
+    """A page of what a run printed, oldest line first.
+
+    `offset`: number of the first line, from 0; `next`: `offset` of the next page, null at the end; `total`: how many
+    lines were printed so far; `left_out`: how many of them the log had no room for.
+    """
 
     run_id: str
     lines: list[str]
+    offset: int
+    next: int | None
+    total: int
+    left_out: int
 
 
 def list_runs(
@@ -46,10 +60,10 @@ def get_run(flyball: App, run_id: InPath) -> RunView:
     return RunView(**flyball.get_run(read_run(run_id)))
 
 
-def run_log(flyball: App, run_id: InPath) -> RunLog:
-    """What a run printed, line by line."""
+def run_log(flyball: App, run_id: InPath, offset: LogOffset = None, limit: LogLimit = 200) -> RunLog:
+    """What a run printed, line by line: from line `offset` on, or the last lines without it."""
     name = read_run(run_id)
-    return RunLog(name, flyball.run_logs(name))
+    return RunLog(name, **msgspec.structs.asdict(flyball.run_log(name, offset, limit)))
 
 
 def get_prediction(flyball: App, prediction_id: InPath) -> dict[str, Any]:

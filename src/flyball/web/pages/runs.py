@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from litestar import Response
+from litestar.response import Stream
 
 from flyball.web.api.parameters import App, Cursor, InPath
 from flyball.web.names import read_run
@@ -28,27 +28,26 @@ def run_page(flyball: App, run_id: InPath) -> Response[str]:
     name = read_run(run_id)
     found = flyball.get_run(name)
     run = found["run"]
-    lines = flyball.run_logs(name)
+    log = flyball.run_log(name, limit=LINES_SHOWN)
     return respond(
         "run.html",
         place="/runs",
         here=f"/runs/{name}",
         run=plain(run) | {"seconds": _between(run.started_at, run.finished_at)},
         steps=plain(found["steps"]),
-        lines=lines[-LINES_SHOWN:],
-        left_out=max(0, len(lines) - LINES_SHOWN),
+        lines=log.lines,
+        left_out=log.offset,
     )
 
 
-def run_log_file(flyball: App, run_id: InPath) -> Response[Any]:
-    """All that a run printed, as a file to keep: what others wrote is never shown as a page of ours."""
+def run_log_file(flyball: App, run_id: InPath) -> Stream:
+    """All that is kept of what a run printed, as a file: what others wrote is never shown as a page of ours."""
     name = read_run(run_id)
-    text = "\n".join(flyball.run_logs(name)) + "\n"
     headers = {
         "Content-Disposition": f'attachment; filename="{name}.txt"',
         "Content-Security-Policy": "sandbox; default-src 'none'",
     }
-    return Response(text.encode(errors="replace"), media_type="text/plain; charset=utf-8", headers=headers)
+    return Stream(flyball.run_log_file(name), media_type="text/plain; charset=utf-8", headers=headers)
 
 
 def _between(start: datetime, end: datetime | None) -> float | None:
