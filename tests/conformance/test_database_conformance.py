@@ -172,7 +172,7 @@ def test_the_password_is_not_shown() -> None:
 
 
 def test_workflows_have_an_engine_of_their_own(database: Database) -> None:
-    engine = database.workflow_engine()
+    engine = database.open_workflow_engine()
     with engine.begin() as conn:
         assert conn.execute(select(1)).scalar_one() == 1
     if database.dialect == "sqlite":

@@ -35,7 +35,7 @@ def launch(database: Database) -> Iterator[Launch]:
     def launch(**workflows: Any) -> WorkflowEngine:
         for engine in launched:
             engine.shutdown()
-        engine = WorkflowEngine(database.workflow_engine(), new_executor_id())
+        engine = WorkflowEngine(database.open_workflow_engine(), new_executor_id())
         for name, function in workflows.items():
             engine.register(name, function)
         engine.launch()

@@ -46,7 +46,7 @@ def test_damaged_workflows_are_named_in_one_line_and_serving_goes_on(served: Any
     overwrite(damaged)
     code, out, err = served.command("run")
     assert (code, out) == (3, "")
-    assert f"error: {damaged} is damaged" in err and "restore a backup" in err and "Traceback" not in err
+    assert f"error: {damaged} is damaged" in err and "a new one is made" in err and "Traceback" not in err
     assert served.command("doctor")[0] == 1
     assert str(damaged) in served.flyball("doctor", allow=(1,))
     served.up(wait=False)
@@ -55,12 +55,28 @@ def test_damaged_workflows_are_named_in_one_line_and_serving_goes_on(served: Any
     assert "Traceback" not in log_of(served, "control")
 
 
+def test_without_its_damaged_workflows_a_home_goes_on_and_begins_again_what_was_under_way(whole: Any):
+    text = (whole.folder / "train.py").read_text()
+    slow = text.replace("time.sleep(0.0)", "print('in training', flush=True); time.sleep(1.0)")
+    (whole.folder / "train.py").write_text(slow)
+    run = whole.start("run")
+    whole.wait(lambda: "in training" in whole.run_logs(), "the training")
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    overwrite(whole.home / "workflows.db")
+    for path in whole.home.glob("workflows.db*"):
+        path.rename(path.with_name(f"aside-{path.name}"))
+    whole.flyball("run")
+    assert [(found["state"], found["version"]) for found in whole.json("runs")] == [("registered", 1)]
+
+
 def test_a_damaged_database_leaves_the_model_server_answering(served: Any):
     damaged = served.home / "flyball.db"
     with damaged.open("r+b") as file:
         file.truncate(damaged.stat().st_size // 2)
     code, _, err = served.command("status")
     assert code == 3 and f"error: {damaged} is damaged" in err and "Traceback" not in err
+    assert "a copy of your own" in err and ".recover" in err
     served.up(wait=False)
     served.wait(lambda: served.predict()[0] == 2, "an answer")
     served.wait(lambda: f"{damaged} is damaged" in log_of(served, "control"), "what is wrong")

@@ -47,7 +47,7 @@ def work(context, payload):
 
 database, executor = open_database(url), new_executor_id()
 Heartbeat(database, executor, "run", SystemClock()).start()
-engine = WorkflowEngine(database.workflow_engine(), executor)
+engine = WorkflowEngine(database.open_workflow_engine(), executor)
 engine.register("work" if role != "stranger" else "other", work)
 engine.launch()
 if role == "starter":

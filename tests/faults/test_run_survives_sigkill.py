@@ -54,7 +54,7 @@ with database.write() as conn:
     metadata.create_all(conn)
 heartbeat = Heartbeat(database, executor, kind="run", clock=clock)
 heartbeat.start()
-engine = WorkflowEngine(database.workflow_engine(), executor)
+engine = WorkflowEngine(database.open_workflow_engine(), executor)
 shop = Workshop(database, open_blobs(settings.objects_url), settings, clock, executor, observe)
 register_run(engine, shop)
 engine.launch()

@@ -28,7 +28,7 @@ def open_workshop(backends: Backends, kind: str) -> tuple[Heartbeat, WorkflowEng
     sweep_scratch()
     executor_id = new_executor_id()
     heartbeat = Heartbeat(backends.database, executor_id, kind=kind, clock=backends.clock)
-    engine = WorkflowEngine(backends.database.workflow_engine(), executor_id)
+    engine = WorkflowEngine(backends.database.open_workflow_engine(), executor_id)
     workshop = Workshop(backends.database, backends.blobs, backends.settings, backends.clock, executor_id)
     register_run(engine, workshop)
     register_retrain(engine, workshop)

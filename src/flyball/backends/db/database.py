@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
 from flyball.backends.db.mounts import network_kind
-from flyball.backends.db.translate import translated
+from flyball.backends.db.translate import MAKE_ANEW, translated
 from flyball.core.errors import (
     BackupUnsupported,
     DatabaseBusy,
@@ -116,13 +116,14 @@ class Database:
             self._inside.writing = False
             self._turn.release()
 
-    def workflow_engine(self) -> Engine:
-        """The engine for durable workflows: a file of its own beside SQLite's, or the same server.
+    def open_workflow_engine(self) -> Engine:
+        """The engine for durable workflows, whose store answers: a file of its own beside SQLite's, or the same server.
 
         Raises DatabaseCorrupt, DatabaseUnavailable when that file can't be used.
         """
         if self.dialect == "sqlite":
-            with translated(str(self._workflow_engine.url.database)), self._workflow_engine.connect() as conn:
+            place = str(self._workflow_engine.url.database)
+            with translated(place, MAKE_ANEW), self._workflow_engine.connect() as conn:
                 conn.exec_driver_sql("PRAGMA schema_version")
         return self._workflow_engine
 
@@ -155,7 +156,7 @@ class Database:
             ]
         workflows = str(self._workflow_engine.url.database)
         try:
-            with translated(workflows), self._workflow_engine.connect() as conn:
+            with translated(workflows, MAKE_ANEW), self._workflow_engine.connect() as conn:
                 steps = [f"{workflows}: {problem}" for problem in _check_integrity(conn)]
         except DatabaseCorrupt as error:
             steps = [error.message]

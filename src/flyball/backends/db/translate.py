@@ -27,29 +27,41 @@ _SQLITE_WRITE_FAILED = frozenset(
     }
 )
 
+RESTORE = (
+    "a copy of your own belongs in its place. Without one, `sqlite3 <the file moved aside> .recover` writes as SQL "
+    "what can still be read"
+)
+MAKE_ANEW = (
+    "a new one is made. It tells only how far runs and retrainings under way have come; these begin again, and take "
+    "the results of finished steps from the cache"
+)
+
 
 @contextmanager
-def translated(place: str) -> Iterator[None]:
-    """Raises our errors in place of the driver's, naming the database as `place`."""
+def translated(place: str, remedy: str = RESTORE) -> Iterator[None]:
+    """Raises our errors in place of the driver's, naming the database as `place`.
+
+    remedy: what to do about a damaged SQLite file, as the end of a sentence.
+    """
     try:
         yield
     except (DBAPIError, PoolTimeout, sqlite3.Error) as error:
-        ours = _translate(error, place)
+        ours = _translate(error, place, remedy)
         if ours is None:
             raise
         raise ours from error
 
 
-def _translate(error: Exception, place: str) -> FlyballError | None:
+def _translate(error: Exception, place: str, remedy: str) -> FlyballError | None:
     if isinstance(error, PoolTimeout):
         return DatabaseBusy(f"no connection to {place} became free in 30 s; try again", place=place)
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, sqlite3.Error):
-        return _translate_sqlite(original, place)
+        return _translate_sqlite(original, place, remedy)
     return _translate_postgres(error, original, place)
 
 
-def _translate_sqlite(error: sqlite3.Error, place: str) -> FlyballError | None:
+def _translate_sqlite(error: sqlite3.Error, place: str, remedy: str) -> FlyballError | None:
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return None
@@ -65,11 +77,8 @@ def _translate_sqlite(error: sqlite3.Error, place: str) -> FlyballError | None:
             f"{place} was locked for more than 30 s; nothing was changed. Try again", place=place
         )
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return DatabaseCorrupt(
-            f"{place} is damaged ({error}); stop what uses it, keep it aside, and restore a backup in its place: the "
-            "home's backups folder has those that were made before upgrades",
-            place=place,
-        )
+        words = f"{place} is damaged ({error}); stop what uses it, and move it aside with its -wal and -shm files: "
+        return DatabaseCorrupt(words + remedy, place=place)
     if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
         return DatabaseUnavailable(
             f"{place} can't be opened or read: {error}; check path and rights", place=place

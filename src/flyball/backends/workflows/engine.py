@@ -86,7 +86,7 @@ class WorkflowEngine:
     """This process's executor of workflows. One per process, since dbos keeps itself in globals."""
 
     def __init__(self, engine: sa.Engine, executor_id: str) -> None:
-        """engine: from `Database.workflow_engine()`; executor_id: a fresh one, with a heartbeat that has begun."""
+        """engine: from `Database.open_workflow_engine()`; executor_id: a fresh one, with a heartbeat that has begun."""
         self.executor_id = executor_id
         self._engine = engine
         self._functions: dict[str, Function] = {}
