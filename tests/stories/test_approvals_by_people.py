@@ -48,3 +48,26 @@ def test_a_rejected_candidate_never_rolls_out(whole, monkeypatch):
     status = whole.json("rollout", "status", "plant")
     assert status["state"] == "aborted"
     assert "wrong unit" in status["because"]
+
+
+def test_a_rejection_is_about_one_version_holds_and_can_be_taken_back(whole):
+    whole.flyball("run")
+    whole.flyball("deploy", "plant", "--why", "first version")
+    same = whole.json("run", "--set", "train.params.treees=12")
+    assert (same["version"], same["digest"]) == (2, whole.json("show", "plant@1")["version"]["digest"])
+    whole.flyball("reject", "plant@2", "--why", "a typo in a parameter")
+
+    listed = {found["number"]: found["rejection"] for found in whole.json("versions", "plant")}
+    assert listed[1] is None and "a typo in a parameter" in listed[2]
+    assert "rejected" in whole.flyball("versions", "plant")
+    assert [step for step in whole.json("lineage", "plant@1") if step["what"] == "approval"] == []
+    assert whole.json("show", "plant@2")["rejection"] == listed[2]
+    code, _, told = whole.command("deploy", "plant@2", "--why", "never mind")
+    assert code == 1 and "a typo in a parameter" in told and "flyball approve plant@2" in told
+
+    assert whole.json("approve", "plant@2", "--why", "harmless")["answer"] == "withdrawn"
+    assert whole.json("versions", "plant")[0]["rejection"] is None
+    whole.flyball("deploy", "plant@2", "--why", "a trial")
+    whole.flyball("rollout", "promote", "plant", "--why", "it looks right")
+    (proof,) = [e for e in whole.json("show", "plant@2")["evidence"] if e["kind"] == "rollout"]
+    assert "it looks right" in proof["facts"]["because"] and proof["facts"]["verdict"] == "promoted"

@@ -48,7 +48,17 @@ def versions(model: str, as_json: bool) -> None:
             as_json,
             lambda items: table(
                 ("version", "state", "aliases", "created", "digest", "why"),
-                [(v.number, v.state, v.aliases, v.created_at, short(v.digest), v.why) for v in items],
+                [
+                    (
+                        v.number,
+                        "rejected" if v.rejection else v.state,
+                        v.aliases,
+                        v.created_at,
+                        short(v.digest),
+                        v.why,
+                    )
+                    for v in items
+                ],
             ),
         )
 
@@ -74,6 +84,7 @@ def _render_version(found: Any) -> None:
         [
             ("version", f"{version.model}@{version.number}"),
             ("state", version.state),
+            ("rejection", found["rejection"]),
             ("aliases", found["aliases"]),
             ("created", version.created_at),
             ("author", version.author),

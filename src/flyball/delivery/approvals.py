@@ -1,29 +1,29 @@
-"""How many people's approvals a rollout still waits for."""
+"""What people said of a version: how many approvals a rollout still waits for, and whether a rejection stands."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection
 
 from flyball.delivery.rollouts import Rollout
-from flyball.governance.approvals import count_approvals, list_approvals
+from flyball.governance.approvals import count_approvals, list_standing
 
 
-def subject_of(rollout: Rollout) -> str:
+def subject_of(model: str, number: int) -> str:
     """What people approve: this version of this model, and by its digest exactly these bytes."""
-    return f"version:{rollout.model}@{rollout.candidate}"
+    return f"version:{model}@{number}"
 
 
 def approvals_left(conn: Connection, rollout: Rollout) -> int:
     """Approvals that are missing; 0 when none are asked for or all are given."""
     if rollout.approvals <= 0:
         return 0
-    return max(0, rollout.approvals - count_approvals(conn, subject_of(rollout), rollout.digest))
+    subject = subject_of(rollout.model, rollout.candidate)
+    return max(0, rollout.approvals - count_approvals(conn, subject, rollout.digest))
 
 
-def find_rejection(conn: Connection, rollout: Rollout) -> str | None:
-    """Who rejected the version and why, where a rejection stands."""
-    last = {given.actor_id: given for given in list_approvals(conn, rollout.digest, subject_of(rollout))}
-    for given in last.values():
+def find_rejection(conn: Connection, model: str, number: int, digest: str) -> str | None:
+    """Who rejected a version and why, where a rejection stands."""
+    for given in list_standing(conn, subject_of(model, number), digest):
         if given.answer == "rejected":
             return f"rejected by {given.actor_name}: {given.why}"
     return None

@@ -107,10 +107,11 @@ def _start(conn: Connection, facts: dict[str, Any], damage: FlyballError | None,
 def _answer(conn: Connection, event: Event, damage: FlyballError | None, now: datetime) -> None:
     """Begin a rollout that now has its approvals; end one that was rejected, or that no server could load."""
     for rollout in rollouts.list_rollouts(conn, states=("waiting",)):
-        if subject_of(rollout) != event.subject:
+        if subject_of(rollout.model, rollout.candidate) != event.subject:
             continue
         moment = Moment(now=now, model_time=find_model_time(conn, rollout.model, now) or now)
-        obstacle = find_rejection(conn, rollout) or (damage.message if damage is not None else None)
+        rejection = find_rejection(conn, rollout.model, rollout.candidate, rollout.digest)
+        obstacle = rejection or (damage.message if damage is not None else None)
         if obstacle is not None:
             transitions.abort(conn, rollout, obstacle, {}, actor=event.actor, moment=moment)
         else:

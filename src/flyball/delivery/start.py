@@ -13,7 +13,7 @@ from flyball.core.ids import derived_id, new_id
 from flyball.core.project import Project
 from flyball.core.values import Actor
 from flyball.delivery import rollouts
-from flyball.delivery.approvals import approvals_left
+from flyball.delivery.approvals import approvals_left, find_rejection
 from flyball.delivery.rollouts import Rollout
 from flyball.delivery.transitions import Moment, begin, promote, put_in_service
 from flyball.governance.journal import Change, record
@@ -62,12 +62,19 @@ def deploy(
     """Start the rollout of a version, or put a model's first version into service at once.
 
     project: the settings that come into force with it; the version's own by default. Raises VersionNotFound,
-    Refused for a version that failed its gates, RolloutRunning, Conflict if it is the champion already.
+    Refused for a version that failed its gates or was rejected, RolloutRunning, Conflict if it is the champion already.
     """
     version = get_version(conn, model, number)
     if version.state != "registered":
         raise Refused(
             f"{model}@{number} failed its gates and can't be deployed; `flyball show {model}@{number}` says which",
+            model=model,
+            version=number,
+        )
+    if (rejection := find_rejection(conn, model, number, version.digest)) is not None:
+        raise Refused(
+            f"{model}@{number} was {rejection}; who said so takes it back by "
+            f"`flyball approve {model}@{number} --why …`",
             model=model,
             version=number,
         )

@@ -15,7 +15,13 @@ from flyball.core.ids import new_id
 from flyball.core.values import Actor
 from flyball.governance.journal import Change, record
 
-Answer = Literal["approved", "rejected"]
+Answer = Literal["approved", "rejected", "withdrawn"]
+
+_ACTIONS: dict[Answer, str] = {
+    "approved": "approval.given",
+    "rejected": "approval.refused",
+    "withdrawn": "approval.withdrawn",
+}
 
 approvals = Table(
     "approvals",
@@ -78,6 +84,20 @@ def reject(
     return _answer(conn, "rejected", subject, digest, actor, None, why, now, model)
 
 
+def withdraw(
+    conn: Connection,
+    *,
+    subject: str,
+    digest: str,
+    actor: Actor,
+    why: str,
+    now: datetime,
+    model: str | None = None,
+) -> Approval:
+    """Take back one's own answer, with audit entry and event "approval.withdrawn". Raises NotAPerson, BadInput."""
+    return _answer(conn, "withdrawn", subject, digest, actor, None, why, now, model)
+
+
 def list_approvals(conn: Connection, digest: str, subject: str | None = None) -> list[Approval]:
     """Every answer about this digest, oldest first."""
     query = select(approvals).where(approvals.c.digest == digest)
@@ -86,10 +106,16 @@ def list_approvals(conn: Connection, digest: str, subject: str | None = None) ->
     return [Approval(**row._mapping) for row in conn.execute(query.order_by(approvals.c.id))]
 
 
+def list_standing(conn: Connection, subject: str, digest: str) -> list[Approval]:
+    """The last answer of each person about this digest, unless that person took it back."""
+    last = {found.actor_id: found for found in list_approvals(conn, digest, subject)}
+    return [found for found in last.values() if found.answer != "withdrawn"]
+
+
 def count_approvals(conn: Connection, subject: str, digest: str) -> int:
     """How many people approve of this digest; each by their last answer. Any rejection that stands makes it 0."""
-    last = {found.actor_id: found.answer for found in list_approvals(conn, digest, subject)}
-    return 0 if "rejected" in last.values() else len(last)
+    answers = [found.answer for found in list_standing(conn, subject, digest)]
+    return 0 if "rejected" in answers else len(answers)
 
 
 def _answer(
@@ -115,6 +141,6 @@ def _answer(
     facts = {"approval": given.id, "digest": digest}
     if model is not None:
         facts["model"] = model
-    action = "approval.given" if answer == "approved" else "approval.refused"
+    action = _ACTIONS[answer]
     record(conn, Change(actor=actor, action=action, subject=subject, why=why, facts=facts, event=action), now)
     return given

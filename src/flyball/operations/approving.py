@@ -10,24 +10,33 @@ from flyball.operations.opening import Backends
 
 
 def answer(backends: Backends, ref: ModelRef, *, approves: bool, why: str, actor: Actor) -> dict[str, Any]:
-    """The recorded answer. Raises OwnApproval for the version's author, NotAPerson, BadInput without a reason."""
-    from flyball.governance.approvals import approve, reject
+    """The recorded answer. Raises OwnApproval for the version's author, NotAPerson, BadInput without a reason.
+
+    An author who rejected the version takes that back by a yes, which counts for nothing else.
+    """
+    from flyball.delivery.approvals import subject_of
+    from flyball.governance.approvals import approve, list_standing, reject, withdraw
     from flyball.registry.versions import resolve
 
     now = backends.clock.now()
     with backends.database.write() as conn:
         version = resolve(conn, ref)
         given: dict[str, Any] = {
-            "subject": f"version:{version.model}@{version.number}",
+            "subject": subject_of(version.model, version.number),
             "digest": version.digest,
             "actor": actor,
             "why": why,
             "now": now,
             "model": version.model,
         }
-        done = (
-            approve(conn, author_id=_author_id(conn, version), **given) if approves else reject(conn, **given)
-        )
+        author = _author_id(conn, version)
+        standing = list_standing(conn, given["subject"], version.digest)
+        if not approves:
+            done = reject(conn, **given)
+        elif actor.id == author and any(said.actor_id == author for said in standing):
+            done = withdraw(conn, **given)
+        else:
+            done = approve(conn, author_id=author, **given)
     return {
         "model": version.model,
         "version": version.number,

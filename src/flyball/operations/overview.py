@@ -38,7 +38,7 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VersionSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A version in one line, with the names that point at it."""
+    """A version in one line, with the names that point at it. rejection: by whom and why, where one stands."""
 
     model: str
     number: int
@@ -48,6 +48,7 @@ class VersionSummary(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     why: str
     metrics: dict[str, Any]
+    rejection: str | None = None
 
 
 def list_models(backends: Backends) -> list[ModelSummary]:
@@ -68,6 +69,7 @@ def get_model_summary(backends: Backends, name: str) -> ModelSummary:
 
 def list_versions(backends: Backends, model: str, limit: int) -> list[VersionSummary]:
     """The newest versions of a model, newest first. Raises ModelNotFound."""
+    from flyball.delivery.approvals import find_rejection
     from flyball.registry.aliases import list_aliases
     from flyball.registry.models import get_model
     from flyball.registry.versions import list_versions as list_numbered
@@ -87,6 +89,7 @@ def list_versions(backends: Backends, model: str, limit: int) -> list[VersionSum
                 digest=version.digest,
                 why=version.why,
                 metrics=version.metrics,
+                rejection=find_rejection(conn, model, version.number, version.digest),
             )
             for version in list_numbered(conn, model, limit=limit)
         ]

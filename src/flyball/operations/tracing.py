@@ -85,6 +85,7 @@ def _answered_since(backends: Backends, model: str, start: datetime) -> Any:
 
 def trace_version(backends: Backends, version: Any) -> list[dict[str, Any]]:
     """What a version came from, nearest first: run, data, code, environment, signal, approvals, rollout."""
+    from flyball.delivery.approvals import subject_of
     from flyball.delivery.rollouts import list_rollouts
     from flyball.governance.approvals import list_approvals
     from flyball.retraining.retrainings import find_by_version
@@ -93,7 +94,7 @@ def trace_version(backends: Backends, version: Any) -> list[dict[str, Any]]:
     with backends.database.read() as conn:
         retraining = find_by_version(conn, model, number)
         rollouts = [r for r in list_rollouts(conn, model, limit=1000) if r.candidate == number]
-        approvals = list_approvals(conn, version.digest)
+        approvals = list_approvals(conn, version.digest, subject_of(model, number))
     steps: list[dict[str, Any]] = []
 
     def add(what: str, name: Any, link: str | None = None) -> None:
@@ -150,6 +151,7 @@ def trace_digest(backends: Backends, prefix: str) -> list[dict[str, Any]]:
 
 def describe_version(backends: Backends, version: Any) -> dict[str, Any]:
     """A version with aliases, evidence, gates, lineage, rollouts and the retraining it came of."""
+    from flyball.delivery.approvals import find_rejection
     from flyball.delivery.rollouts import list_rollouts
     from flyball.registry.aliases import list_aliases
     from flyball.registry.evidence import list_evidence
@@ -161,8 +163,10 @@ def describe_version(backends: Backends, version: Any) -> dict[str, Any]:
         aliases = [alias.name for alias in list_aliases(conn, model) if alias.number == number]
         rollouts = [r for r in list_rollouts(conn, model, limit=1000) if r.candidate == number]
         retraining = find_by_version(conn, model, number)
+        rejection = find_rejection(conn, model, number, version.digest)
     return {
         "version": version,
+        "rejection": rejection,
         "aliases": aliases,
         "evidence": [
             {

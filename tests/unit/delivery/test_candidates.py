@@ -120,7 +120,7 @@ def test_a_candidate_waits_for_the_strictest_count_of_approvals(loop_home, loop_
         with loop_home.database.write() as conn:
             approve(
                 conn,
-                subject=subject_of(rollout),
+                subject=subject_of(rollout.model, rollout.candidate),
                 digest=rollout.digest,
                 actor=Actor(name),
                 author_id="person:ada",
@@ -142,7 +142,7 @@ def test_a_rejection_ends_a_waiting_rollout_and_the_champion_stays(quick_loop_ho
         rollout = find_unfinished(conn, MODEL)
         reject(
             conn,
-            subject=subject_of(rollout),
+            subject=subject_of(rollout.model, rollout.candidate),
             digest=rollout.digest,
             actor=Actor("lin"),
             why="unfair",
@@ -233,7 +233,7 @@ def test_an_approval_of_a_version_that_was_damaged_meanwhile_ends_its_rollout(qu
         rollout = find_unfinished(conn, MODEL)
         approve(
             conn,
-            subject=subject_of(rollout),
+            subject=subject_of(rollout.model, rollout.candidate),
             digest=rollout.digest,
             actor=Actor("lin"),
             author_id="person:ada",

@@ -24,6 +24,7 @@ def version_page(flyball: App, model: InPath, ref: InPath) -> Response[str]:
         place="/",
         version=version,
         aliases=found["aliases"],
+        rejection=found["rejection"],
         is_champion=summary.champion == version["number"],
         is_candidate=summary.candidate == version["number"],
         went_first=any(item["facts"].get("verdict") == "first" for item in evidence),
