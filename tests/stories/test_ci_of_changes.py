@@ -178,3 +178,44 @@ def test_changed_rows_are_shown_column_by_column_beside_those_of_the_base(
     found = {(column["column"], column["change"]): column for column in data["columns"]}
     assert data["rows_before"] == data["rows_after"] == 400 and ("extra", "added") in found
     assert found["x", "distribution"]["distance"] > 0.3 and ("c", "distribution") not in found
+
+
+OWN = "from train import Line\n\n\ndef test_a_line_is_straight():\n    assert Line({slope}, 1).slope == 2\n"
+
+
+def _with_own_test(change: Repository, slope: int) -> None:
+    (change.folder / "tests").mkdir()
+    (change.folder / "tests" / "test_line.py").write_text(OWN.format(slope=slope))
+    change.commit("a test")
+
+
+def test_a_failing_test_of_the_projects_own_ends_the_check_before_anything_is_trained(
+    repository: Callable[..., Repository], command: Callable[..., Any]
+):
+    change = repository()
+    _with_own_test(change, slope=3)
+    code, report = change.ci()
+    assert (code, _outcomes(report)["own tests"], report["trained"]) == (1, "fail", False)
+    found = [(note["path"], note["line"]) for note in report["annotations"] if note["rule"] == "test"]
+    assert found == [("tests/test_line.py", 5)]
+    assert command("runs", "--json", cwd=change.folder).json() == []
+
+
+def test_own_tests_and_model_tests_are_told_and_a_model_test_that_fails_decides_at_its_line(
+    repository: Callable[..., Repository],
+):
+    change = repository()
+    with (change.folder / "flyball.toml").open("a") as file:
+        file.write('\n[[tests]]\nkind = "direction"\nfeature = "x"\neffect = "not higher"\n')
+    _with_own_test(change, slope=2)
+    code, report = change.ci("--base", "HEAD")
+    outcomes = _outcomes(report)
+    assert (code, outcomes["own tests"], outcomes["model tests"]) == (1, "pass", "fail"), report
+    assert [(test["kind"], test["outcome"]) for test in report["tests"]] == [
+        ("own", "pass"),
+        ("direction", "fail"),
+    ]
+    line = (change.folder / "flyball.toml").read_text().splitlines().index("[[tests]]") + 1
+    found = [(note["path"], note["line"]) for note in report["annotations"] if note["rule"] == "test"]
+    assert found == [("flyball.toml", line)] and not report["registered"]
+    assert "model tests pass" in report["what_to_do"]

@@ -22,10 +22,14 @@ def what_to_do(report: CiReport) -> str:
         return "Bring more held-out rows, or ask less of what is not decided: too little was seen to say yes or no."
     if name == "checks":
         return "Mend what the check found, at the lines that are marked; `flyball check` repeats it on your machine."
+    if name == "own tests":
+        return (
+            "Mend what the project's own tests found; `flyball test` repeats them, and nothing was trained."
+        )
     if report.outcome == "broken":
         if report.run_id is not None:
             return f"Mend what broke; `flyball runs logs {report.run_id}` prints what the run said."
         return "Mend what broke and run the check again; it says nothing about the model."
-    if name in ("gates", "tests"):
+    if name in ("gates", "model tests"):
         return f"Improve the model until its {name} pass, or change them in this change with a reason."
     return "Mend what is named above; the model was not judged."

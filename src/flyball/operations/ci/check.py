@@ -17,7 +17,7 @@ from flyball.core.settings import Settings, read_settings
 from flyball.core.values import Actor
 from flyball.governance.actors import local_actor
 from flyball.operations.ci.advice import what_to_do
-from flyball.operations.ci.checks import below, check_once, faults_of
+from flyball.operations.ci.checks import below, check_once, faults_of, own_tests_once
 from flyball.operations.ci.comparisons import compare_change
 from flyball.operations.ci.draft import Draft, Progress
 from flyball.operations.ci.findings import (
@@ -28,7 +28,7 @@ from flyball.operations.ci.findings import (
     worst,
 )
 from flyball.operations.ci.git import GitFacts, read_git
-from flyball.operations.ci.report import Annotation, CiOutcome, CiReport
+from flyball.operations.ci.report import Annotation, CiOutcome, CiReport, ModelTestResult, StageOutcome
 from flyball.operations.opening import Backends, open_backends
 from flyball.operations.running import executing, request_of
 from flyball.pipelines.project_file import ProjectFile, find_project_file, read_project
@@ -74,7 +74,7 @@ def _said_of_git(git: GitFacts) -> str:
 
 def _check(draft: Draft, backends: Backends, file: ProjectFile, actor: Actor) -> None:
     """The stages that need stores, until one of them says that the next can't be."""
-    if not _check_project(draft, backends, file):
+    if not _check_project(draft, backends, file) or not _run_own_tests(draft, backends, file):
         return
     with executing(backends) as (engine, shop, _):
         run = _run(draft, engine, shop, file, actor)
@@ -112,6 +112,42 @@ def _check_project(draft: Draft, backends: Backends, file: ProjectFile) -> bool:
     return True
 
 
+def _run_own_tests(draft: Draft, backends: Backends, file: ProjectFile) -> bool:
+    """False, and nothing is trained, if the project's own tests say that its code is not in order."""
+    began = time.monotonic()
+    results, cached = own_tests_once(backends, file, draft.git)
+    if not results:
+        return True
+    outcome = _tell_tests(draft, "own tests", results, file, began, cached)
+    return outcome in ("pass", "skipped")
+
+
+def _tell_tests(
+    draft: Draft, name: str, results: list[ModelTestResult], file: ProjectFile, began: float, cached: bool
+) -> StageOutcome:
+    """Add results to the report, each that is not passed at its line, and end their stage."""
+    draft.facts["tests"] = [*draft.facts.get("tests", []), *results]
+    bad = [test for test in results if test.outcome not in ("pass", "skipped")]
+    for test in bad:
+        if test.file is not None:
+            draft.annotations.append(
+                Annotation(
+                    path=below(file.folder / test.file, draft.root),
+                    line=test.line or 1,
+                    level="warning" if test.outcome == "inconclusive" else "error",
+                    rule="test",
+                    message=f"{test.name}: {test.because}",
+                )
+            )
+    said = "; ".join(f"{test.name}: {test.because}" for test in bad)
+    counted = [test for test in results if test.outcome == "pass"]
+    outcome: StageOutcome = worst([test.outcome for test in results])
+    if not bad and not counted:
+        outcome, said = "skipped", results[0].because
+    draft.end(name, outcome, said or f"{len(counted)} of {len(results)} tests passed", began, cached)
+    return outcome
+
+
 def _run(draft: Draft, engine: Any, shop: Any, file: ProjectFile, actor: Actor) -> Run | None:
     """The finished run of the change; None, and the stage says why, if it came to no model."""
     began = time.monotonic()
@@ -146,12 +182,8 @@ def _run(draft: Draft, engine: Any, shop: Any, file: ProjectFile, actor: Actor) 
 def _judge(draft: Draft, run: Run, file: ProjectFile) -> None:
     began, result = time.monotonic(), run.result or {}
     draft.facts.update(digest=result["digest"], gates=result["gates"])
-    tests = read_tests(result)
-    if tests:
-        draft.facts["tests"] = tests
-        bad = [test for test in tests if test.outcome not in ("pass", "skipped")]
-        said = "; ".join(f"{test.name}: {test.because}" for test in bad) or f"{len(tests)} tests passed"
-        draft.end("tests", worst([test.outcome for test in tests]), said, began)
+    if tests := read_tests(result):
+        _tell_tests(draft, "model tests", tests, file, began, cached=not draft.facts["trained"])
     outcome, said = gate_sentence(result["gates"])
     draft.annotations += gate_annotations(result["gates"], file, below(file.path, draft.root))
     draft.end("gates", outcome, said, began)

@@ -9,9 +9,11 @@ import msgspec
 
 from flyball.core.digests import digest_json
 from flyball.core.errors import ProjectError
+from flyball.operations.ci.git import GitFacts
 from flyball.operations.ci.keeping import made_once
-from flyball.operations.ci.report import Annotation
+from flyball.operations.ci.report import Annotation, ModelTestResult
 from flyball.operations.opening import Backends
+from flyball.operations.own_tests import own_tests
 from flyball.pipelines.check import check_project
 from flyball.pipelines.environment import read_environment
 from flyball.pipelines.project_file import ProjectFile
@@ -56,6 +58,30 @@ def _key(file: ProjectFile) -> str | None:
     tree = tree_digest(collect_tree(file.folder, data.source))
     inputs = [_VERSION, tree, file.project, files, read_environment().digest]
     return digest_json({"step": "check", "inputs": msgspec.to_builtins(inputs)})
+
+
+def own_tests_once(
+    backends: Backends, file: ProjectFile, git: GitFacts
+) -> tuple[list[ModelTestResult], bool]:
+    """The project's own tests, and whether they are known to have passed on exactly these files.
+
+    A test may read any file of the repository, so only those of a commit without changes are told from others.
+    """
+    data = file.project.data.source
+    rows = source_files(data, str(file.folder))
+    key = None
+    if git.tree is not None and rows is not None:
+        inputs = [_VERSION, git.tree, git.prefix, rows, read_environment().digest]
+        key = digest_json({"step": "own-tests", "inputs": inputs})
+
+    def make() -> dict[str, Any]:
+        return {"tests": msgspec.to_builtins(own_tests(file.folder))}
+
+    def passed(made: dict[str, Any]) -> bool:
+        return all(test["outcome"] == "pass" for test in made["tests"])
+
+    made, cached = made_once(backends, key, "own-tests", make, keeps=passed)
+    return msgspec.convert(made["tests"], list[ModelTestResult]), cached
 
 
 def faults_of(error: ProjectError, root: Path) -> list[Annotation]:

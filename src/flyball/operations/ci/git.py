@@ -26,13 +26,15 @@ _LFS_HEAD = b"version https://git-lfs.github.com/spec/"
 class GitFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The repository a project lies in. Without one, all is None and `notes` says so.
 
-    prefix: the project's folder below the root, with a slash behind it, or empty. base: name and commit of what the
+    prefix: the project's folder below the root, with a slash behind it, or empty. tree: digest of all files of the
+    commit, None where the files that lie there are others. base: name and commit of what the
     change is compared with, the commit where it left the base branch; None where that can't be told.
     """
 
     root: Path | None = None
     prefix: str = ""
     commit: str | None = None
+    tree: str | None = None
     branch: str | None = None
     is_dirty: bool = False
     base_name: str | None = None
@@ -61,8 +63,7 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
         branch = next((environment[name] for name in _BRANCH_VARIABLES if environment.get(name)), None)
         if branch is None:
             notes.append("the head is detached: the change has a commit and no branch")
-    # A home in the working tree is no part of the change, whether it is ignored or not.
-    is_dirty = bool(git(folder, "status", "--porcelain", "--", ".", ":(exclude,glob)**/.flyball/**"))
+    is_dirty = _is_dirty(folder)
     if is_dirty:
         notes.append("files differ from the commit: what is checked is what lies in the folder")
     name, found = _find_base(folder, base, environment, commit, notes)
@@ -70,12 +71,18 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
         root=Path(root),
         prefix=git(folder, "rev-parse", "--show-prefix") or "",
         commit=commit,
+        tree=None if is_dirty or _is_dirty(Path(root)) else git(folder, "rev-parse", "HEAD^{tree}"),
         branch=branch,
         is_dirty=is_dirty,
         base_name=name,
         base=found,
         notes=notes,
     )
+
+
+def _is_dirty(folder: Path) -> bool:
+    # A home in the working tree is no part of the change, whether it is ignored or not.
+    return bool(git(folder, "status", "--porcelain", "--", ".", ":(exclude,glob)**/.flyball/**"))
 
 
 def _find_base(
