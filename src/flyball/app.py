@@ -129,7 +129,7 @@ def init_project(
 
 def own_tests(folder: Path) -> list[ModelTestResult]:
     """A result per test in the project's folder `tests`; see `flyball test`."""
-    from flyball.operations.own_tests import own_tests as run_them
+    from flyball.operations.ci.own_tests import own_tests as run_them
 
     return run_them(folder)
 

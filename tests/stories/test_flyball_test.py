@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flyball.app import open_app
-from flyball.operations.own_tests import own_tests
+from flyball.operations.ci.own_tests import own_tests
 from flyball.web.pages.version import version_page
 
 OWN = """

@@ -11,9 +11,9 @@ from flyball.core.digests import digest_json
 from flyball.core.errors import ProjectError
 from flyball.operations.ci.git import GitFacts
 from flyball.operations.ci.keeping import made_once
+from flyball.operations.ci.own_tests import own_tests
 from flyball.operations.ci.report import Annotation, ModelTestResult
 from flyball.operations.opening import Backends
-from flyball.operations.own_tests import own_tests
 from flyball.pipelines.check import check_project
 from flyball.pipelines.environment import read_environment
 from flyball.pipelines.project_file import ProjectFile
