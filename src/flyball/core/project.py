@@ -157,6 +157,9 @@ class ModelTestSection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     swap: list[str] = []
     metric: str | None = None
     than: str | None = None
+    max_spread: float | None = None
+    seeds: int | None = None
+    batch: int | None = None
     confidence: float = 0.95
 
 

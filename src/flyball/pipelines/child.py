@@ -64,6 +64,10 @@ def _dispatch(payload: dict[str, Any]) -> dict[str, Any]:
         from flyball.pipelines.children.behaviour.testing import run_model_tests
 
         return run_model_tests(payload)
+    if kind == "train-tests":
+        from flyball.pipelines.children.behaviour.training import run_training_tests
+
+        return run_training_tests(payload)
     if kind == "functions":
         from flyball.pipelines.children.behaviour.functions import run_functions
 

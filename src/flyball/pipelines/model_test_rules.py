@@ -48,8 +48,21 @@ KINDS: dict[str, KeysOfKind] = {
     "baseline": KeysOfKind((), (), ("than", "metric", "confidence")),
     "calibration": KeysOfKind(("max_error",), (), ("confidence",)),
     "leak": KeysOfKind((), (), ("max_share",)),
+    "deterministic": KeysOfKind((), (), ("max_change",)),
+    "seeds": KeysOfKind(("max_spread",), (), ("seeds", "metric")),
+    "small-batch": KeysOfKind((), (), ("batch", "max_share")),
     "metamorphic": KeysOfKind(("effect",), ("scale", "shift", "swap"), ("max_change", "max_share")),
 }  # fmt: skip
+
+# These train again, in a process like the training's.
+TRAINING_KINDS = ("deterministic", "seeds", "small-batch")
+
+
+def name_of(test: ModelTestSection) -> str:
+    """What a test is called: its name, or its kind and what it is about."""
+    about = [test.feature, *test.features, *test.scale, *test.shift, *test.swap]
+    words = ", ".join(dict.fromkeys(name for name in about if name))
+    return test.name or (f"{test.kind} {words}" if words else test.kind)
 
 
 def model_test_rules(project: Project) -> Iterator[Fault]:
@@ -137,7 +150,9 @@ def _values(test: ModelTestSection, project: Project, path: tuple[str | int, ...
     if known and not any(step.at == "train" for step in project.steps):
         for problem in unknown_features([test], known):
             yield msgspec.structs.replace(problem, path=(*path, *problem.path[2:]))
-    for key in ("max_change", "max_error"):
+    yield from at_least(test.seeds, 2, *path, "seeds")
+    yield from at_least(test.batch, 10, *path, "batch")
+    for key in ("max_change", "max_error", "max_spread"):
         yield from at_least(getattr(test, key), 0, *path, key)
     if test.max_share is not None:
         yield from share_fault(test.max_share, *path, "max_share", zero=True)

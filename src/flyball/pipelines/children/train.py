@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from flyball.core.errors import UserCodeFailed
 from flyball.core.project import Project
 from flyball.pipelines.children.crossing import cross_validate
 from flyball.pipelines.children.fitting import (
+    LoadedStep,
     TrainingLog,
     Workbench,
     load_steps,
@@ -63,20 +66,10 @@ class TrainTask(msgspec.Struct, frozen=True, kw_only=True):
 def train(payload: dict[str, Any]) -> dict[str, Any]:
     """Facts about the model that was made. Raises UserCodeFailed."""
     task = msgspec.convert({name: payload[name] for name in TrainTask.__struct_fields__}, TrainTask)
-    made, source = Path(task.made), Path(task.source).resolve()
-    enter_source(source)
-    bench = Workbench(task.project, source, TrainingLog(made / "out"), open_champion(task.champion, source))
-    steps = load_steps(bench)
-    function = load_train(bench)
-    parts = _read_parts(task)
-    before = [item for item in steps if item[0].at == "train"]
-    features, contract = task.prepared.features, task.prepared.contract
-    cache = StepCache(Path(task.step_cache), task.code, task.environment)
-    if before:
-        parts = {name: run_train_steps(bench, before, part, features, cache) for name, part in parts.items()}
-        features, contract = _request_columns(task, parts)
-    rows = parts["train"]
-    maker = ModelMaker(bench, function, contract, task.prepared.classes, task.prepared.positive, rows)
+    made, ready = Path(task.made), get_ready(task)
+    bench, parts, before, cache = ready.bench, ready.parts, ready.before, ready.cache
+    features, contract = ready.features, ready.contract
+    rows, maker = parts["train"], ready.make_maker(bench)
 
     began = time.perf_counter()
     estimator = maker.fit(rows, parts.get("validation"), made / "out")
@@ -89,7 +82,7 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     twin = None
     if before or task.project.train.refit:
         # Only now: nothing that is trained above has seen the held-out rows.
-        test = _read_test(task)
+        test = read_test(task)
         test = run_train_steps(bench, before, test, task.prepared.features, cache) if before else test
         if before:
             rows.write_parquet(made / "train.parquet")
@@ -113,6 +106,46 @@ def train(payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Ready:
+    """All that is there before a training: rows after the steps before it, and the project's function.
+
+    before: the `at = "train"` steps. features, contract: of a request.
+    """
+
+    task: TrainTask
+    bench: Workbench
+    function: Callable[..., Any]
+    parts: dict[str, pl.DataFrame]
+    before: list[LoadedStep]
+    cache: StepCache
+    features: list[str]
+    contract: Contract
+
+    def make_maker(self, bench: Workbench) -> ModelMaker:
+        """What makes models of these rows."""
+        prepared, rows = self.task.prepared, self.parts["train"]
+        return ModelMaker(bench, self.function, self.contract, prepared.classes, prepared.positive, rows)
+
+
+def get_ready(task: TrainTask) -> Ready:
+    """What a training needs, from the project's files and the prepared rows. Raises UserCodeFailed."""
+    source = Path(task.source).resolve()
+    enter_source(source)
+    log = TrainingLog(Path(task.made) / "out")
+    bench = Workbench(task.project, source, log, open_champion(task.champion, source))
+    steps = load_steps(bench)
+    function = load_train(bench)
+    parts = _read_parts(task)
+    before = [item for item in steps if item[0].at == "train"]
+    features, contract = task.prepared.features, task.prepared.contract
+    cache = StepCache(Path(task.step_cache), task.code, task.environment)
+    if before:
+        parts = {name: run_train_steps(bench, before, part, features, cache) for name, part in parts.items()}
+        features, contract = _request_columns(task, parts)
+    return Ready(task, bench, function, parts, before, cache, features, contract)
+
+
 def _read_parts(task: TrainTask) -> dict[str, pl.DataFrame]:
     """Training and, if the split has one, validation rows."""
     import polars as pl
@@ -121,7 +154,7 @@ def _read_parts(task: TrainTask) -> dict[str, pl.DataFrame]:
     return {name: pl.read_parquet(path) for name, path in paths.items() if path.is_file()}
 
 
-def _read_test(task: TrainTask) -> pl.DataFrame:
+def read_test(task: TrainTask) -> pl.DataFrame:
     """The held-out rows: read when training is over, to check the package on, or to train on in a refit."""
     import polars as pl
 
@@ -165,7 +198,7 @@ def _write_seen(task: TrainTask, made: Path) -> None:
     columns = {*task.prepared.features, model.target, model.entity, model.time} - {None}
     parts = _read_parts(task)
     if task.project.train.refit:
-        parts["test"] = _read_test(task)
+        parts["test"] = read_test(task)
     (made / "seen.bin").write_bytes(
         encode_seen(_together(parts), [name for name in columns if name is not None])
     )

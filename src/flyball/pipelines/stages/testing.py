@@ -11,7 +11,7 @@ import msgspec
 from flyball.core.durations import parse_duration
 from flyball.core.errors import ProjectError, RunTimedOut
 from flyball.pipelines.calls import ChildLimits, call_child
-from flyball.pipelines.model_test_rules import feature_problems
+from flyball.pipelines.model_test_rules import TRAINING_KINDS, feature_problems
 from flyball.pipelines.positions import dotted, find_lines
 from flyball.pipelines.project_file import FILE_NAME
 from flyball.pipelines.source_tree import read_tree
@@ -19,12 +19,13 @@ from flyball.pipelines.stages.evaluate import champion_of
 from flyball.pipelines.stages.job import Job, Made, look_up, step_key
 from flyball.pipelines.stages.prepare import ready_data
 from flyball.pipelines.stages.source import ready_source
-from flyball.pipelines.stages.train import ready_model
+from flyball.pipelines.stages.train import ready_model, training_limits, training_payload
 from flyball.registry.bundle import fetch
 
 # A function that hangs is ended; what is slower than this belongs into a test of its own outside of runs.
 FUNCTIONS_TIMEOUT = timedelta(minutes=10)
 CURRENT = "current-test.txt"
+MOST_SEEDS = 5
 
 
 def has_tests(job: Job, source: dict[str, Any]) -> bool:
@@ -57,7 +58,10 @@ def test_version(
     if outputs is None:
         ready_data(job, prepared)
         payload = _payload(job, source, prepared, trained, evaluated)
-        outputs = {"tests": [*_declared(job, payload), *_functions(job, source, payload)]}
+        asked = iter(_declared(job, payload))
+        training = iter(_training(job, source, environment, prepared))
+        declared = [next(training if test.kind in TRAINING_KINDS else asked) for test in job.project.tests]
+        outputs = {"tests": [*declared, *_functions(job, source, payload)]}
     lines = _lines(job)
     for number, test in enumerate(outputs["tests"][: len(job.project.tests)]):
         # Looked up each time: a comment above a test moves its line and changes nothing else.
@@ -94,6 +98,9 @@ def _key(
         functions=[source["tree"], environment["digest"], project.train.params, project.train.frames]
         if files
         else None,
+        training=[source["code"], environment["digest"], project.train, project.steps, prepared["digests"]]
+        if any(test.kind in TRAINING_KINDS for test in project.tests)
+        else None,
     )
 
 
@@ -126,12 +133,29 @@ def _payload(
 
 
 def _declared(job: Job, payload: dict[str, Any]) -> list[dict[str, Any]]:
-    if not job.project.tests:
+    if all(test.kind in TRAINING_KINDS for test in job.project.tests):
         return []
     environment = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": str(job.project.train.threads)}
     limits = ChildLimits(memory_mb=None, environment=environment)
     results: list[dict[str, Any]] = call_child(
         job.shop, job.run_id, "test", payload, job.bench.folder, limits
+    )["tests"]
+    return results
+
+
+def _training(
+    job: Job, source: dict[str, Any], environment: dict[str, Any], prepared: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Tests that train again, with the limits of a training for each training."""
+    tests = [test for test in job.project.tests if test.kind in TRAINING_KINDS]
+    if not tests:
+        return []
+    payload = training_payload(job, source, environment, prepared, job.bench.fresh("tested"))
+    trainings = 2 * len(tests) + sum(test.seeds or MOST_SEEDS for test in tests if test.kind == "seeds")
+    limits = training_limits(job, parse_duration(job.project.train.timeout) * trainings)
+    plain = {**payload, "tests": msgspec.to_builtins(tests)}
+    results: list[dict[str, Any]] = call_child(
+        job.shop, job.run_id, "train-tests", plain, job.bench.folder, limits
     )["tests"]
     return results
 

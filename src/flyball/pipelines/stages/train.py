@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,18 @@ def _key(job: Job, source: dict[str, Any], environment: dict[str, Any], prepared
 def _call(
     job: Job, source: dict[str, Any], environment: dict[str, Any], prepared: dict[str, Any]
 ) -> dict[str, Any]:
-    project, train = job.project, job.project.train
+    payload = training_payload(job, source, environment, prepared, job.bench.fresh("made"))
+    limits = training_limits(job, parse_duration(job.project.train.timeout))
+    return call_child(job.shop, job.run_id, "train", payload, job.bench.folder, limits)
+
+
+def training_payload(
+    job: Job, source: dict[str, Any], environment: dict[str, Any], prepared: dict[str, Any], made: Path
+) -> dict[str, Any]:
+    """What a child that trains is told. made: the folder for what comes of it."""
+    project = job.project
     champion = source["champion"] if source["wants_champion"] else None
-    payload = {
+    return {
         "source": ready_source(job),
         "project": msgspec.to_builtins(project),
         "prepared": {
@@ -86,19 +96,23 @@ def _call(
         },
         "data": str(job.bench.path("data")),
         "held_out": str(job.bench.path("held_out")),
-        "made": str(job.bench.fresh("made")),
+        "made": str(made),
         "champion": None if champion is None else str(_fetch(job, champion["digest"])),
         "step_cache": str(job.shop.settings.cache_folder / "steps"),
         "code": source["code"],
         "environment": environment["digest"],
     }
+
+
+def training_limits(job: Job, timeout: timedelta) -> ChildLimits:
+    """What a child that trains may use."""
+    train = job.project.train
     variables = dict.fromkeys(_THREAD_VARIABLES, str(train.threads))
-    limits = ChildLimits(
-        timeout=parse_duration(train.timeout),
+    return ChildLimits(
+        timeout=timeout,
         memory_mb=train.memory_mb,
         environment={**variables, "PYTHONHASHSEED": str(train.seed)},
     )
-    return call_child(job.shop, job.run_id, "train", payload, job.bench.folder, limits)
 
 
 def _fetch(job: Job, digest: str) -> Path:

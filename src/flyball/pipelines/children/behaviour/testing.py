@@ -22,6 +22,7 @@ from flyball.pipelines.children.asking import ask_saved
 from flyball.pipelines.children.behaviour import changing, measured, validity
 from flyball.pipelines.children.behaviour.subject import Subject
 from flyball.pipelines.children.measuring import group_rows
+from flyball.pipelines.model_test_rules import name_of
 from flyball.registry.formats.answers import Answers
 from flyball.registry.formats.loading import load_predictor
 from flyball.registry.formats.saving import Saved
@@ -59,10 +60,10 @@ class ModelTestTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_model_tests(payload: dict[str, Any]) -> dict[str, Any]:
-    """A result per declared test, in their order; what a test could not be asked for is told as `broken`."""
+    """A result per test that asks the package, in their order; one that could not be asked is told as `broken`."""
     task = msgspec.convert({name: payload[name] for name in ModelTestTask.__struct_fields__}, ModelTestTask)
     subject = _open(task)
-    return {"tests": [_run(test, subject) for test in task.project.tests]}
+    return {"tests": [_run(test, subject) for test in task.project.tests if test.kind in _KINDS]}
 
 
 def _open(task: ModelTestTask) -> Subject:
@@ -117,10 +118,3 @@ def _run(test: ModelTestSection, subject: Subject) -> dict[str, Any]:
         "rows": rows if outcome != "pass" else [],
         "seconds": round(time.perf_counter() - began, 3),
     }
-
-
-def name_of(test: ModelTestSection) -> str:
-    """What a test is called: its name, or its kind and what it is about."""
-    about = [test.feature, *test.features, *test.scale, *test.shift, *test.swap]
-    words = ", ".join(dict.fromkeys(name for name in about if name))
-    return test.name or (f"{test.kind} {words}" if words else test.kind)
