@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from flyball.backends.blobs.store import open_blobs
+from flyball.backends.home_socket import ask_socket
 from flyball.core.contract import Contract, FeatureRule
 from flyball.registry.bundle import pack
 from flyball.registry.formats.package import package
 from flyball.registry.formats.signatures import signature_for
 from flyball.registry.route_table import RoutedVersion, RouteTable, publish
-from flyball.serving.home_socket import ask
 
 HERE = Path(__file__).parent
 FEATURES = [f"f{number:02d}" for number in range(23)]
@@ -138,7 +138,7 @@ def main() -> None:
         try:
             wait_for(empty_port)
             wait_for(port)
-            worker = (ask(home / "serve.sock", {"command": "status"}) or {})["workers"][0]["pid"]
+            worker = (ask_socket(home / "serve.sock", {"command": "status"}) or {})["workers"][0]["pid"]
             for target in (empty_port, port):
                 load(target, bodies, given.connections, 1.0)
             ratios, empties, ours = [], [], []

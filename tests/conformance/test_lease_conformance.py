@@ -22,7 +22,7 @@ from flyball.backends.db.heartbeats import (
     new_executor_id,
 )
 from flyball.backends.db.lease import RowLease, holder_of, leases, open_lease
-from flyball.backends.db.processes import ProcessIdentity, this_process
+from flyball.backends.processes import ProcessIdentity, this_process
 from flyball.core.clock import FixedClock
 from flyball.core.errors import LeaseLost
 

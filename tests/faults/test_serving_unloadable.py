@@ -11,7 +11,7 @@ import pytest
 from flyball_tests_control import Control, open_home, seed
 from flyball_tests_serving import MODEL, ROW, Bundles, ModelServer, pack_bundle, wait_until
 
-from flyball.operations.servers import list_server_problems
+from flyball.operations.servers import look_at_servers
 from flyball.operations.upkeep import doctor, status
 
 
@@ -34,7 +34,7 @@ class Damage:
 
 def problems(server: ModelServer) -> list[str]:
     with open_home(server.home) as app:
-        return [str(problem) for problem in list_server_problems(app.backends)]
+        return [str(problem) for problem in look_at_servers(app.backends).problems()]
 
 
 def test_a_cold_worker_without_any_version_says_why_and_serves_it_once_it_is_mended(

@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 
 from flyball.backends.blobs.store import BlobStore, open_blobs
+from flyball.backends.home_socket import ask_socket
 from flyball.core.contract import Contract, FeatureRule
 from flyball.core.project import LogSection, ServeSection
 from flyball.core.records import LogRecord, PredictionRecord
 from flyball.core.settings import Settings
 from flyball.data.spool import read_segment
-from flyball.serving.home_socket import ask
 
 SOURCE = Path(__file__).parents[2] / "src"
 MODEL = "rides"
@@ -157,7 +157,7 @@ class ModelServer:
 
     def status(self) -> dict[str, Any] | None:
         """What the supervisor says."""
-        return ask(self.home / "serve.sock", {"command": "status"})
+        return ask_socket(self.home / "serve.sock", {"command": "status"})
 
     def wait_ready(self, seconds: float = 20.0) -> dict[str, Any]:
         def ready() -> dict[str, Any] | None:

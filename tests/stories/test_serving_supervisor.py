@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flyball_tests_serving import SOURCE, ModelServer, is_running, wait_until
 
-from flyball.serving.home_socket import ask
+from flyball.backends.home_socket import ask_socket
 
 
 def test_a_server_without_models_is_live_and_ready_and_says_where_it_listens(model_server: ModelServer):
@@ -107,7 +107,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed_and_the_next_one_takes_the
 def test_the_command_stop_ends_it_in_order_and_leaves_nothing_behind(model_server: ModelServer):
     status = model_server.start().status()
     assert status is not None and model_server.process is not None
-    assert ask(model_server.home / "serve.sock", {"command": "stop"}) == {"stopping": True}
+    assert ask_socket(model_server.home / "serve.sock", {"command": "stop"}) == {"stopping": True}
     assert model_server.process.wait(20) == 0
     assert not is_running(status["workers"][0]["pid"])
     assert not is_running(status["shipper"])
@@ -117,7 +117,7 @@ def test_the_command_stop_ends_it_in_order_and_leaves_nothing_behind(model_serve
 
 def test_a_command_nobody_knows_is_answered_and_changes_nothing(model_server: ModelServer):
     model_server.start()
-    answer = ask(model_server.home / "serve.sock", {"command": "explode"})
+    answer = ask_socket(model_server.home / "serve.sock", {"command": "explode"})
     assert answer is not None
     assert "unknown command 'explode'" in answer["error"]
     with socket.socket(socket.AF_UNIX) as raw:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flyball.backends.db.lease import assert_holder
-from flyball.backends.executors.guard import die_with
+from flyball.backends.parent import die_with
 from flyball.core.clock import parse_moment
 from flyball.core.errors import FlyballError
 from flyball.core.settings import read_settings

@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
+from flyball.backends.home_socket import ask_socket
 from flyball.core.clock import isoformat
 from flyball.core.errors import BadInput, NotFound, Unavailable
-from flyball.operations.server_socket import ask_socket, server_holder
+from flyball.operations.server_lock import server_holder
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 BATCH = 500

@@ -14,15 +14,14 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-
-import msgspec
 
 from flyball.core.clock import isoformat, parse_moment
 from flyball.core.errors import FlyballError, LeaseLost
 from flyball.operations.analysis_process import AnalysisProcess
 from flyball.operations.opening import Backends
+from flyball.operations.servers import worker_states
 
 PASS_SECONDS = 0.1
 # While segments keep coming, somebody waits for what is made of them.
@@ -33,7 +32,6 @@ ROLLING_SECONDS = 1.0
 LEASE_SECONDS = 2.0
 STANDBY_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 5.0
-FRESH = timedelta(seconds=10)
 
 _log = logging.getLogger(__name__)
 
@@ -221,17 +219,3 @@ class Controller:
         self._in_a_row[what] += 1
         self._stop.wait(min(LONGEST_PAUSE_SECONDS, 0.2 * self._in_a_row[what]))
         return False
-
-
-def worker_states(backends: Backends) -> list[dict[str, Any]]:
-    """The statuses that live model server workers published within the last 10 seconds."""
-    states = []
-    wall = backends.clock.now()
-    for key in backends.blobs.list("serving"):
-        data = backends.blobs.find(key)
-        if data is None:
-            continue
-        status = msgspec.json.decode(data)
-        if wall - parse_moment(status["at"]) < FRESH:
-            states.append(status)
-    return states

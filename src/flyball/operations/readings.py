@@ -225,9 +225,9 @@ class Readings:
 
     def server_problems(self) -> list[Any]:
         """What workers of the model servers say they can't do."""
-        from flyball.operations.servers import list_server_problems
+        from flyball.operations.servers import look_at_servers
 
-        return list_server_problems(self.backends)
+        return look_at_servers(self.backends).problems()
 
     def doctor(self) -> list[dict[str, str]]:
         """Every check of this home's health."""

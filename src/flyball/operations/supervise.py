@@ -6,7 +6,6 @@ predictions whatever happens here, and the next `up` adopts it through its socke
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import signal
@@ -15,15 +14,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 import msgspec
 
+from flyball.backends.home_socket import ask_socket
+from flyball.backends.parent import die_with
 from flyball.core.errors import Conflict, Unavailable
 from flyball.core.settings import Settings
-from flyball.operations.server_socket import ask_socket, server_holder
+from flyball.operations.server_lock import server_holder
 
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 CALM_SECONDS = 30.0
@@ -289,14 +291,8 @@ def _end(process: subprocess.Popen[bytes], patience_seconds: float) -> None:
 
 
 def _spawn(arguments: list[str], log: Path, *, own_session: bool) -> subprocess.Popen[bytes]:
-    parent = os.getpid()
-
-    def die_with_parent() -> None:
-        # PR_SET_PDEATHSIG = 1: a killed supervisor takes its control plane along, so the next `up` starts clean.
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
+    # A killed supervisor takes its control plane along, so the next `up` starts clean.
+    lifeline = None if own_session else partial(die_with, os.getpid())
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],
@@ -304,7 +300,7 @@ def _spawn(arguments: list[str], log: Path, *, own_session: bool) -> subprocess.
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=own_session,
-            preexec_fn=None if own_session else die_with_parent,  # noqa: PLW1509 - no threads run here
+            preexec_fn=lifeline,  # noqa: PLW1509 - no threads run here
         )
 
 

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from flyball.core.clock import isoformat
-from flyball.core.errors import Unavailable
 from flyball.operations.opening import Backends
 from flyball.operations.overview import ModelSummary, list_models
-from flyball.operations.server_socket import ask_socket
 
 LOW_SPACE_MB = 500
 
@@ -21,13 +19,13 @@ def status(backends: Backends) -> dict[str, Any]:
     `problems`: what workers of the model server say they can't do.
     """
     from flyball.backends.db.heartbeats import LAPSE, list_executors
-    from flyball.operations.servers import list_server_problems
+    from flyball.operations.servers import look_at_servers
 
     settings, now = backends.settings, backends.clock.now()
     with backends.database.read() as conn:
         living = [e for e in list_executors(conn) if e.stopped_at is None and not e.is_dead(now, LAPSE)]
-    server = ask_socket(settings.home / "serve.sock", {"command": "status"})
-    problems = list_server_problems(backends)
+    servers = look_at_servers(backends)
+    server, problems = servers.here, servers.problems()
     control = ", ".join(f"process {executor.pid}" for executor in living if executor.kind == "control")
     return {
         "places": {
@@ -39,7 +37,9 @@ def status(backends: Backends) -> dict[str, Any]:
         "processes": {
             "control plane": control or "not running",
             "model server": f"process {server['pid']}, port {server['port']}" if server else "not running",
-            "workers": _count_workers(backends),
+            "workers": f"not known: {servers.unread.message}"
+            if servers.unread
+            else str(len(servers.workers)),
         },
         "problems": [str(problem) for problem in problems],
         "models": [
@@ -47,15 +47,6 @@ def status(backends: Backends) -> dict[str, Any]:
             for model in list_models(backends)
         ],
     }
-
-
-def _count_workers(backends: Backends) -> str:
-    from flyball.operations.controller import worker_states
-
-    try:
-        return str(len(worker_states(backends)))
-    except Unavailable as error:
-        return f"not known: {error.message}"
 
 
 def _model_status(model: ModelSummary, has_problem: bool) -> dict[str, Any]:
@@ -135,11 +126,11 @@ def _route_problems(backends: Backends) -> list[str]:
 
 
 def _server_problems(backends: Backends) -> list[str]:
-    from flyball.operations.servers import list_server_problems
+    from flyball.operations.servers import look_at_servers
 
     return [
         f"{problem}; once the cause is mended, it goes on by itself"
-        for problem in list_server_problems(backends)
+        for problem in look_at_servers(backends).problems()
     ]
 
 

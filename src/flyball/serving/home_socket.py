@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import select
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-LONGEST_PATH = 100  # the kernel takes 107 bytes
+from flyball.backends.home_socket import read_line, short_path
+
 LONGEST_LINE = 64 * 1024
 ANSWER_SECONDS = 1.0
 
@@ -45,7 +45,7 @@ class HomeSocket:
         with connection:
             connection.settimeout(ANSWER_SECONDS)
             try:
-                request = msgspec.json.decode(_read_line(connection), type=dict[str, Any])
+                request = msgspec.json.decode(read_line(connection, LONGEST_LINE), type=dict[str, Any])
                 connection.sendall(msgspec.json.encode(answer(request)) + b"\n")
             except (OSError, msgspec.DecodeError) as error:
                 log.info("a caller on %s was not answered: %s", self._path.name, error)
@@ -54,38 +54,3 @@ class HomeSocket:
         """Listen no more and remove the file."""
         self._socket.close()
         self._path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def short_path(path: Path) -> Iterator[str]:
-    """A name for `path` that fits into a socket address, through the folder's descriptor where it is too long."""
-    if len(os.fsencode(path)) <= LONGEST_PATH:
-        yield str(path)
-        return
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{path.name}"
-    finally:
-        os.close(descriptor)
-
-
-def ask(path: Path, request: dict[str, Any], timeout_seconds: float = 2.0) -> dict[str, Any] | None:
-    """What the process that listens on `path` answers; None when nobody does."""
-    try:
-        with socket.socket(socket.AF_UNIX) as connection, short_path(path) as short:
-            connection.settimeout(timeout_seconds)
-            connection.connect(short)
-            connection.sendall(msgspec.json.encode(request) + b"\n")
-            return msgspec.json.decode(_read_line(connection), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def _read_line(connection: socket.socket) -> bytes:
-    data = b""
-    while not data.endswith(b"\n") and len(data) <= LONGEST_LINE:
-        piece = connection.recv(65536)
-        if not piece:
-            break
-        data += piece
-    return data

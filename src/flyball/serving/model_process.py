@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from flyball.backends.parent import die_with
 from flyball.serving.frames import READY, FrameReader, Reply, Start, decode_ask, pack
-from flyball.serving.processes import die_with_parent
 
 PR_SET_NO_NEW_PRIVS = 38
 CLONE_NEWUSER = 0x10000000
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
 
 def confine(start: Start) -> None:
     """Bind this process to its worker's life, its memory limit and, where the platform allows it, to no network."""
-    die_with_parent(start.parent, signal.SIGKILL)
+    die_with(start.parent, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole terminal; the worker ends us
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

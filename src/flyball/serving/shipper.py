@@ -16,10 +16,11 @@ import time
 import msgspec
 
 from flyball.backends.blobs.store import BlobStore, open_blobs
+from flyball.backends.parent import die_with
 from flyball.core.errors import FlyballError
 from flyball.data.spool import list_closed, ship
 from flyball.serving.options import SPEC_VARIABLE, WorkerSpec
-from flyball.serving.processes import die_with_parent, log_to_stderr
+from flyball.serving.processes import log_to_stderr
 
 PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 5.0
@@ -37,7 +38,7 @@ def main() -> int:
         ending.set()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent(spec.parent, signal.SIGTERM)
+    die_with(spec.parent, signal.SIGTERM)
     Shipper(spec, ending).run()
     return 0
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -16,6 +14,7 @@ from typing import Any
 import msgspec
 
 from flyball.backends.blobs.store import BlobStore
+from flyball.backends.processes import this_process
 from flyball.core.clock import Clock, isoformat, parse_moment
 from flyball.core.errors import FlyballError
 from flyball.serving.journal import Journal
@@ -53,6 +52,7 @@ class StatusBoard:
         self._clock = clock
         self._blobs = blobs
         self._changed = asyncio.Event()
+        self._process = this_process()
         self._published = False
 
     def change(self) -> None:
@@ -65,8 +65,9 @@ class StatusBoard:
         return {
             "format": STATUS_FORMAT,
             "worker": self._worker,
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
+            "pid": self._process.pid,
+            "host": self._process.host,
+            "started": self._process.started,
             "at": isoformat(self._clock.now()),
             "ready": self.is_ready,
             # What answers; a model that has no version to answer with has adopted nothing.

@@ -17,6 +17,7 @@ import uvicorn
 
 from flyball.backends.blobs.store import BlobStore, open_blobs
 from flyball.backends.connections import BoundedConnection
+from flyball.backends.parent import die_with
 from flyball.core.clock import SystemClock
 from flyball.core.ids import new_id
 from flyball.data.spool import SpoolWriter
@@ -29,7 +30,7 @@ from flyball.serving.metrics import WorkerMetrics
 from flyball.serving.options import SPEC_VARIABLE, ServeOptions, WorkerSpec
 from flyball.serving.ports import listen
 from flyball.serving.predict import Predictions
-from flyball.serving.processes import die_with_parent, log_to_stderr
+from flyball.serving.processes import log_to_stderr
 from flyball.serving.served import ServedModels
 from flyball.serving.server import build_application
 from flyball.serving.shelf import Shelf
@@ -163,7 +164,7 @@ def main() -> int:
     log_to_stderr(f"worker {spec.slot}")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent(spec.parent, signal.SIGTERM)
+    die_with(spec.parent, signal.SIGTERM)
     try:
         import uvloop
     except ImportError:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from flyball.backends.db.database import Database
 from flyball.backends.db.metadata import UtcDateTime, metadata
-from flyball.backends.db.processes import ProcessIdentity, this_process
+from flyball.backends.processes import ProcessIdentity, this_process
 from flyball.core.clock import Clock, SystemClock
 from flyball.core.errors import FlyballError
 from flyball.core.ids import new_id

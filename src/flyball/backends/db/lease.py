@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 
 from flyball.backends.db.database import Database
 from flyball.backends.db.metadata import Json, metadata
-from flyball.backends.db.processes import ProcessIdentity, this_process
+from flyball.backends.processes import ProcessIdentity, this_process
 from flyball.core.errors import DatabaseUnavailable, LeaseLost
 
 leases = Table(

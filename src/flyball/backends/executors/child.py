@@ -12,7 +12,8 @@ import resource
 import runpy
 import sys
 
-from flyball.backends.executors.guard import die_with, guard
+from flyball.backends.executors.guard import guard
+from flyball.backends.parent import die_with
 
 OUT_OF_MEMORY = 86  # an exit code that nothing else uses
 

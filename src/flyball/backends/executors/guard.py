@@ -11,21 +11,14 @@ import ctypes
 import os
 import resource
 import signal
-import sys
 import time
 from contextlib import suppress
 from typing import NoReturn
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+from flyball.backends.parent import die_with
+
+_PR_SET_CHILD_SUBREAPER = 36
 _AWAITED = {signal.SIGCHLD, signal.SIGTERM}
-
-
-def die_with(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
-    """Have the kernel signal this process when its parent's thread ends, however that ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)
 
 
 def guard(parent: int) -> None:
@@ -93,9 +86,8 @@ def _end_as(status: int) -> NoReturn:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         os._exit(code)
-    resource.setrlimit(
-        resource.RLIMIT_CORE, (0, 0)
-    )  # the process below has left the core that tells something
+    # The process below has left the core that tells something.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # SIGKILL has no disposition
         signal.signal(-code, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
