@@ -351,3 +351,60 @@ def test_a_database_restored_from_an_older_backup_loses_and_doubles_nothing(plac
     assert again.predictions()["id"].to_list() == ["prd_1", "prd_2", "prd_3"]
     assert again.counts().predictions == 3
     restored.close()
+
+
+TIMED = {"bike": LogSchema(task="regression", contract=CONTRACT, has_time=True)}
+MINUTE = timedelta(minutes=1)
+
+
+def untimed(place: Place, number: int, received_at: datetime) -> Any:
+    """A record as serving leaves it of a row without the model's time column: both moments are the same one."""
+    return place.book.prediction(number, at=received_at, received_at=received_at)
+
+
+def test_a_row_without_its_event_time_moves_no_clock_that_runs(place: Place):
+    received = place.book.prediction(0).received_at
+    place.ship(place.book.prediction(0), untimed(place, 1, received + MINUTE))
+    place.fold(TIMED)
+    assert place.clock().highest_event_at == place.start
+    place.ship(untimed(place, 2, received + 2 * MINUTE))
+    place.fold(TIMED)
+    assert place.clock().highest_event_at == place.start
+
+
+def test_a_clock_begun_without_an_event_time_goes_back_to_the_first_one_and_then_no_more(place: Place):
+    received = place.book.prediction(0).received_at
+    place.ship(untimed(place, 9, received))
+    place.fold(TIMED)
+    assert place.clock().now(received + MINUTE) == received + MINUTE
+    place.ship(place.book.prediction(8, received_at=received + MINUTE))
+    place.fold(TIMED)
+    assert place.clock().highest_event_at == place.start + timedelta(hours=8)
+    place.ship(place.book.prediction(1, received_at=received + 2 * MINUTE))
+    place.fold(TIMED)
+    assert place.clock().highest_event_at == place.start + timedelta(hours=8)
+
+
+def test_after_an_hour_without_event_times_a_single_one_turns_nothing_back(place: Place):
+    received = place.book.prediction(0).received_at
+    place.ship(untimed(place, 9, received))
+    place.ship(place.book.prediction(1, received_at=received + timedelta(hours=1)))
+    place.fold(TIMED, limit=1)
+    place.fold(TIMED, limit=1)
+    assert place.clock().now(received + timedelta(hours=2)) == received + timedelta(hours=2)
+
+
+def test_a_model_without_a_time_column_goes_by_received_time(place: Place):
+    received = place.book.prediction(0).received_at
+    place.ship(untimed(place, 1, received), untimed(place, 2, received + MINUTE))
+    place.ship(place.book.prediction(3, at=place.start, received_at=received + MINUTE))
+    place.fold()
+    assert place.clock().highest_event_at == received + MINUTE
+
+
+def test_an_event_time_of_the_far_future_is_five_minutes_ahead_at_most(place: Place):
+    received = place.book.prediction(0).received_at
+    far = datetime.fromisoformat("9999-12-31T00:00:00+00:00")
+    place.ship(place.book.prediction(0), place.book.prediction(1, at=far, received_at=received))
+    place.fold(TIMED)
+    assert place.clock().now(received) == received + timedelta(minutes=5)

@@ -13,6 +13,8 @@ from flyball.core.ids import derived_id, is_id
 from flyball.core.project import LogSection, ServeSection
 from flyball.core.records import OutcomeRecord
 
+AT = "2026-03-01T12:00:00Z"
+
 
 @pytest.fixture
 def served(model_server: ModelServer, bundles: Bundles) -> ModelServer:
@@ -71,9 +73,8 @@ def test_the_time_is_what_was_said_else_the_rows_own_else_now(served: ModelServe
     served.predict(MODEL, rows)
     served.predict(MODEL, [{**ROW, "when": "yesterday"}])
     records = served.predictions()
-    now = records[1].received_at
     assert records[0].at == datetime(2026, 3, 1, tzinfo=UTC)
-    assert records[1].at == now
+    assert records[1].at == datetime(2026, 2, 2, tzinfo=UTC)
     assert [r.at for r in records[2:4]] == [
         datetime(2026, 1, 31, 23, tzinfo=UTC),
         datetime(2026, 2, 2, tzinfo=UTC),
@@ -81,11 +82,52 @@ def test_the_time_is_what_was_said_else_the_rows_own_else_now(served: ModelServe
     assert (records[4].at, records[4].flags) == (records[4].received_at, ["type:when"])
 
 
+def test_a_row_without_its_time_is_flagged_and_stands_at_the_moment_it_was_received(served: ModelServer):
+    rows: list[dict[str, Any]] = [
+        ROW,
+        {**ROW, "when": None},
+        {**ROW, "when": 1_520_000_000},
+        {**ROW, "when": "1815-06-18"},
+        {**ROW, "when": "2026-02-02"},
+    ]
+    flags = [["missing:when"], ["missing:when"], ["type:when"], ["type:when"], []]
+    assert served.predict(MODEL, rows).json["flags"] == flags
+    records = served.predictions()
+    assert [record.at == record.received_at for record in records] == [True, True, True, True, False]
+    assert [record.flags for record in records] == flags
+    assert served.predict(MODEL, rows, at="2026-02-03").json["flags"] == [[]] * 5
+    assert served.predict(MODEL, rows[:2], at=["2026-02-03", None]).json["flags"] == [[], ["missing:when"]]
+
+
+def test_a_row_without_its_time_is_refused_where_violations_are(model_server: ModelServer, bundles: Bundles):
+    model_server.publish(1, champion=(1, bundles.lightgbm(0.0)), time="when", on_violation="reject")
+    model_server.start()
+    answer = model_server.predict(MODEL, [{**ROW, "when": "2026-02-02"}, ROW])
+    assert answer.status == 422
+    (error,) = answer.json["errors"]
+    assert (error["row"], error["feature"], error["problem"]) == (1, "when", "missing")
+    assert "`at`" in error["expected"]
+    assert model_server.predict(MODEL, [ROW], at="2026-02-02").status == 200
+
+
+def test_what_was_refused_keeps_the_time_that_was_said_of_it(model_server: ModelServer, bundles: Bundles):
+    model_server.publish(1, champion=(1, bundles.lightgbm(0.0)), on_violation="reject")
+    model_server.start()
+    assert model_server.predict(MODEL, [{**ROW, "temp": "warm"}], at="2018-02-02").status == 422
+    (record,) = model_server.predictions()
+    assert (record.error, record.at) == ("rejected", datetime(2018, 2, 2, tzinfo=UTC))
+
+
+def test_a_time_before_1970_is_refused(served: ModelServer):
+    answer = served.predict(MODEL, [ROW], at="0001-01-01")
+    assert (answer.status, answer.json["errors"][0]["feature"]) == (422, "at")
+
+
 def test_the_entity_is_the_headers_else_the_bodys_else_the_rows_own(served: ModelServer):
     rows = [{**ROW, "rider": "r1"}, {**ROW, "rider": 2}]
-    served.predict(MODEL, rows, {"X-Flyball-Entity": "h"}, entity="b")
-    served.predict(MODEL, rows, entity=["b1", "b2"])
-    served.predict(MODEL, rows)
+    served.predict(MODEL, rows, {"X-Flyball-Entity": "h"}, entity="b", at=AT)
+    served.predict(MODEL, rows, entity=["b1", "b2"], at=AT)
+    served.predict(MODEL, rows, at=AT)
     assert [record.entity for record in served.predictions()] == ["h", "h", "b1", "b2", "r1", "2"]
     assert all(record.flags == [] and "rider" not in record.input for record in served.predictions())
 
@@ -96,7 +138,7 @@ def test_what_breaks_the_contract_is_answered_and_flagged_row_by_row(served: Mod
         {"temp": 99, "hour": "eight", "colour": "red"},
         {"hour": 3, "trouble": 0},
     ]
-    answer = served.predict(MODEL, rows)
+    answer = served.predict(MODEL, rows, at=AT)
     assert answer.status == 200
     expected = [[], ["range:temp", "type:hour", "unknown:colour"], ["missing:temp"]]
     assert answer.json["flags"] == expected
@@ -168,7 +210,7 @@ def test_integers_beyond_any_float_are_an_answer_and_a_record_too(served: ModelS
     body = b'{"rows": [{"temp": ' + b"9" * 400 + b', "hour": 3, "trouble": 0}]}'
     answer = served.request("POST", f"/v1/models/{MODEL}/predict", body)
     assert answer.status in (200, 400), answer.data
-    assert served.predict(MODEL, [{**ROW, "temp": 2**70}]).json["flags"] == [["range:temp"]]
+    assert served.predict(MODEL, [{**ROW, "temp": 2**70}], at=AT).json["flags"] == [["range:temp"]]
     assert served.predictions()[-1].flags == ["range:temp"]
 
 

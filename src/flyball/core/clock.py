@@ -8,6 +8,8 @@ from typing import Protocol
 import msgspec
 
 AHEAD_LIMIT = timedelta(minutes=5)
+# Windows and days are counted from here; an event time before it is none.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):

@@ -86,6 +86,8 @@ class FoldMemory:
         batch: int,
         predictions: Sequence[PredictionRecord],
         outcomes: Sequence[OutcomeRecord],
+        *,
+        has_time: bool,
     ) -> Intake:
         """What of these records is new to the model's tables."""
         keys = self.model(name, stored, batch).keys
@@ -93,7 +95,7 @@ class FoldMemory:
             found = find_keys(self.tables_url, name, batch, predictions, outcomes)
             found.pending = keys.pending
             keys = found
-        return Intake(keys, predictions, outcomes)
+        return Intake(keys, predictions, outcomes, has_time=has_time)
 
     def counts_after(self, name: str, intake: Intake, batch: int) -> LogCounts:
         """The model's counts once this intake is in its tables."""

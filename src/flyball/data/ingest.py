@@ -30,7 +30,7 @@ from flyball.data.log_schema import (
     predictions_frame,
 )
 from flyball.data.log_tables import OUTCOMES, PREDICTIONS, generation_url
-from flyball.data.model_time import note_event_time
+from flyball.data.model_time import begin_clock, note_event_time
 from flyball.data.segment_book import (
     find_planned,
     known_states,
@@ -151,8 +151,11 @@ def _fold(
         stored = {model: get_counts(conn, model) for model in grouped}
     intakes: dict[str, Intake] = {}
     for model, (predictions, outcomes) in grouped.items():
-        intakes[model] = memory.sort_out(model, stored[model], batch.number, predictions, outcomes)
-        _append(tables_url, model, models.get(model, UNTYPED), intakes[model], batch.number, memory)
+        schema = models.get(model, UNTYPED)
+        intakes[model] = memory.sort_out(
+            model, stored[model], batch.number, predictions, outcomes, has_time=schema.has_time
+        )
+        _append(tables_url, model, schema, intakes[model], batch.number, memory)
     report = _settle(database, batch, intakes, memory, wall_now)
     _delete(blobs, list(batch.segments))
     _compact(memory)
@@ -268,9 +271,12 @@ def _settle(
         is_ours = settle_batch(conn, batch.number, batch.missing, now)
         for name, intake in intakes.items() if is_ours else ():
             put_counts(conn, msgspec.structs.replace(counts[name], updated_at=now))
+            # The clock goes on from when the server saw the event, not from when it was folded.
             if intake.highest is not None:
-                # The clock goes on from when the server saw the event, not from when it was folded.
-                note_event_time(conn, name, intake.highest.at, min(intake.highest.received_at, now))
+                seen_at = min(intake.highest.received_at, now)
+                note_event_time(conn, name, intake.highest.at, seen_at, has_time=intake.has_time)
+            elif intake.untimed is not None:
+                begin_clock(conn, name, min(intake.untimed.received_at, now))
     if is_ours:
         memory.settle(batch.number, {name: (intake, counts[name]) for name, intake in intakes.items()})
     else:

@@ -15,11 +15,20 @@ class Intake:
     `predictions` are to be appended, those with a true entry in `conflicts` as conflicts; records that came again
     with the same input are left out. `outcomes` are appended all: of those that say something about one prediction
     the last received holds, and which were known when can be asked later.
+
+    `highest`: the record with the highest event time; `untimed`: the first one without any, which only a model with a
+    time column (`has_time`) can have.
     """
 
     def __init__(
-        self, keys: LoggedKeys, predictions: Sequence[PredictionRecord], outcomes: Sequence[OutcomeRecord]
+        self,
+        keys: LoggedKeys,
+        predictions: Sequence[PredictionRecord],
+        outcomes: Sequence[OutcomeRecord],
+        *,
+        has_time: bool = False,
     ) -> None:
+        self.has_time = has_time
         self.predictions: list[PredictionRecord] = []
         self.conflicts: list[bool] = []
         self.outcomes = sorted(outcomes, key=lambda record: record.received_at)
@@ -27,6 +36,7 @@ class Intake:
         self.resolved: set[int] = set()
         self.answered = self.shadows = self.failures = self.duplicates = self.conflicting = 0
         self.highest: PredictionRecord | None = None
+        self.untimed: PredictionRecord | None = None
         for prediction in sorted(predictions, key=lambda record: record.received_at):
             self._take_prediction(keys, prediction)
         for outcome in self.outcomes:
@@ -52,7 +62,10 @@ class Intake:
             self.added.moments.add(moment_key(record.entity, record.at))
         self.answered += record.answered is not None
         self.failures += record.answered is None
-        if self.highest is None or record.at > self.highest.at:
+        # Serving puts a row without an event time at exactly the moment it was received at.
+        if self.has_time and record.at == record.received_at:
+            self.untimed = self.untimed or record
+        elif self.highest is None or record.at > self.highest.at:
             self.highest = record
 
     def _take_outcome(self, keys: LoggedKeys, record: OutcomeRecord) -> None:

@@ -27,11 +27,13 @@ class LogSchema(msgspec.Struct, frozen=True, kw_only=True):
     """What types a model's log: the task decides the prediction's type, the contract the features'.
 
     hashed: features that [log] hashes; their columns hold text.
+    has_time: whether the model has a time column, so that a record may lack an event time.
     """
 
     task: Task
     contract: Contract
     hashed: tuple[str, ...] = ()
+    has_time: bool = False
 
 
 # A model whose deployment is not known (any more): nothing is lost, the input is kept as text.

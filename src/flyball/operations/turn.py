@@ -37,7 +37,7 @@ def take_turn(backends: Backends, wall: datetime, memory: FoldMemory | None = No
     and again remembers of the log's keys.
     """
     from flyball.data.ingest import LogSchema, fold
-    from flyball.data.model_time import find_model_time
+    from flyball.data.model_time import find_clock, is_provisional
     from flyball.delivery.look import look_all
     from flyball.monitoring.watch import analyse_due
     from flyball.registry.routes import list_deployed, project_of
@@ -48,17 +48,23 @@ def take_turn(backends: Backends, wall: datetime, memory: FoldMemory | None = No
         for deployment in list_deployed(conn):
             project = projects[deployment.model] = project_of(deployment)
             schemas[deployment.model] = LogSchema(
-                task=project.model.task, contract=deployment.contract, hashed=tuple(project.log.hash)
+                task=project.model.task,
+                contract=deployment.contract,
+                hashed=tuple(project.log.hash),
+                has_time=project.model.time is not None,
             )
     report = fold(database, blobs, tables_url, schemas, wall, memory=memory)
     settled: dict[str, datetime] = {}
     signals = 0
     for model, project in projects.items():
         with database.read() as conn:
-            model_time = find_model_time(conn, model, wall)
-        if model_time is None:
+            clock = find_clock(conn, model)
+        if clock is None:
             continue
-        settled[model] = model_time - settle_time(parse_duration(project.monitor.window))
+        settled[model] = clock.now(wall) - settle_time(parse_duration(project.monitor.window))
+        # Where watching begins is noted once, so it waits for an event time, which may lie years back.
+        if is_provisional(clock, wall, has_time=project.model.time is not None):
+            continue
         signals += len(analyse_due(database, blobs, tables_url, model, settled[model], wall))
     applied = look_all(database, blobs, tables_url, settled, wall)
     return {

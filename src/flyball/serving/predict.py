@@ -110,14 +110,14 @@ class Predictions:
         if served.champion is None:
             raise self._models.not_ready(served.model)
         job = Job(served, rows, reply)
-        self._check(job)
+        job.moments, wrong_times = list_moments(served, body, rows, job.received_at)
+        self._check(job, wrong_times)
         count = len(rows)
         if body.ids is None:
             job.ids = [new_id("prd") for _ in rows]
         else:
             job.ids = [derived_id("prd", served.model, text) for text in check_ids(body.ids, count)]
         job.entities = list_entities(served, request, body, rows)
-        job.moments = list_moments(served, body, rows, job.received_at, job.flags)
         # Rows without an entity are routed by it, so it is logged: they were assigned together.
         job.request_id = request.request_id or job.ids[0]
         trace = request.headers.get(b"traceparent")
@@ -125,15 +125,22 @@ class Predictions:
             job.trace = trace.decode("ascii")
         return job
 
-    def _check(self, job: Job) -> None:
-        """Flag what breaks the contract, or reject it where the project says so."""
+    def _check(self, job: Job, wrong_times: dict[int, FieldError]) -> None:
+        """Flag what breaks the contract, and rows without their time, or reject them where the project says so."""
         served = job.served
         check = served.checker.check
         rejects = served.table.on_violation == "reject"
         errors: list[FieldError] = []
         for index, row in enumerate(job.rows):
             broken = check(row, index)
-            job.flags.append([flag(violation) for violation in broken])
+            flags = [flag(violation) for violation in broken]
+            job.flags.append(flags)
+            wrong = wrong_times.get(index)
+            # A time column may be a feature, too: the contract's word about it is enough.
+            if wrong is not None and not any(violation.feature == wrong.feature for violation in broken):
+                flags.append(f"{wrong.problem}:{wrong.feature}")
+                served.count_violation(wrong.problem)
+                errors += [wrong] if rejects else []
             for violation in broken:
                 served.count_violation(violation.problem)
                 if rejects and violation.problem != "unknown":
@@ -152,7 +159,6 @@ class Predictions:
         part.error = "rejected"
         job.parts = [part]
         job.entities = [None] * len(job.rows)
-        job.moments = [job.received_at] * len(job.rows)
         self._journal.write_or_drop(job.served.policy, [*job.failures("rejected")])
 
     # --- routing ---

@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from flyball.core.clock import parse_moment
+from flyball.core.clock import EARLIEST, parse_moment
+from flyball.core.contract import describe_value
 from flyball.serving.asgi import Request
-from flyball.serving.protocol import PredictBody, invalid, per_row
+from flyball.serving.protocol import FieldError, PredictBody, invalid, per_row
 from flyball.serving.served import Served
+
+_A_TIME = "an ISO 8601 time from 1970 on, such as 2026-03-01T12:00:00Z"
 
 
 def list_entities(
@@ -27,39 +30,56 @@ def list_entities(
 
 
 def list_moments(
-    served: Served,
-    body: PredictBody,
-    rows: list[dict[str, Any]],
-    received_at: datetime,
-    flags: list[list[str]],
-) -> list[datetime]:
-    """Event times: `at`, else the row's own time column, else now. A column that is no time is flagged."""
+    served: Served, body: PredictBody, rows: list[dict[str, Any]], received_at: datetime
+) -> tuple[list[datetime], dict[int, FieldError]]:
+    """Event times: `at`, else the row's own time column, else now; and what is wrong with the time of which row.
+
+    A row of a model with a time column that says no time gets the very moment it was received at, which tells the
+    fold that it is no event time. Raises Rejected for an `at` that is none.
+    """
     count = len(rows)
     if isinstance(body.at, str):
-        return [parse_at(body.at, None)] * count
-    if body.at is not None:
-        if len(body.at) != count:
-            raise invalid("at", "length", f"{len(body.at)} values", f"one, or one per row ({count})")
-        return [parse_at(text, row) if text else received_at for row, text in enumerate(body.at)]
+        return [parse_at(body.at, None)] * count, {}
+    said = body.at
+    if said is not None and len(said) != count:
+        raise invalid("at", "length", f"{len(said)} values", f"one, or one per row ({count})")
     column = served.table.time
-    if column is None:
-        return [received_at] * count
-    moments = []
+    if said is None and column is None:
+        return [received_at] * count, {}
+    moments, wrong = [received_at] * count, {}
     for index, row in enumerate(rows):
-        value, moment = row.get(column), received_at
-        if value is not None:
-            try:
-                moment = parse_moment(value) if isinstance(value, str) else moment
-            except (ValueError, OverflowError):
-                flags[index].append(f"type:{column}")
-        moments.append(moment)
-    return moments
+        text = said[index] if said is not None else None
+        if text:
+            moments[index] = parse_at(text, index)
+        elif column is not None:
+            found = _own_moment(row, column, index)
+            if isinstance(found, datetime):
+                moments[index] = found
+            else:
+                wrong[index] = found
+    return moments, wrong
+
+
+def _own_moment(row: dict[str, Any], column: str, index: int) -> datetime | FieldError:
+    value = row.get(column)
+    if value is None:
+        return FieldError(index, column, "missing", "null", f"{_A_TIME}, here or in `at`")
+    try:
+        return _parse_event_time(value)
+    except (ValueError, OverflowError):
+        return FieldError(index, column, "type", describe_value(value), f"{_A_TIME}, here or in `at`")
+
+
+def _parse_event_time(value: Any) -> datetime:
+    moment = parse_moment(value) if isinstance(value, str) else None
+    if moment is None or moment < EARLIEST:
+        raise ValueError("no event time")
+    return moment
 
 
 def parse_at(text: str, row: int | None) -> datetime:
+    """The moment that a client wrote. Raises Rejected."""
     try:
-        return parse_moment(text)
+        return _parse_event_time(text)
     except (ValueError, OverflowError) as error:
-        raise invalid(
-            "at", "type", text[:80], "an ISO 8601 time such as 2026-03-01T12:00:00Z", row
-        ) from error
+        raise invalid("at", "type", text[:80], _A_TIME, row) from error
