@@ -40,6 +40,12 @@ VARIABLES: dict[str, tuple[Variable, ...]] = {
             "whether steps of a run use what earlier runs gave: `read-write`, `read` (keep nothing of this one) or "
             "`off`",
         ),
+        Variable(
+            "FLYBALL_EGRESS",
+            "",
+            "addresses that may be sent to besides those of the code host, and at private addresses or without "
+            "encryption too: origins, separated by commas, such as `https://git.example.com`",
+        ),
     ),
     "Commands and the Python client": (
         Variable(

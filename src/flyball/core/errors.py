@@ -202,6 +202,24 @@ class BlobsUnavailable(Unavailable):
     code = "blobs_unavailable"
 
 
+class EgressRefused(Refused):
+    """A destination that this program may not send to."""
+
+    code = "egress_refused"
+
+
+class HostRefused(Refused):
+    """A code host says no: to the token, to the change, or to what was sent."""
+
+    code = "host_refused"
+
+
+class HostUnavailable(Unavailable):
+    """A code host does not answer, or takes no more requests for now."""
+
+    code = "host_unavailable"
+
+
 class TableNotFound(NotFound):
     """There is no table at this URL."""
 

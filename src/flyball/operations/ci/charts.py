@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 from flyball.core.values import Interval
-from flyball.operations.ci.contents import number
+from flyball.operations.ci.figures import number
 from flyball.operations.ci.report import CiReport, Difference, Importance, MetricLine
 from flyball.operations.ci.shortening import cut_text, shorten
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from flyball.core.values import Interval
 from flyball.judge.gates.labels import CLAIM_OF_MANY, CLAIM_OF_ONE
+from flyball.operations.ci.figures import interval_text, number, value_text
 from flyball.operations.ci.report import (
     CiOutcome,
     CiReport,
@@ -125,40 +125,6 @@ def sections(report: CiReport) -> list[Section]:
         _annotations(report),
     ]
     return [section for section in found if section is not None]
-
-
-def number(value: Any, signed: bool = False) -> str:
-    """A number of four digits, or a dash for none.
-
-    >>> number(0.78215), number(0.0042, signed=True), number(None), number(float("nan"))
-    ('0.7822', '+0.0042', '–', 'not a number')
-    """
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if not math.isfinite(value):
-        return "not a number" if math.isnan(value) else "infinite"
-    if isinstance(value, int):
-        return f"{value:+,}" if signed else f"{value:,}"
-    text = f"{value:+.4g}" if signed else f"{value:.4g}"
-    return "0" if float(text) == 0 else text
-
-
-def value_text(value: Any) -> str:
-    """Any value of a row as text: numbers short, structures as JSON."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, int | float):
-        return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else str(value)
-    return msgspec.json.encode(value, enc_hook=str).decode(errors="replace")
-
-
-def interval_text(interval: Interval | None, signed: bool = False) -> str:
-    """`low to high`, or nothing."""
-    return "" if interval is None else f"{number(interval.low, signed)} to {number(interval.high, signed)}"
 
 
 def _compared(side: Compared, name: str) -> str:

@@ -40,13 +40,9 @@ def write_markdown(report: CiReport, *, charts: Mapping[str, str] | None = None)
     return fit(report, lambda short: _document(short, charts=charts or {}, full=None), MOST_FILE_BYTES)
 
 
-def write_comment(report: CiReport, *, marker: str, full: Link | None = None) -> str:
-    """The report for a pull request, below every host's limit. `marker`: the hidden first line it is found again by.
-
-    full: where the whole report is, with its charts.
-    """
-    room = MOST_COMMENT_BYTES - len(marker.encode()) - 1
-    return marker + "\n" + fit(report, lambda short: _document(short, charts={}, full=full), room)
+def write_comment(report: CiReport, *, full: Link | None = None) -> str:
+    """The report for a pull request, below every host's limit. `full`: where the whole report is, with its charts."""
+    return fit(report, lambda short: _document(short, charts={}, full=full), MOST_COMMENT_BYTES)
 
 
 def escape(text: str) -> str:

@@ -13,7 +13,7 @@ from flyball.core.errors import BadInput
 from flyball.operations.ci.report import CiReport, ColumnDifference, Importance, MetricLine
 
 # How many entries a list keeps and how many characters a text: the first step whose report fits is written.
-STEPS = ((100, 600), (40, 400), (20, 240), (10, 160), (5, 120), (2, 80), (1, 48))
+STEPS = ((60, 400), (30, 240), (15, 160), (8, 120), (4, 80), (2, 60), (1, 48))
 MOST_EXAMPLES = 10  # rows of one test
 MOST_KEYS = 16
 LONGEST_LINK = 500

@@ -1,0 +1,52 @@
+"""The report as one comment on the change, written by the host's API with the token of the environment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from flyball.backends.egress.comments import CommentHost, NotPosted, Posted, post_comment
+from flyball.backends.egress.github import find_pull_request
+from flyball.backends.egress.gitlab import find_merge_request
+from flyball.core.errors import EgressRefused
+from flyball.operations.ci.markdown import write_comment
+from flyball.operations.ci.report import CiReport, Link
+
+log = logging.getLogger(__name__)
+
+
+def post_report(
+    report: CiReport, environment: Mapping[str, str], *, full: Link | None = None
+) -> Posted | NotPosted:
+    """Write the report on the pull or merge request that this job runs for, in place of the model's earlier one.
+
+    environment: of the CI job; the token is read from there only. full: where the whole report is kept. Nothing that
+    goes wrong here changes the verdict: it comes back as `NotPosted`, with the reason.
+    """
+    try:
+        host = find_host(environment)
+        if isinstance(host, NotPosted):
+            return host
+        body = write_comment(report, full=full)
+        return post_comment(host, marker=f"ci-{report.model}", order=_order(environment), body=body)
+    except EgressRefused as error:
+        return NotPosted(error.message)
+    except Exception:
+        log.exception("the report could not be posted")
+        return NotPosted("something unforeseen went wrong, see the log; the report is kept as a file")
+
+
+def find_host(environment: Mapping[str, str]) -> CommentHost | NotPosted:
+    """The change that this CI job runs for, on the host that runs it."""
+    if environment.get("GITHUB_ACTIONS") == "true":
+        return find_pull_request(environment)
+    if environment.get("GITLAB_CI") == "true":
+        return find_merge_request(environment)
+    return NotPosted("this is no job of GitHub or GitLab, so there is no change to comment on")
+
+
+def _order(environment: Mapping[str, str]) -> int:
+    """A number that grows from run to run, so that an older run that ends late does not write over a newer one."""
+    name = "GITHUB_RUN_ID" if environment.get("GITHUB_ACTIONS") == "true" else "CI_PIPELINE_ID"
+    given = environment.get(name, "")
+    return int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else 0
