@@ -48,6 +48,7 @@ KINDS: dict[str, KeysOfKind] = {
     "baseline": KeysOfKind((), (), ("than", "metric", "confidence")),
     "calibration": KeysOfKind(("max_error",), (), ("confidence",)),
     "leak": KeysOfKind((), (), ("max_share",)),
+    "parity": KeysOfKind((), (), ("max_change",)),
     "deterministic": KeysOfKind((), (), ("max_change",)),
     "seeds": KeysOfKind(("max_spread",), (), ("seeds", "metric")),
     "small-batch": KeysOfKind((), (), ("batch", "max_share")),

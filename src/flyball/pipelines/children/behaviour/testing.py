@@ -20,6 +20,7 @@ from flyball.judge.behaviour.found import Found
 from flyball.pipelines.children.answering import held_answers
 from flyball.pipelines.children.asking import ask_saved
 from flyball.pipelines.children.behaviour import changing, measured, validity
+from flyball.pipelines.children.behaviour.parity import parity
 from flyball.pipelines.children.behaviour.subject import Subject
 from flyball.pipelines.children.measuring import group_rows
 from flyball.pipelines.model_test_rules import name_of
@@ -42,6 +43,7 @@ _KINDS: dict[str, Callable[[ModelTestSection, Subject], tuple[Found, list[dict[s
     "calibration": measured.calibration,
     "leak": measured.leak,
     "metamorphic": changing.metamorphic,
+    "parity": parity,
 }
 
 

@@ -1,0 +1,160 @@
+"""The test `parity`: the real model server, a process of its own on loopback, answers as the model did in training."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flyball.backends.blobs.store import open_blobs
+from flyball.backends.scratch import ScratchFolder
+from flyball.core.errors import StepCrashed
+from flyball.core.project import LogSection, ModelTestSection
+from flyball.judge.behaviour.changes import stays
+from flyball.judge.behaviour.found import Found, sizes
+from flyball.pipelines.children.behaviour.subject import Subject
+from flyball.registry.bundle import pack, read_folder_manifest
+from flyball.registry.formats.answers import Answers
+from flyball.registry.formats.golden import jsonable
+from flyball.registry.formats.loading import load_predictor
+from flyball.registry.route_table import RoutedVersion, RouteTable, publish
+
+MOST_ROWS = 1000
+START_SECONDS = 60.0
+ANSWER_SECONDS = 30.0
+# Two forms of one model add up in other orders; a probability, or a number relative to its size, differs by less.
+TOLERANCE = 1e-6
+
+
+def parity(test: ModelTestSection, subject: Subject) -> tuple[Found, list[dict[str, Any]]]:
+    """Real rows, one a request as customers send them, beside the estimator's answers on all of them at once."""
+    features = subject.test.select(subject.features).head(MOST_ROWS)
+    native = subject.predictor  # one with code of its own has no other form, and is loaded once a process
+    if not read_folder_manifest(subject.package).needs_process:
+        native = load_predictor(subject.package, in_model_process=True, form="native")
+    before = subject.numbers_of(native.predict_frame(features))
+    rows = [
+        {name: jsonable(value) for name, value in row.items() if value is not None}
+        for row in features.to_dicts()
+    ]
+    with _served(subject) as port:
+        after = subject.numbers_of(_ask(subject.project.model.name, port, rows))
+    allowed = TOLERANCE if test.max_change is None else test.max_change
+    scale = np.maximum(1.0, np.abs(before)) if test.max_change is None else np.ones_like(before)
+    found = stays(before / scale, after / scale, max_change=allowed)
+    moved = float(sizes(before, after).max()) if rows else 0.0
+    because = f"{found.verdict.because}; the server's and the estimator's are up to {moved:.3g} apart"
+    examples = [
+        subject.example(rows[row], before=subject.shown(before[row]), after=subject.shown(after[row]))
+        for row in found.worst
+    ]
+    return Found(type(found.verdict)(found.verdict.outcome, because), found.worst), examples
+
+
+@contextmanager
+def _served(subject: Subject) -> Iterator[int]:
+    """The port of a model server that serves the package from a home of its own, which goes with it."""
+    model = subject.project.model
+    manifest = read_folder_manifest(subject.package)
+    with ScratchFolder("parity") as folder:
+        home = folder / "home"
+        blobs = open_blobs(f"file://{home / 'objects'}")
+        table = RouteTable(
+            model=model.name,
+            revision=1,
+            published_at=datetime.now(UTC),
+            task=model.task,
+            target=model.target,
+            champion=RoutedVersion(number=1, bundle=pack(subject.package, blobs), isolated=manifest.isolated),
+            contract=subject.contract,
+            positive=subject.positive,
+            log=LogSection(durability="none"),
+            serve=subject.project.serve,
+        )
+        publish(blobs, table)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        process = _start(home, port, folder / "server.log")
+        try:
+            _wait(process, model.name, port, folder / "server.log")
+            yield port
+        finally:
+            _end(process)
+
+
+def _start(home: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+    """By name: the packages that train and those that serve share no code but the bundle's."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flyball.serving.supervisor", "--port", str(port), "--workers", "1"],
+            env={**os.environ, "FLYBALL_HOME": str(home)},
+            cwd=home,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def _wait(process: subprocess.Popen[bytes], model: str, port: int, log: Path) -> None:
+    """Until the model is served. Raises StepCrashed, with the server's last line."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", f"/v2/models/{model}/ready")
+            is_ready = connection.getresponse().status == 200
+            connection.close()
+            if is_ready:
+                return
+        if process.poll() is not None or time.monotonic() >= deadline:
+            lines = log.read_text(errors="replace").strip().splitlines()
+            last = lines[-1][:500] if lines else "it said nothing"
+            raise StepCrashed(f"the model server for the parity test did not get ready: {last}")
+        time.sleep(0.05)
+
+
+def _ask(model: str, port: int, rows: list[dict[str, Any]]) -> Answers:
+    """The server's answers, a request for each row. Raises StepCrashed for a request that is not answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    predictions: list[Any] = []
+    scores: list[list[float]] = []
+    try:
+        for number, row in enumerate(rows):
+            body = json.dumps({"rows": [row]})
+            connection.request(
+                "POST", f"/v1/models/{model}/predict", body, {"Content-Type": "application/json"}
+            )
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+            if response.status != 200:
+                raise StepCrashed(
+                    f"the model server answered row {number} with status {response.status}: {str(answer)[:300]}"
+                )
+            predictions += answer["predictions"]
+            scores += answer.get("scores") or []
+    finally:
+        connection.close()
+    return Answers(predictions, scores or None)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The server and all it started."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
