@@ -237,18 +237,10 @@ def test_a_publisher_that_is_killed_anywhere_publishes_each_revision_once(
         nonlocal wanted
         while not stop.is_set():
             with sqlite_database.write() as conn:
-                wanted = routes.want(
-                    conn,
-                    "bike",
-                    champion=1 + wanted % 2,
-                    previous=None,
-                    salt="",
-                    rollout_id=None,
-                    project=project,
-                    actor=anna,
-                    why="swap",
-                    now=datetime.now(UTC),
+                swapped = routes.Wanted(
+                    champion=1 + wanted % 2, previous=None, salt="", rollout_id=None, project=project
                 )
+                wanted = routes.want(conn, "bike", swapped, actor=anna, why="swap", now=datetime.now(UTC))
             time.sleep(0.004)
 
     thread = threading.Thread(target=keep_wanting)

@@ -52,6 +52,25 @@ class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
     looked_until: datetime | None
 
 
+class _Case(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollout that is looked at: by which rules, held against which champion, at which moments."""
+
+    rollout: Rollout
+    project: Project
+    rules: RolloutRules
+    standard: Standard
+    model_now: datetime
+    wall_now: datetime
+
+    @property
+    def outcome_delay(self) -> timedelta:
+        return parse_duration(self.project.data.outcome_delay)
+
+    @property
+    def baked(self) -> timedelta:
+        return self.wall_now - self.rollout.step_started_at
+
+
 def look_all(
     database: Database,
     blobs: BlobStore,
@@ -94,24 +113,21 @@ def look(
         return _apply(database, rollout, verdict, {"faults": faults}, wall_now)
     project = msgspec.convert(rollout.project, Project)
     standard = _standard(database, blobs, rollout)
-    rules = _rules(rollout, project, standard)
-    if rollout.strategy == "canary":
-        return _look_canary(database, tables_url, rollout, project, rules, standard, model_now, wall_now)
-    return _look_shadow(database, tables_url, rollout, project, rules, standard, model_now, wall_now)
+    case = _Case(
+        rollout=rollout,
+        project=project,
+        rules=_rules(rollout, project, standard),
+        standard=standard,
+        model_now=model_now,
+        wall_now=wall_now,
+    )
+    look_at = _look_canary if rollout.strategy == "canary" else _look_shadow
+    return look_at(database, tables_url, case)
 
 
-def _look_shadow(
-    database: Database,
-    tables_url: str,
-    rollout: Rollout,
-    project: Project,
-    rules: RolloutRules,
-    standard: Standard,
-    model_now: datetime,
-    wall_now: datetime,
-) -> Applied | None:
-    delay = parse_duration(project.data.outcome_delay)
-    days = _days_to_judge(rollout, rules, delay, model_now, wall_now)
+def _look_shadow(database: Database, tables_url: str, case: _Case) -> Applied | None:
+    rollout, delay = case.rollout, case.outcome_delay
+    days = _days_to_judge(case)
     if not days:
         return None
     frame = _read(tables_url, rollout, first_day(rollout), days[-1], days[-1] + delay, ("champion", "shadow"))
@@ -125,75 +141,63 @@ def _look_shadow(
         else:
             evidence = shadow_evidence(
                 frame,
-                rules,
-                standard.shape,
+                case.rules,
+                case.standard.shape,
                 until=day_end,
                 outcome_delay=delay,
                 elapsed=at - rollout.started_model_at,
-                baked=wall_now - rollout.step_started_at,
+                baked=case.baked,
             )
-            decision = next_action(rules, evidence)
+            decision = next_action(case.rules, evidence)
         verdict = _Verdict(decision=decision, at=at, looked_until=day_end)
         if decision.action != "wait":
             break
     if verdict is None:
         return None
-    return _apply(database, rollout, verdict, {}, wall_now)
+    return _apply(database, rollout, verdict, {}, case.wall_now)
 
 
-def _days_to_judge(
-    rollout: Rollout, rules: RolloutRules, delay: timedelta, model_now: datetime, wall_now: datetime
-) -> list[datetime]:
+def _days_to_judge(case: _Case) -> list[datetime]:
     """Ends of the days that became due, oldest first; the last one again, once only its bake was missing."""
+    rollout, bake_seconds = case.rollout, case.rules.bake_seconds
     days = []
     end = next_day(rollout)
-    while end + delay <= model_now:
+    while end + case.outcome_delay <= case.model_now:
         days.append(end)
         end += DAY
-    if days or rollout.looked_until is None or rules.bake_seconds <= 0:
+    if days or rollout.looked_until is None or bake_seconds <= 0:
         return days
     baked_then = rollout.evidence.get("bake_elapsed_seconds", 0.0)
-    baked_now = (wall_now - rollout.step_started_at).total_seconds()
-    return [rollout.looked_until] if baked_then < rules.bake_seconds <= baked_now else []
+    return [rollout.looked_until] if baked_then < bake_seconds <= case.baked.total_seconds() else []
 
 
-def _look_canary(
-    database: Database,
-    tables_url: str,
-    rollout: Rollout,
-    project: Project,
-    rules: RolloutRules,
-    standard: Standard,
-    model_now: datetime,
-    wall_now: datetime,
-) -> Applied | None:
+def _look_canary(database: Database, tables_url: str, case: _Case) -> Applied | None:
+    rollout, model_now = case.rollout, case.model_now
     with database.read() as conn:
         batch = get_counts(conn, rollout.model).batch
-    baked = wall_now - rollout.step_started_at
     elapsed = model_now - rollout.started_model_at
-    if not _is_news(rollout, rules, batch, baked, elapsed):
+    if not _is_news(rollout, case.rules, batch, case.baked, elapsed):
         return None
-    delay = parse_duration(project.data.outcome_delay)
     # Clients name event times themselves: the deployment's revision says what belongs to the rollout.
     start, end = first_day(rollout) - DAY, model_now + DAY
     frame = _read(tables_url, rollout, start, end, model_now, ("champion", "candidate"))
     evidence = canary_evidence(
         frame,
-        rules,
-        standard.shape,
+        case.rules,
+        case.standard.shape,
         [StepShare(revision=step.revision, share=step.share) for step in rollout.steps],
-        outcome_delay=delay,
+        outcome_delay=case.outcome_delay,
         model_now=model_now,
         elapsed=elapsed,
-        baked=baked,
+        baked=case.baked,
     )
     evidence = msgspec.structs.replace(evidence, step=rollout.step)
-    decision = next_action(rules, evidence)
+    decision = next_action(case.rules, evidence)
     failures = tell_failures(frame)
     if decision.action == "abort" and failures is not None:
         decision = msgspec.structs.replace(decision, because=f"{decision.because}; {failures}")
     verdict = _Verdict(decision=decision, at=model_now, looked_until=None)
-    return _apply(database, rollout, verdict, {"batch": batch}, wall_now)
+    return _apply(database, rollout, verdict, {"batch": batch}, case.wall_now)
 
 
 def _is_news(rollout: Rollout, rules: RolloutRules, batch: int, baked: timedelta, elapsed: timedelta) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from flyball.core.clock import isoformat
@@ -17,7 +18,7 @@ from flyball.governance.journal import Change, record
 from flyball.monitoring.incidents import add_entry
 from flyball.registry.aliases import drop_alias, move_alias
 from flyball.registry.evidence import add_evidence
-from flyball.registry.routes import Deployment, current, want
+from flyball.registry.routes import Deployment, Wanted, current, want
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,21 +32,15 @@ def begin(conn: Connection, rollout: Rollout, *, actor: Actor, moment: Moment) -
     """Put the candidate beside the champion at its first step (or in front of nobody, for a shadow)."""
     deployment = _deployed(conn, rollout.model)
     share, role = first_share(rollout)
-    revision = want(
-        conn,
-        rollout.model,
-        champion=deployment.champion,
+    wanted = replace(
+        deployment.wanted,
         candidate=rollout.candidate,
         candidate_role=role,
         share=share,
-        previous=deployment.previous,
         salt=rollout.salt,
         rollout_id=rollout.id,
-        project=deployment.project,
-        actor=actor,
-        why=rollout.why,
-        now=moment.now,
     )
+    revision = want(conn, rollout.model, wanted, actor=actor, why=rollout.why, now=moment.now)
     _point(conn, rollout.model, "candidate", rollout.candidate, actor, rollout.why, moment)
     step = RolloutStep(step=0, share=share, revision=revision, at=moment.now, model_time=moment.model_time)
     begun = rollouts.change(
@@ -84,7 +79,8 @@ def advance(
     deployment = _deployed(conn, rollout.model)
     partial = [share for share in rollout.settings.steps if share < 1.0]
     number = rollout.step + 1
-    revision = _want_same(conn, deployment, share=partial[number], actor=actor, why=because, moment=moment)
+    wanted = replace(deployment.wanted, share=partial[number])
+    revision = want(conn, rollout.model, wanted, actor=actor, why=because, now=moment.now)
     step = RolloutStep(
         step=number, share=partial[number], revision=revision, at=moment.now, model_time=moment.model_time
     )
@@ -165,22 +161,14 @@ def abort(
     """The candidate is taken out again (or never comes in, if the rollout only waited)."""
     facts: dict[str, Any] = {}
     if rollout.state != "waiting":
-        deployment = _deployed(conn, rollout.model)
-        facts["revision"] = want(
-            conn,
-            rollout.model,
-            champion=deployment.champion,
+        wanted = replace(
+            _deployed(conn, rollout.model).wanted,
             candidate=None,
             candidate_role=None,
             share=0.0,
-            previous=deployment.previous,
-            salt=deployment.salt,
             rollout_id=None,
-            project=deployment.project,
-            actor=actor,
-            why=because,
-            now=moment.now,
         )
+        facts["revision"] = want(conn, rollout.model, wanted, actor=actor, why=because, now=moment.now)
         _point(conn, rollout.model, "candidate", None, actor, because, moment)
     ended = _end(conn, rollout, state, because, evidence, moment)
     _prove(conn, ended, state, because, {**evidence, "against": rollout.champion}, actor, moment)
@@ -205,47 +193,19 @@ def put_in_service(
 ) -> int:
     """Champion for all traffic from the returned revision on, with the aliases that go with it."""
     deployment = current(conn, model)
-    revision = want(
-        conn,
-        model,
+    wanted = Wanted(
         champion=number,
-        candidate=None,
-        candidate_role=None,
-        share=0.0,
         previous=previous,
         salt=deployment.salt if deployment else "",
         rollout_id=rollout_id,
         project=project,
-        actor=actor,
-        why=why,
-        now=moment.now,
     )
+    revision = want(conn, model, wanted, actor=actor, why=why, now=moment.now)
     _point(conn, model, "champion", number, actor, why, moment)
     if previous is not None:
         _point(conn, model, "previous", previous, actor, why, moment)
     _point(conn, model, "candidate", None, actor, why, moment)
     return revision
-
-
-def _want_same(
-    conn: Connection, deployment: Deployment, *, share: float, actor: Actor, why: str, moment: Moment
-) -> int:
-    """The same versions with another share."""
-    return want(
-        conn,
-        deployment.model,
-        champion=deployment.champion,
-        candidate=deployment.candidate,
-        candidate_role=deployment.candidate_role,
-        share=share,
-        previous=deployment.previous,
-        salt=deployment.salt,
-        rollout_id=deployment.rollout_id,
-        project=deployment.project,
-        actor=actor,
-        why=why,
-        now=moment.now,
-    )
 
 
 def _deployed(conn: Connection, model: str) -> Deployment:
@@ -295,7 +255,8 @@ def _prove(
         rollout.model,
         rollout.candidate,
         "rollout",
-        {"verdict": verdict, "because": because, "rollout_id": rollout.id, **facts},
+        # The decision's own reason: what the last look at the evidence said may well have been another.
+        {**facts, "verdict": verdict, "because": because, "rollout_id": rollout.id},
         actor=actor,
         now=moment.now,
     )

@@ -10,7 +10,7 @@ import msgspec
 
 from flyball.judge.causes.diagnose import Diagnosis, Findings, ServingChange, diagnose
 from flyball.judge.drift.facts import LEAST_BROKEN_SHARE, BrokenColumn, find_broken
-from flyball.judge.drift.performance import CONFIRM_RATIO, Confirmation, confirm
+from flyball.judge.drift.performance import CONFIRM_RATIO, Confirmation, PerformanceReference, confirm
 from flyball.judge.drift.profile import Summary
 from flyball.judge.drift.statistics import ColumnDrift, compare
 from flyball.judge.drift.watch import Alphas, Watched, watch_columns, watch_value, window_alpha
@@ -99,28 +99,16 @@ def _judge(
     own = [w for w in past.windows if w.version == measure.version and not w.held]
     broken = _find_broken(standard, measure, past)
     scores, prediction_scores, columns = _scores(standard, measure)
-    drift = prediction = outcomes = confirmation = None
+    drift = prediction = None
     if scores and not broken:
         drift = watch_columns([*standard.input_scores, *_kept(own, "scores")], scores, alphas.drift)
     if prediction_scores and not broken and measure.version_rows >= plan.min_rows:
         history = [*standard.prediction_scores, *_kept(own, "prediction_scores")]
         prediction = watch_columns(history, prediction_scores, alphas.predictions)
     reference = standard.reference.performance if standard.reference is not None else None
-    if measure.loss is not None and reference is not None and measure.labelled_count >= plan.min_rows:
-        losses = [w.loss for w in own if w.loss is not None and w.labelled_count >= plan.min_rows]
-        calm = [w.loss for w in own if w.healthy and w.loss is not None and w.labelled_count >= plan.min_rows]
-        outcomes = watch_value([*reference.block_losses, *calm], measure.loss, alphas.outcomes)
-        if (
-            measure.loss <= reference.loss
-        ):  # more than in training's blocks, and still no more than was promised
-            outcomes = msgspec.structs.replace(outcomes, alarm=False)
-        if not broken and reference.loss > 0:
-            confirmation = confirm(
-                [*losses, measure.loss],
-                reference.loss,
-                needed=plan.confirm_needed,
-                of=plan.confirm_of,
-            )
+    outcomes, confirmation = None, None
+    if reference is not None:
+        outcomes, confirmation = _watch_outcomes(plan, measure, reference, own, alphas)
     judged = Judgement(
         is_enough=True,
         alarms=[],
@@ -132,12 +120,34 @@ def _judge(
         drift=drift,
         prediction=prediction,
         outcomes=outcomes,
-        confirmation=confirmation,
+        confirmation=None if broken else confirmation,
         reference_loss=reference.loss if reference is not None else None,
     )
     alarms = [*_input_alarms(judged, measure, plan, own, past)] if look.part != "outcomes" else []
     alarms += _outcome_alarms(judged, measure) if look.part != "inputs" else []
     return msgspec.structs.replace(judged, alarms=alarms)
+
+
+def _watch_outcomes(
+    plan: MonitorPlan,
+    measure: Measure,
+    reference: PerformanceReference,
+    own: Sequence[Window],
+    alphas: Alphas,
+) -> tuple[Watched | None, Confirmation | None]:
+    """Whether the loss is unusual, and whether it has risen for long enough; None where outcomes are too few."""
+    if measure.loss is None or measure.labelled_count < plan.min_rows:
+        return None, None
+    known = [(w.loss, w.healthy) for w in own if w.loss is not None and w.labelled_count >= plan.min_rows]
+    calm = [loss for loss, is_healthy in known if is_healthy]
+    outcomes = watch_value([*reference.block_losses, *calm], measure.loss, alphas.outcomes)
+    # More than in training's blocks, and still no more than was promised.
+    if measure.loss <= reference.loss:
+        outcomes = msgspec.structs.replace(outcomes, alarm=False)
+    if reference.loss <= 0:
+        return outcomes, None
+    losses = [*(loss for loss, _ in known), measure.loss]
+    return outcomes, confirm(losses, reference.loss, needed=plan.confirm_needed, of=plan.confirm_of)
 
 
 def _find_broken(standard: Standard, measure: Measure, past: Past) -> list[BrokenColumn]:

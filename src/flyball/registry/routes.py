@@ -58,6 +58,19 @@ deployments = Table(
 )
 
 
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is to answer for a model. share: of keys (0 to 1), for a canary. project: the settings that hold then."""
+
+    champion: int | None
+    candidate: int | None = None
+    candidate_role: CandidateRole | None = None
+    share: float = 0.0
+    previous: int | None
+    salt: str
+    rollout_id: str | None
+    project: dict[str, Any]
+
+
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """The wanted state of serving one model, from `revision` on. `published_at` is None until servers can see it.
 
@@ -81,54 +94,36 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     published_at: datetime | None
 
+    @property
+    def wanted(self) -> Wanted:
+        """The same again, to be changed and wanted as the next revision."""
+        return Wanted(**{name: getattr(self, name) for name in Wanted.__struct_fields__})
 
-def want(
-    conn: Connection,
-    model: str,
-    *,
-    champion: int | None,
-    candidate: int | None = None,
-    candidate_role: str | None = None,
-    share: float = 0.0,
-    previous: int | None,
-    salt: str,
-    rollout_id: str | None,
-    project: dict[str, Any],
-    actor: Actor,
-    why: str,
-    now: datetime,
-) -> int:
+
+def want(conn: Connection, model: str, wanted: Wanted, *, actor: Actor, why: str, now: datetime) -> int:
     """Write the next revision of a model's wanted state, in the caller's write transaction; its number.
 
     With event and audit entry. Servers see it once it is published. Raises ModelNotFound, VersionNotFound,
     VersionRefused, BadInput.
     """
     get_model(conn, model)
-    _check(conn, model, (champion, candidate, previous), candidate_role, share)
-    contract = Contract() if champion is None else get_version(conn, model, champion).contract
+    _check(conn, model, wanted)
+    contract = Contract() if wanted.champion is None else get_version(conn, model, wanted.champion).contract
     highest = conn.execute(
         select(func.max(deployments.c.revision)).where(deployments.c.model == model)
     ).scalar()
     revision: int = (highest or 0) + 1
-    wanted: dict[str, Any] = {
-        "model": model,
-        "revision": revision,
-        "champion": champion,
-        "candidate": candidate,
-        "candidate_role": candidate_role,
-        "share": share,
-        "previous": previous,
-        "salt": salt,
-        "rollout_id": rollout_id,
-    }
-    settings = {"project": project, "contract": contract}
-    conn.execute(insert(deployments).values(**wanted, **settings, why=why, actor=actor.name, created_at=now))
+    facts = {"model": model, "revision": revision, **msgspec.structs.asdict(wanted)}
+    conn.execute(
+        insert(deployments).values(**facts, contract=contract, why=why, actor=actor.name, created_at=now)
+    )
+    del facts["project"]  # the revision's row has it
     change = Change(
         actor=actor,
         action="deployment.changed",
         subject=f"deployment:{model}",
         why=why,
-        facts={**wanted, "role": candidate_role},
+        facts={**facts, "role": wanted.candidate_role},
         event="deployment.changed",
     )
     record(conn, change, now)
@@ -268,21 +263,16 @@ def _mark_published(database: Database, table: RouteTable, now: datetime) -> Non
         conn.execute(update(deployments).where(unseen).values(published_at=now))
 
 
-def _check(
-    conn: Connection,
-    model: str,
-    numbers: tuple[int | None, int | None, int | None],
-    candidate_role: str | None,
-    share: float,
-) -> None:
-    champion, candidate, _previous = numbers
-    if (candidate is None) != (candidate_role is None) or candidate_role not in (None, "canary", "shadow"):
-        raise BadInput(f"a candidate is a canary or a shadow, and nothing else is; got {candidate_role!r}")
-    if not 0.0 <= share <= 1.0:
-        raise BadInput(f"the candidate's share is {share}; it must be from 0 to 1")
-    if candidate is not None and champion is None:
+def _check(conn: Connection, model: str, wanted: Wanted) -> None:
+    role = wanted.candidate_role
+    if (wanted.candidate is None) != (role is None) or role not in (None, "canary", "shadow"):
+        raise BadInput(f"a candidate is a canary or a shadow, and nothing else is; got {role!r}")
+    if not 0.0 <= wanted.share <= 1.0:
+        raise BadInput(f"the candidate's share is {wanted.share}; it must be from 0 to 1")
+    if wanted.candidate is not None and wanted.champion is None:
         raise BadInput(f"{model} has no champion to answer beside its candidate", model=model)
-    for number in sorted({number for number in numbers if number is not None}):
+    numbers = {wanted.champion, wanted.candidate, wanted.previous}
+    for number in sorted(number for number in numbers if number is not None):
         if get_version(conn, model, number).state != "registered":
             raise VersionRefused(model, number)
 

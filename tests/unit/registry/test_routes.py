@@ -10,6 +10,7 @@ from flyball.core.project import CostSection, DecisionSection
 from flyball.governance.events import list_events
 from flyball.registry.route_table import find_next, list_routed_models, publish, read_table, route_key
 from flyball.registry.routes import (
+    Wanted,
     build_table,
     current,
     get_deployment,
@@ -28,12 +29,10 @@ def _want(database: Any, anna: Any, now: Any, project: Any, **changes: Any) -> i
         "salt": "s",
         "rollout_id": None,
         "project": project,
-        "actor": anna,
-        "why": "because",
-        "now": now,
     }
+    model = changes.pop("model", "bike")
     with database.write() as conn:
-        return want(conn, changes.pop("model", "bike"), **{**values, **changes})
+        return want(conn, model, Wanted(**{**values, **changes}), actor=anna, why="because", now=now)
 
 
 @pytest.fixture
