@@ -30,8 +30,9 @@ def deploy(ref: str, why: str, strategy: str | None, wait: bool, as_json: bool) 
     \b
     Example: flyball deploy credit-default@4 --why "new features" --wait
     """
-    from flyball.cli.connection import open_flyball
+    from flyball.cli.connection import open_flyball, tell_home
 
+    tell_home()
     with open_flyball() as app:
         done: Any = app.deploy(ref, why=why, strategy=strategy)
         if not wait:
@@ -153,9 +154,9 @@ def rollback(model: str, to: str | None, why: str, as_json: bool) -> None:
 
 
 def _render_rollback(done: Any) -> None:
-    model, before = done["model"], done.get("before")
+    model, target = done["model"], done.get("next_target")
     click.echo(f"{model}: champion is version {done['champion']} (was {done['was']}, which is rejected now)")
-    if before is None:
+    if target is None:
         click.echo("another rollback has no version to go to, unless --to names one")
     else:
-        click.echo(f"another rollback would go to version {before}")
+        click.echo(f"another rollback would go to version {target}")

@@ -16,7 +16,7 @@ from flyball.core.values import Actor
 from flyball.data.model_time import find_model_time
 from flyball.delivery import rollouts, transitions
 from flyball.delivery.approvals import find_rejection, subject_of
-from flyball.delivery.files import find_damage
+from flyball.delivery.damage import find_damage
 from flyball.delivery.start import Origin, deploy, launch
 from flyball.delivery.transitions import Moment
 from flyball.delivery.watching import note_watch_alarm

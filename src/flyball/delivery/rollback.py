@@ -21,16 +21,12 @@ from flyball.registry.versions import ModelVersion, get_version
 
 
 class Rollback(msgspec.Struct, frozen=True, kw_only=True):
-    """Which version went out, which came back, and the deployment revision that does it.
-
-    before: where another rollback would go; None when there is nothing before, or nothing that was not rejected.
-    """
+    """Which version went out, which came back, and the deployment revision that does it."""
 
     model: str
     from_number: int
     to_number: int
     revision: int
-    before: int | None = None
 
 
 def rollback(
@@ -72,7 +68,7 @@ def rollback(
     )
     done = Rollback(model=model, from_number=champion, to_number=version.number, revision=revision)
     _tell(conn, done, because, actor, moment)
-    return msgspec.structs.replace(done, before=_before(conn, model))
+    return done
 
 
 def choose(conn: Connection, model: str, to: int | None) -> tuple[int, ModelVersion]:
@@ -80,7 +76,7 @@ def choose(conn: Connection, model: str, to: int | None) -> tuple[int, ModelVers
     deployment = current(conn, model)
     if deployment is None or deployment.champion is None:
         raise NoChampion(model)
-    target = to if to is not None else _before(conn, model)
+    target = to if to is not None else next_target(conn, model)
     if target is None:
         raise _nowhere_to_go(deployment)
     if target == deployment.champion:
@@ -88,8 +84,11 @@ def choose(conn: Connection, model: str, to: int | None) -> tuple[int, ModelVers
     return deployment.champion, get_version(conn, model, target)
 
 
-def _before(conn: Connection, model: str) -> int | None:
-    """The champion before the present one that nobody has rejected by a rollback since it was last deployed."""
+def next_target(conn: Connection, model: str) -> int | None:
+    """Where a rollback goes, None for nowhere.
+
+    That is the champion before the present one that no rollback has rejected since it was last deployed.
+    """
     changes = list_champions(conn, model)
     rollbacks = {
         found.facts["revision"]
@@ -128,14 +127,8 @@ def _settings_of(conn: Connection, version: ModelVersion) -> dict[str, Any]:
 
 
 def _tell(conn: Connection, done: Rollback, because: str, actor: Actor, moment: Moment) -> None:
-    facts = {
-        "model": done.model,
-        "from_number": done.from_number,
-        "to_number": done.to_number,
-        "revision": done.revision,
-        "because": because,
-        "model_time": isoformat(moment.model_time),
-    }
+    told = {"because": because, "model_time": isoformat(moment.model_time)}
+    facts = {**msgspec.structs.asdict(done), **told}
     add_evidence(
         conn,
         done.model,

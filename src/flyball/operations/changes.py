@@ -75,8 +75,8 @@ class Changes(Readings):
     def rollback(self, model: str, *, to: str | None, why: str, actor: Actor | None = None) -> dict[str, Any]:
         """Put the champion before (or version `to`) back into service at once.
 
-        `before` in the answer: where another rollback would go, None for nowhere. A version that was rolled back from
-        is gone to only when it is named.
+        `next_target` in the answer: where another rollback would go, None for nowhere. A version that was rolled back
+        from is gone to only when it is named.
         """
         from flyball.operations.deploying import rollback
 
@@ -87,7 +87,7 @@ class Changes(Readings):
             "champion": done.to_number,
             "was": done.from_number,
             "revision": done.revision,
-            "before": done.before,
+            "next_target": self.rollback_target(model),
         }
 
     def approve(self, ref: str, *, why: str, actor: Actor | None = None) -> dict[str, Any]:

@@ -82,13 +82,10 @@ def rollback(backends: Backends, model: str, *, to: int | None, why: str, actor:
 
 def rollback_target(backends: Backends, model: str) -> int | None:
     """The version that a rollback would put into service; None when it would be refused."""
-    from flyball.delivery.rollback import choose
+    from flyball.delivery.rollback import next_target
 
     with backends.database.read() as conn:
-        try:
-            return int(choose(conn, model, None)[1].number)
-        except Conflict:
-            return None
+        return next_target(conn, model)
 
 
 def _decide(backends: Backends, choose: Callable[[Any], Any], act: Callable[[Any, Any], Any]) -> Any:
@@ -111,7 +108,7 @@ def _decide(backends: Backends, choose: Callable[[Any], Any], act: Callable[[Any
 
 def _check_files(backends: Backends, version: Any) -> None:
     """Raise what is wrong with a version's files. What its gates refused is refused later, with their reasons."""
-    from flyball.delivery.files import find_damage
+    from flyball.delivery.damage import find_damage
 
     if version.state != "registered":
         return

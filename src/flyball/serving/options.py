@@ -38,7 +38,7 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     slot: int
     parent: int
     options: ServeOptions
-    heartbeat: int | None = None  # the descriptor a worker beats on
+    watchdog_descriptor: int | None = None  # where a worker says that its loop turns
     final: bool = False  # the shipper: ship what is left, once
 
     @property

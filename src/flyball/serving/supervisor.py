@@ -27,11 +27,11 @@ from flyball.core.clock import SystemClock, isoformat
 from flyball.core.errors import Conflict, FlyballError
 from flyball.core.ids import new_id
 from flyball.core.settings import Settings, read_settings
-from flyball.serving.heartbeat import Pulse
 from flyball.serving.home_socket import HomeSocket
 from flyball.serving.options import SPEC_VARIABLE, ServeOptions, WorkerSpec, read_options
 from flyball.serving.ports import reserve
 from flyball.serving.processes import log_to_stderr
+from flyball.serving.watchdog import Watchdog
 
 RESTART_SECONDS = (0.05, 0.05, 0.2, 0.5, 1.0, 2.0)
 CALM_SECONDS = 5.0
@@ -65,20 +65,20 @@ class _Child:
         self.start_at = 0.0
         self.started = 0.0
         self.quick_deaths = 0
-        self.pulse: Pulse | None = None
+        self.watchdog: Watchdog | None = None
 
     @property
     def name(self) -> str:
         return self.module.rpartition(".")[2] + (f" {self.slot}" if self.slot >= 0 else "")
 
-    def start(self, environment: dict[str, str], pulse: Pulse | None = None) -> None:
-        passed = (pulse.descriptor,) if pulse is not None else ()
+    def start(self, environment: dict[str, str], watchdog: Watchdog | None = None) -> None:
+        passed = (watchdog.descriptor,) if watchdog is not None else ()
         self.process = subprocess.Popen(
             [sys.executable, "-m", self.module], stdin=subprocess.DEVNULL, env=environment, pass_fds=passed
         )
-        self.pulse = pulse
-        if pulse is not None:
-            pulse.close_descriptor()
+        self.watchdog = watchdog
+        if watchdog is not None:
+            watchdog.close_descriptor()
         self.started = time.monotonic()
         self.restarts += 1
 
@@ -98,21 +98,21 @@ class _Child:
 
         What it has logged is with the operating system already. elapsed_seconds: since the last call.
         """
-        if self.process is None or self.pulse is None or not self.pulse.listen(elapsed_seconds):
+        if self.process is None or self.watchdog is None or not self.watchdog.listen(elapsed_seconds):
             return
         log.error(
             "%s (process %d) gave no sign of life for %.0f s: its event loop is stuck, and it is killed",
             self.name,
             self.process.pid,
-            self.pulse.silent_seconds,
+            self.watchdog.silent_seconds,
         )
         self.process.kill()
         self._forget_pulse()  # once is enough, should it take its time to die
 
     def _forget_pulse(self) -> None:
-        if self.pulse is not None:
-            self.pulse.close()
-            self.pulse = None
+        if self.watchdog is not None:
+            self.watchdog.close()
+            self.watchdog = None
 
 
 class Supervisor:
@@ -166,10 +166,12 @@ class Supervisor:
                 child.mourn()
             child.kill_if_stuck(elapsed)
             if child.process is None and time.monotonic() >= child.start_at:
-                pulse = Pulse(self._options.hang_seconds) if child is not self._shipper else None
-                child.start(self._environment(child.slot, pulse=pulse), pulse)
+                watchdog = Watchdog(self._options.hang_seconds) if child is not self._shipper else None
+                child.start(self._environment(child.slot, watchdog=watchdog), watchdog)
 
-    def _environment(self, slot: int, *, final: bool = False, pulse: Pulse | None = None) -> dict[str, str]:
+    def _environment(
+        self, slot: int, *, final: bool = False, watchdog: Watchdog | None = None
+    ) -> dict[str, str]:
         spec = WorkerSpec(
             home=str(self._settings.home),
             objects_url=self._settings.objects_url,
@@ -177,7 +179,7 @@ class Supervisor:
             slot=slot,
             parent=os.getpid(),
             options=self._options,
-            heartbeat=pulse.descriptor if pulse is not None else None,
+            watchdog_descriptor=watchdog.descriptor if watchdog is not None else None,
             final=final,
         )
         # The data plane needs no database, so it does not get to know how to reach one.

@@ -24,7 +24,6 @@ from flyball.data.spool import SpoolWriter
 from flyball.serving.adoption import Adoption
 from flyball.serving.asgi import Application
 from flyball.serving.fast_path import is_tested, protocol_class
-from flyball.serving.heartbeat import keep_beating
 from flyball.serving.journal import Journal
 from flyball.serving.metrics import WorkerMetrics
 from flyball.serving.options import SPEC_VARIABLE, ServeOptions, WorkerSpec
@@ -35,6 +34,7 @@ from flyball.serving.served import ServedModels
 from flyball.serving.server import build_application
 from flyball.serving.shelf import Shelf
 from flyball.serving.status import StatusBoard
+from flyball.serving.watchdog import feed_watchdog
 
 FIRST_LOAD_SECONDS = 30.0
 LAST_ANSWERS_SECONDS = 0.2
@@ -71,8 +71,8 @@ async def serve(spec: WorkerSpec) -> None:
     """Load what is routed, listen, answer until SIGTERM, finish what was begun."""
     options, clock = spec.options, SystemClock()
     ending = asyncio.Event()
-    if spec.heartbeat is not None:
-        keep_beating(spec.heartbeat, options.hang_seconds)
+    if spec.watchdog_descriptor is not None:
+        feed_watchdog(spec.watchdog_descriptor, options.hang_seconds)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal's Ctrl+C is the supervisor's business

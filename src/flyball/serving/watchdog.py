@@ -1,4 +1,4 @@
-"""The heartbeat of a worker: its event loop writes a byte a second into a pipe that its supervisor reads.
+"""The watchdog of a worker: its event loop writes a byte a second into a pipe that its supervisor reads.
 
 Only a loop that is stuck falls silent. Models are loaded, and asked for long, on a thread or in a process of their own,
 and the loop goes on beside them. The published status would not do: it waits for disk and object store.
@@ -10,32 +10,31 @@ import asyncio
 import contextlib
 import os
 
-BEAT_SECONDS = 1.0
-# Until its first beat a worker starts its interpreter and imports; on a busy machine that takes its time.
+FEED_SECONDS = 1.0
+# Until it is fed first, a worker starts its interpreter and imports; on a busy machine that takes its time.
 START_SECONDS = 60.0
 # What one look may add to the silence. Whoever stops all processes at once, as Ctrl+Z or a machine's sleep does, leaves
 # nobody silent but the clock.
 LONGEST_LOOK_SECONDS = 0.5
 
 
-def keep_beating(descriptor: int, patience_seconds: float) -> None:
+def feed_watchdog(descriptor: int, patience_seconds: float) -> None:
     """Beat from now on, as long as the running event loop turns."""
     os.set_blocking(descriptor, False)
     os.set_inheritable(descriptor, False)
     loop = asyncio.get_running_loop()
-    pause = min(BEAT_SECONDS, patience_seconds / 4)
+    pause = min(FEED_SECONDS, patience_seconds / 4)
 
-    def beat() -> None:
-        with contextlib.suppress(
-            OSError
-        ):  # full: the supervisor is held up; broken: it is gone, and so are we soon
+    def feed() -> None:
+        # Full: the supervisor is held up. Broken: it is gone, and so are we soon.
+        with contextlib.suppress(OSError):
             os.write(descriptor, b".")
-        loop.call_later(pause, beat)
+        loop.call_later(pause, feed)
 
-    beat()
+    feed()
 
 
-class Pulse:
+class Watchdog:
     """The supervisor's end: `descriptor` goes to the worker, and `close_descriptor` follows once it has it."""
 
     def __init__(self, patience_seconds: float) -> None:
@@ -47,7 +46,7 @@ class Pulse:
 
     def listen(self, elapsed_seconds: float) -> bool:
         """Whether the worker has been silent for too long. elapsed_seconds: since the last look, or the start."""
-        if self._has_beaten():
+        if self._was_fed():
             self._heard = True
             self.silent_seconds = 0.0
         else:
@@ -63,7 +62,7 @@ class Pulse:
         """Listen no more."""
         os.close(self._reading)
 
-    def _has_beaten(self) -> bool:
+    def _was_fed(self) -> bool:
         try:
             return bool(os.read(self._reading, 65536))
         except BlockingIOError:
