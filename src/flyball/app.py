@@ -164,6 +164,17 @@ def write_ci_report(report: CiReport, path: Path) -> list[Path]:
     return write_at(report, path)
 
 
+def post_ci_report(report: CiReport) -> str:
+    """Write a report on the change that this CI job runs for; a sentence that tells where, or why not. Never raises."""
+    from flyball.backends.egress.comments import NotPosted
+    from flyball.operations.ci.posting import post_report
+
+    outcome = post_report(report, os.environ)
+    if isinstance(outcome, NotPosted):
+        return f"the report was not posted: {outcome.because}"
+    return f"the report was posted{f' at {outcome.url}' if outcome.url else ''}"
+
+
 def infer_contract(folder: Path) -> dict[str, Any]:
     """The contract that a project's data suggest, as struct and as TOML."""
     from flyball.operations.checking import infer

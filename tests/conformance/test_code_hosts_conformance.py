@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -200,3 +203,20 @@ def test_the_number_of_a_pull_request_is_read_from_the_event_or_the_ref(code_hos
         assert isinstance(outcome, NotPosted)
     found = find_host(code_host.environment(GITHUB_EVENT_PATH=str(odd), GITHUB_REF="refs/pull/7/merge"))
     assert not isinstance(found, NotPosted) and found.list_page(1, 10) == []
+
+
+def test_flyball_ci_posts_and_answers_with_the_same_exit_code_whatever_the_host_says(
+    code_host: Any, tmp_path: Path
+):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "flyball.toml").write_text('[model]\nname = "credit-default"\ntask = "guess"\n')
+    command = [sys.executable, "-m", "flyball", "ci", str(project), "--post"]
+    environment = {**os.environ, **code_host.environment(), "FLYBALL_HOME": str(tmp_path / "home")}
+    first = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert first.returncode == 1 and "the report was posted" in first.stderr
+    assert "don't merge" in bodies(code_host)[0] and "flyball.toml:3" in bodies(code_host)[0]
+    code_host.answer = (401, {}, b"{}")
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 1 and "not posted" in second.stderr
+    assert TOKEN not in first.stdout + first.stderr + second.stdout + second.stderr

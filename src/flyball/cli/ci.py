@@ -19,8 +19,13 @@ from flyball.cli.output import json_option, progress, show, table
     help="Write the report: .md, .html, .json, .xml (JUnit), .sarif; into a folder, all of them.",
 )
 @click.option("--base", metavar="REF", help="Compare with this branch, tag or commit.")
+@click.option(
+    "--post",
+    is_flag=True,
+    help="Write the report on the pull or merge request that this job runs for, as one comment.",
+)
 @json_option
-def ci(folder: Path, report: Path | None, base: str | None, as_json: bool) -> None:
+def ci(folder: Path, report: Path | None, base: str | None, post: bool, as_json: bool) -> None:
     """Check a change: project, data, training, gates, comparison with champion and base; register what passes.
 
     FOLDER holds flyball.toml. What neither code, data, parameters nor environment changed is not trained again, also
@@ -31,7 +36,7 @@ def ci(folder: Path, report: Path | None, base: str | None, as_json: bool) -> No
     \b
     Example: flyball ci --report report.md
     """
-    from flyball.app import check_change, check_report_place, write_ci_report
+    from flyball.app import check_change, check_report_place, post_ci_report, write_ci_report
 
     if report is not None:
         check_report_place(report)
@@ -39,6 +44,8 @@ def ci(folder: Path, report: Path | None, base: str | None, as_json: bool) -> No
     if report is not None:
         for path in write_ci_report(found, report):
             progress(f"wrote {path}")
+    if post:
+        progress(post_ci_report(found))
     show(found, as_json, _render)
     sys.exit(found.exit_code)
 

@@ -260,9 +260,15 @@ def test_the_comment_names_the_full_report_and_shows_no_picture(ci_reports: Any)
     assert set(shown) <= set(files)
 
 
-@pytest.mark.parametrize("count", [3, 400])
-def test_texts_of_users_stay_texts_in_markdown(ci_reports: Any, count: int):
-    text = write_comment(ci_reports.hostile(TRAP, count))
+def pieces(text: str, size: int = 45) -> list[str]:
+    """A long text in parts that are short enough to be shown whole."""
+    return [text[start : start + size] for start in range(0, len(text), size - 15)]
+
+
+@pytest.mark.parametrize("text", [TRAP, *pieces(TRAP)])
+@pytest.mark.parametrize("count", [1, 20])
+def test_texts_of_users_stay_texts_in_markdown(ci_reports: Any, text: str, count: int):
+    text = write_comment(ci_reports.hostile(text, count))
     tags = set(re.findall(r"</?([a-z]+)[ />]?", text))
     assert tags <= {"details", "summary", "sub", "code"}
     assert text.count("<details>") == text.count("</details>")

@@ -350,7 +350,7 @@ def _package(report: CiReport) -> Section | None:
         rows.append([Cell(name), Cell(_with_unit(new, unit)), Cell(_with_unit(old, unit)), Cell(change)])
     if not rows:
         return None
-    columns = ["", "Now", "Before", "Change"]
+    columns = ["What", "Now", "Before", "Change"]
     table = Table(columns=columns, rows=rows, numbers=frozenset({1, 2, 3}))
     return Section(title="Speed, size and cost", tables=[table])
 
