@@ -176,3 +176,27 @@ def test_the_check_of_a_stranger_reads_the_shared_objects_and_writes_none(
     # What was trained is known from the shared store, what it is held to is judged anew.
     assert (said.code, theirs["outcome"], theirs["trained"]) == (1, "fail", False)
     assert before == {path: path.read_bytes() for path in (tmp_path / "shared").rglob("*") if path.is_file()}
+
+
+def test_a_fresh_runner_beside_shared_objects_is_held_to_the_champion_that_its_database_does_not_know(
+    make_project: Callable[..., Path],
+    command: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setenv("FLYBALL_OBJECTS", f"file://{tmp_path / 'shared'}")
+    folder = make_project(more='[[gates]]\nmetric = "mae"\nversus = "champion"\nmax_increase = 0.05\n')
+    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "production"))
+    assert command("run", cwd=folder).code == 0
+    assert command("deploy", "line", "--why", "first", cwd=folder).code == 0
+
+    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "runner"))
+    train = folder / "train.py"
+    train.write_text(train.read_text().replace('"slope", 2.0', '"slope", 1.0'))
+    said = command("ci", "--json", cwd=folder)
+    report = said.json()
+    assert (said.code, report["outcome"]) == (1, "fail"), report["because"]
+    assert (report["champion"]["number"], report["champion"]["rows"]) == (1, 80)
+    mae = next(line for line in report["metrics"] if line["metric"] == "mae" and line["slice"] is None)
+    assert mae["versus_champion"]["label"] == "worse"

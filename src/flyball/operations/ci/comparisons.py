@@ -22,6 +22,14 @@ from flyball.registry.evidence import list_evidence
 from flyball.registry.versions import ModelVersion, find_version, list_versions
 
 
+class Champion(msgspec.Struct, frozen=True, kw_only=True):
+    """The version in service that a run was compared with; its number may be one of another home."""
+
+    number: int
+    digest: str
+    lineage: dict[str, Any]
+
+
 def compare_change(
     draft: Draft,
     backends: Backends,
@@ -35,7 +43,7 @@ def compare_change(
     result, began = run.result or {}, time.monotonic()
     base = _run_base(draft, engine, shop, file, run, actor)
     _end_base(draft, base, began)
-    champion = _champion(backends, run)
+    champion = _champion(result)
     began, sides = time.monotonic(), list[Side]()
     if champion is not None and champion.digest != result["digest"]:
         sides.append(side_of("champion", champion.digest, champion.lineage))
@@ -78,12 +86,9 @@ def _run_base(draft: Draft, engine: Any, shop: Any, file: ProjectFile, run: Run,
         return BaseRun(because=f"{draft.git.base_name} could not be run: {error.message}")
 
 
-def _champion(backends: Backends, run: Run) -> ModelVersion | None:
-    number = (run.result or {})["lineage"]["champion"]
-    if number is None:
-        return None
-    with backends.database.read() as conn:
-        return find_version(conn, run.model, number)
+def _champion(result: dict[str, Any]) -> Champion | None:
+    known = result.get("champion")
+    return None if known is None else Champion(**known)
 
 
 def _name(draft: Draft) -> str:
@@ -104,7 +109,7 @@ def _end_base(draft: Draft, base: BaseRun, began: float) -> None:
 
 
 def _end_comparison(
-    draft: Draft, base: BaseRun, champion: ModelVersion | None, others: dict[str, Any], began: float
+    draft: Draft, base: BaseRun, champion: Champion | None, others: dict[str, Any], began: float
 ) -> None:
     """Note what differs from champion and base; it informs, so it never fails."""
     said = []
@@ -112,7 +117,7 @@ def _end_comparison(
         draft.facts["champion"] = _compared(
             "champion", champion.number, champion.digest, others.get("champion")
         )
-        said.append(_said(f"champion {champion.model}@{champion.number}", others.get("champion")))
+        said.append(_said(f"champion (version {champion.number})", others.get("champion")))
     if base.run is not None and base.run.result is not None:
         draft.facts["base"] = _compared(_name(draft), None, base.run.result["digest"], others.get("base"))
         said.append(_said(_name(draft), others.get("base")))
@@ -147,12 +152,10 @@ def _said(name: str, contrast: dict[str, Any] | None) -> str:
     return f"compared with {name} on {contrast['rows']} rows: {shown or 'no difference is shown'}"
 
 
-def _describe(
-    draft: Draft, backends: Backends, run: Run, base: BaseRun, champion: ModelVersion | None
-) -> None:
+def _describe(draft: Draft, backends: Backends, run: Run, base: BaseRun, champion: Champion | None) -> None:
     """Data, contract and environment beside those of the base or, where those are the same, of a version before."""
     result = run.result or {}
-    before = champion or _version_before(backends, run)
+    before = _version_before(backends, run, champion)
     snapshot = None if before is None else before.snapshot
     contract = None if before is None else msgspec.to_builtins(before.contract)
     if base.run is not None and base.run.result is not None:
@@ -176,9 +179,12 @@ def _describe(
             draft.facts["package_before"] = package_facts(found[-1].facts.get("package"), None)
 
 
-def _version_before(backends: Backends, run: Run) -> ModelVersion | None:
-    """The newest version of the model besides the one that the run came to."""
+def _version_before(backends: Backends, run: Run, champion: Champion | None) -> ModelVersion | None:
+    """The champion where this home has it, else the newest version of the model besides the one of the run."""
     with backends.database.read() as conn:
+        if champion is not None:
+            found = find_version(conn, run.model, champion.number)
+            return found if found is not None and found.digest == champion.digest else None
         for version in list_versions(conn, run.model, limit=20):
             if version.number != run.version and version.state == "registered":
                 return version

@@ -12,6 +12,7 @@ from flyball.core.contract import Contract
 from flyball.pipelines.stages.ending import end_run, keep_log
 from flyball.pipelines.stages.job import Job, Made
 from flyball.registry.evidence import add_evidence
+from flyball.registry.known_champion import keep_lineage
 from flyball.registry.versions import ModelVersion, NewVersion, find_by_digest, find_by_run, register_version
 
 
@@ -51,8 +52,12 @@ def register(
         "lineage": _lineage(job, source, environment, prepared, trained, evaluated),
         "held_out": _digest_of(trained, "test.parquet") if trained["has_frames"] else None,
     }
+    if source["champion"] is not None:
+        result["champion"] = {**source["champion"], "lineage": source["champion_lineage"]}
     if not job.request.registers:
         return _end_compared(job, evaluated["bundle"], result)
+    if state == "registered" and job.shop.settings.cache == "read-write":
+        keep_lineage(job.shop.blobs, evaluated["bundle"], result["lineage"])
     job.bench.write_line(f"{state}: {evaluated['bundle']}")
     log = keep_log(job.shop, job.run_id)
     outputs: dict[str, Any] = {"state": state, "digest": evaluated["bundle"]}

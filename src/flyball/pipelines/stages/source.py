@@ -13,6 +13,7 @@ from flyball.pipelines.environment import read_environment
 from flyball.pipelines.source_tree import SourceTree, check_out, code_digest, read_tree
 from flyball.pipelines.stages.job import Job, Made
 from flyball.registry.aliases import find_alias
+from flyball.registry.known_champion import KnownChampion, find_known_champion
 from flyball.registry.versions import ModelVersion, find_version, get_version
 
 
@@ -87,16 +88,19 @@ def wants_champion(tree: SourceTree, entry: str) -> bool:
     return True
 
 
-def _find_champion(job: Job) -> ModelVersion | None:
+def _find_champion(job: Job) -> ModelVersion | KnownChampion | None:
     request = job.request
     with job.shop.database.read() as conn:
         if request.champion is not None:
             return get_version(conn, request.model, request.champion)
         alias = find_alias(conn, request.model, "champion")
-        return None if alias is None else find_version(conn, request.model, alias.number)
+        if alias is not None:
+            return find_version(conn, request.model, alias.number)
+    # A fresh runner's database knows no champion; taking its candidate for the first version would pass every gate.
+    return find_known_champion(job.shop.blobs, request.model)
 
 
-def _git_of(champion: ModelVersion | None, tree: str) -> dict[str, Any] | None:
+def _git_of(champion: ModelVersion | KnownChampion | None, tree: str) -> dict[str, Any] | None:
     """A retraining's commit is that of the version whose tree it uses."""
     if champion is None or champion.source_tree != tree:
         return None
