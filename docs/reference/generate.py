@@ -22,7 +22,8 @@ COMMANDS_TEXT = """
 Every command takes `--help`. Results go to standard output, progress and errors to standard error. `--json` prints one
 JSON document and nothing else; `up` and `serve` run until they are stopped and have no result. With `FLYBALL_URL` (and
 `FLYBALL_TOKEN`) set, what asks and decides goes to that control plane instead of the home on this machine. The home is
-the nearest `.flyball/` upwards, else at the Git root, else beside `flyball.toml`; `FLYBALL_HOME` names another.
+`.flyball/` in the nearest folder that has one, up to the Git root and, outside of a repository, up to the folder of
+`flyball.toml`; else it is made there. One of another user is refused. `FLYBALL_HOME` names another, and is trusted.
 """
 EXIT_CODES = (
     ("0", "done, or yes"),

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flyball.cli.output import progress
 from flyball.core.errors import BadInput, NotFound
-from flyball.core.settings import find_home
+from flyball.core.home import find_distant_home, find_home
 
 
 @contextmanager
@@ -51,6 +52,15 @@ def open_home() -> Iterator[Any]:
 
     with open_app() as app:
         yield app
+
+
+def tell_home(folder: Path | None = None) -> None:
+    """Say on standard error where the home of a folder is, when it is not where one would look. Raises BadInput."""
+    if os.environ.get("FLYBALL_URL"):
+        return
+    home = find_distant_home(folder or Path.cwd(), os.environ)
+    if home is not None:
+        progress(f"the home is {home}")
 
 
 def _is_project(folder: Path) -> bool:

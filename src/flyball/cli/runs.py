@@ -36,10 +36,12 @@ Example: flyball run --set train.params.learning_rate=0.05
 def run(folder: Path, sets: tuple[str, ...], why: str, as_json: bool) -> None:
     """Make a run and print what it gave; see `RUN_HELP`."""
     from flyball.app import open_app
+    from flyball.cli.connection import tell_home
     from flyball.cli.run_progress import RunProgress
     from flyball.pipelines.project_file import find_project_file
 
     find_project_file(folder)  # before a home is made for nothing
+    tell_home(folder)
     told = RunProgress()
     with open_app(folder) as app:
         try:

@@ -32,10 +32,12 @@ def up(host: str, port: int, serve_port: int, workers: int) -> None:
     Example: flyball up --port 8080 --serve-port 8081
     """
     from flyball.app import check_bind
+    from flyball.cli.connection import tell_home
     from flyball.core.settings import read_settings
     from flyball.operations.supervise import Supervisor, UpSettings
 
     check_bind(host)
+    tell_home()
     up_settings = UpSettings(host=host, port=port, serve_port=serve_port, workers=workers)
     sys.exit(Supervisor(read_settings(), up_settings, progress).run())
 

@@ -17,7 +17,7 @@ VARIABLES: dict[str, tuple[Variable, ...]] = {
     "Where state lives": (
         Variable(
             "FLYBALL_HOME",
-            "the nearest `.flyball/` upwards, else at the Git root, else beside `flyball.toml`",
+            "the nearest `.flyball/` up to the Git root (without one, up to `flyball.toml`), else a new one there",
             "folder of the home",
         ),
         Variable(

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import msgspec
 
 from flyball.core.errors import BadInput
+from flyball.core.home import find_home
 
 CacheUse = Literal["read-write", "read", "off"]
 
@@ -26,6 +27,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     objects_url: str
     executor_url: str = "local"
     cache: CacheUse = "read-write"
+
+    @property
+    def state_paths(self) -> list[str]:
+        """What holds state on this machine: the home, and database and objects where they lie outside of it."""
+        paths = [str(self.home)]
+        if self.database_url.startswith("sqlite:///"):
+            file = self.database_url.removeprefix("sqlite:///")
+            paths += [file, f"{file}-wal", f"{file}-shm"]
+        if self.objects_url.startswith("file://"):
+            paths.append(self.objects_url.removeprefix("file://"))
+        return paths
 
     @property
     def spool_folder(self) -> Path:
@@ -46,23 +58,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def log_folder(self) -> Path:
         """What the long-running processes print."""
         return self.home / "logs"
-
-
-def find_home(start: Path, environment: Mapping[str, str]) -> Path:
-    """The home that belongs to a folder: FLYBALL_HOME, the nearest `.flyball/` upwards, the Git root, else here."""
-    if given := environment.get("FLYBALL_HOME"):
-        return Path(given).expanduser().resolve()
-    start = start.resolve()
-    for folder in (start, *start.parents):
-        if (folder / ".flyball").is_dir():
-            return folder / ".flyball"
-    for folder in (start, *start.parents):
-        if (folder / ".git").exists():
-            return folder / ".flyball"
-    for folder in (start, *start.parents):
-        if (folder / "flyball.toml").is_file():
-            return folder / ".flyball"
-    return start / ".flyball"
 
 
 def read_settings(start: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:

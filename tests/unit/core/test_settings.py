@@ -5,31 +5,7 @@ from pathlib import Path
 import pytest
 
 from flyball.core.errors import BadInput
-from flyball.core.settings import find_home, read_settings
-
-
-def test_the_environment_names_the_home_first(tmp_path: Path):
-    (tmp_path / ".flyball").mkdir()
-
-    assert find_home(tmp_path, {"FLYBALL_HOME": str(tmp_path / "other")}) == tmp_path / "other"
-
-
-def test_the_nearest_home_upwards_goes_before_the_git_root(tmp_path: Path):
-    (tmp_path / ".git").mkdir()
-    (tmp_path / "a" / ".flyball").mkdir(parents=True)
-    (tmp_path / "a" / "b").mkdir()
-
-    assert find_home(tmp_path / "a" / "b", {}) == tmp_path / "a" / ".flyball"
-
-
-def test_without_a_home_it_is_made_at_the_git_root_and_else_beside_the_project_file(tmp_path: Path):
-    (tmp_path / "repository" / ".git").mkdir(parents=True)
-    (tmp_path / "repository" / "models").mkdir()
-    (tmp_path / "plain" / "deep").mkdir(parents=True)
-    (tmp_path / "plain" / "flyball.toml").write_text("")
-
-    assert find_home(tmp_path / "repository" / "models", {}) == tmp_path / "repository" / ".flyball"
-    assert find_home(tmp_path / "plain" / "deep", {}) == tmp_path / "plain" / ".flyball"
+from flyball.core.settings import read_settings
 
 
 def test_urls_have_defaults_below_the_home(tmp_path: Path):
