@@ -15,9 +15,8 @@ from flyball.operations.turn import LEASE
 from flyball.pipelines.workflow import Workshop, register_run
 from flyball.retraining.workflow import register_retrain
 
-PASS_SECONDS = (
-    10.0  # what a pass at work may take before its analysis is ended; the next controller repeats it
-)
+# What a pass at work may take before its analysis is ended; the next controller repeats it.
+PASS_SECONDS = 10.0
 
 
 def open_workshop(backends: Backends, kind: str) -> tuple[Heartbeat, WorkflowEngine, Workshop]:

@@ -35,13 +35,13 @@ class Health:
 
     async def metadata(self, request: Request) -> Response:
         """What the model takes and gives, and which versions are loaded."""
-        served = self._find(request)
+        served = self._models.find_served(request.parameters["model"])
         loaded = [version.number for version in served.versions()]
         return Response(200, encode(_describe(served, loaded, served.champion)))
 
     async def model_ready(self, request: Request) -> Response:
         """200 when the model can answer, else 503."""
-        served = self._find(request)
+        served = self._models.find_served(request.parameters["model"])
         ready = _is_ready(served)
         return Response(200 if ready else 503, encode({"name": served.model, "ready": ready}))
 
@@ -60,11 +60,8 @@ class Health:
         """The numbers of all workers, added up."""
         return Response(200, self._metrics.render(), [TEXT])
 
-    def _find(self, request: Request) -> Served:
-        return self._models.find_served(request.parameters["model"])
-
     def _find_version(self, request: Request) -> tuple[Served, Version]:
-        served, text = self._find(request), request.parameters["version"]
+        served, text = self._models.find_served(request.parameters["model"]), request.parameters["version"]
         for version in served.versions():
             if str(version.number) == text:
                 return served, version

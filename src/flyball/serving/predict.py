@@ -27,6 +27,7 @@ from flyball.serving.protocol import (
     decode_predict,
     invalid,
     list_rows,
+    not_ready,
     rejected_rows,
 )
 from flyball.serving.reading import list_entities, list_moments
@@ -55,7 +56,7 @@ class Predictions:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request, as an ASGI handler. Raises Rejected."""
-        served = self.find(request)
+        served = self._models.find_served(request.parameters["model"])
         size = request.announced_bytes
         self._admit()
         self._in_flight += 1
@@ -72,7 +73,7 @@ class Predictions:
     def handle_now(self, request: Request, data: bytes, reply: Reply) -> None:
         """Answer one request whose body is here: `reply` is called with the answer, a refusal too, now or later."""
         try:
-            served = self.find(request)
+            served = self._models.find_served(request.parameters["model"])
             request.check_type()
             if len(data) > served.body_limit_bytes:
                 raise too_large(served.body_limit_bytes)
@@ -80,10 +81,6 @@ class Predictions:
             self._begin(served, request, data, reply)
         except Rejected as refusal:
             reply(refuse(refusal))
-
-    def find(self, request: Request) -> Served:
-        """What is served under the name in the path. Raises Rejected (404, 503)."""
-        return self._models.find_served(request.parameters["model"])
 
     def _admit(self) -> None:
         if self._in_flight >= IN_FLIGHT_LIMIT or self._in_flight_bytes >= IN_FLIGHT_BYTES:
@@ -287,13 +284,13 @@ class Predictions:
         try:
             answers = await champion.process.ask(rows, job.served.deadline_seconds)
         except NotReady as error:
-            raise _not_ready(job.served.model, str(error)) from error
+            raise not_ready(job.served.model, str(error)) from error
         except Poisoned as error:
             raise invalid("rows", "refused", str(error), "another input") from error
         except ModelFault as fault:
             if fault.kind in ("exception", "not_finite", "shape"):
                 raise _failed(fault) from fault
-            raise _not_ready(job.served.model, str(fault)) from fault
+            raise not_ready(job.served.model, str(fault)) from fault
         part.take(champion, job.served, answers)
         job.spare_us = champion.process.hop_us
 
@@ -365,10 +362,6 @@ def _answer_synced(job: Job, response: Response, done: asyncio.Future[None]) -> 
     else:
         words = f"the prediction could not be brought to disk: {error}"
         job.refuse(Rejected(503, "log_failed", words, retry_after_seconds=5))
-
-
-def _not_ready(model: str, because: str) -> Rejected:
-    return Rejected(503, "no_version_ready", f"{model} {because}; try again", retry_after_seconds=1)
 
 
 def _internal() -> Rejected:

@@ -57,6 +57,11 @@ class Rejected(Exception):
         return encode(content)
 
 
+def not_ready(model: str, because: str) -> Rejected:
+    """The refusal of a request for a model that has nothing to answer with for now."""
+    return Rejected(503, "no_version_ready", f"{model} {because}; try again", retry_after_seconds=1)
+
+
 class PredictBody(msgspec.Struct, forbid_unknown_fields=True):
     """Body of `predict`: `rows`, or `columns` with `data`; the rest is optional."""
 

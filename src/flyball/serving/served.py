@@ -17,7 +17,7 @@ from flyball.serving.bundles import BundleFacts, LocalModel
 from flyball.serving.isolation import ModelProcess
 from flyball.serving.journal import LogPolicy
 from flyball.serving.metrics import Histogram, Value, WorkerMetrics
-from flyball.serving.protocol import Rejected
+from flyball.serving.protocol import Rejected, not_ready
 from flyball.serving.rows import RowChecker
 from flyball.serving.shadow import ShadowQueue
 
@@ -142,8 +142,7 @@ class ServedModels(dict[str, Served]):
     def not_ready(self, name: str) -> Rejected:
         """The refusal of a request for a model without a version that answers."""
         because = self.unserved.get(name) or self.unread
-        words = f"{name[:80]} has no version in service" + (f": {because}" if because else "")
-        return Rejected(503, "no_version_ready", f"{words}; try again", retry_after_seconds=1)
+        return not_ready(name[:80], "has no version in service" + (f": {because}" if because else ""))
 
 
 def in_order(contract: Contract, names: Sequence[str]) -> Contract:

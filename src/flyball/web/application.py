@@ -72,9 +72,8 @@ def build_application(
 
 def _route(endpoint: Endpoint, handler: Callable[..., Any]) -> HTTPRouteHandler:
     is_page = not endpoint.path.startswith("/api/")
-    asynchronous = (
-        handler.__code__.co_flags & 0x80
-    )  # a coroutine function runs on the loop, all others in threads
+    # A coroutine function runs on the loop, all others in threads.
+    asynchronous = handler.__code__.co_flags & 0x80
     return HTTPRouteHandler(
         _litestar_path(endpoint.path),
         http_method=endpoint.method,

@@ -50,9 +50,8 @@ _APPLICATION_VERSION = "1"
 _SCHEMA = "flyball_workflows"
 _QUEUE = "flyball-{name}"
 _POLL_SECONDS = 1.0
-_AT_ONCE = (
-    2  # taken-over workflows of one name that a process works at; ten crashes must not become ten trainings
-)
+# Taken-over workflows of one name that a process works at; ten crashes must not become ten trainings.
+_AT_ONCE = 2
 _TAKE_OVER_LOCK = 0x666C79746F  # "flyto": PostgreSQL's advisory lock for taking work over
 _UNFINISHED = ["PENDING", "ENQUEUED", "DELAYED"]
 

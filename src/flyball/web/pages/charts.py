@@ -301,7 +301,7 @@ def _lanes(frame: _Frame, marks: Sequence[Mark]) -> list[str]:
         lane, _ = GLYPHS.get(mark.kind, ("rollout", "ring"))
         drawn = glyph(mark.kind, frame.x(mark.at), frame.lane(LANES.index(lane)))
         tip = f"<title>{_text(f'{mark.at:%Y-%m-%d %H:%M} {mark.kind}: {mark.text}')}</title>"
-        if mark.link.startswith("/") and not mark.link.startswith("//"):
+        if is_local(mark.link):
             parts.append(f'<a href="{_text(mark.link)}" tabindex="-1">{drawn}{tip}</a>')
         else:
             parts.append(f"<g>{drawn}{tip}</g>")
@@ -327,3 +327,8 @@ def _text(text: str) -> str:
     return escape(
         "".join(char if char.isprintable() or char == " " else "\ufffd" for char in text), quote=True
     )
+
+
+def is_local(link: str | None) -> bool:
+    """Whether a link leads to a page of this server; `//host` leads to another one."""
+    return bool(link) and str(link).startswith("/") and not str(link).startswith("//")

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 import flyball as package
 from flyball.core.clock import parse_moment
 from flyball.core.ids import new_id
-from flyball.web.pages.charts import glyph
+from flyball.web.pages.charts import glyph, is_local
 from flyball.web.pages.scales import short_number
 
 FOLDER = Path(__file__).parents[1]
@@ -199,6 +199,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    environment.tests["local"] = is_local
     environment.filters.update(
         moment=write_moment,
         value=write_value,
