@@ -121,7 +121,7 @@ def test_a_version_page_says_how_it_was_rolled_out_or_why_not(control: Any):
         return words(page[page.index('id="rollouts"') : page.index('id="evidence"')])
 
     assert "the first version of a model has nothing to be compared with" in rollouts(1)
-    assert "what failed a gate is not rolled out" in rollouts(3)
+    assert "what failed a gate or a model test is not rolled out" in rollouts(3)
     assert "flyball deploy" not in rollouts(3)
 
 

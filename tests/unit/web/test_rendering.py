@@ -136,6 +136,10 @@ def version(text: str) -> dict[str, Any]:
         "has_champion": True,
         "metrics": [(text, {"value": 1.0, "row_count": 3})],
         "gates": [gate_line({"metric": text, "outcome": text, "because": text, "by": text})],
+        "rejection": text,
+        "tests": [
+            {"name": text, "outcome": text, "because": text, "file": text, "line": 3, "rows": [{text: text}]}
+        ],
         "evidence": [{"at": AT, "kind": text, "summary": text, "facts": {text: text}, "actor": text}],
         "lineage": [
             {"what": text, "name": text, "link": text},
