@@ -17,7 +17,13 @@ from typing import Any
 import pytest
 import uvicorn
 
-from flyball.backends.connections import HEAD_BYTES, HEAD_SECONDS, LINGER_SECONDS, BoundedConnection
+from flyball.backends.connections import (
+    HEAD_BYTES,
+    HEAD_SECONDS,
+    LINGER_SECONDS,
+    MOST_HEADERS,
+    BoundedConnection,
+)
 from flyball.data.spool import SpoolWriter
 from flyball.serving.fast_path import protocol_class
 from flyball.serving.journal import Journal
@@ -195,6 +201,85 @@ def test_headers_without_end_are_refused_before_they_fill_the_memory(server: Any
         return client.until_closed()
 
     assert ask(server, act).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("lines", [b"a:b\r\n" * (MOST_HEADERS + 1), b"a:" + b"b" * HEAD_BYTES + b"\r\n"])
+def test_too_many_or_too_long_headers_are_refused_though_they_come_whole(server: Any, lines: bytes):
+    def act(client: Client) -> bytes:
+        client.sendall(LIVE + lines + b"\r\n")
+        return client.until_closed()
+
+    answer = ask(server, act)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_as_many_headers_as_allowed_are_answered_each_time_and_a_long_body_counts_for_none(server: Any):
+    head = LIVE + b"a:b\r\n" * (MOST_HEADERS - 4)
+
+    def act(client: Client) -> bytes:
+        statuses = b""
+        for size in (0, HEAD_BYTES, 2 * HEAD_BYTES):
+            client.sendall(head + b"Content-Length: %d\r\n\r\n" % size + b"c" * size)
+            statuses += client.one_answer()[8:12]
+        return statuses
+
+    assert ask(server, act) == b" 200 200 200"
+
+
+@pytest.mark.parametrize("piece", [b"a:b\r\n" * 90, b"b" * 450])
+def test_trailers_without_end_are_not_taken(server: Any, piece: bytes):
+    def act(client: Client) -> bytes:
+        client.sendall(LIVE + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n")
+        answer = client.one_answer()
+        client.sendall(b"a:b\r\na:")
+        for _ in range(HEAD_BYTES // len(piece) + 2):
+            with suppress(OSError):
+                client.sendall(piece)
+            client.loop.move(0.0)
+        return answer + client.until_closed()
+
+    assert ask(server, act).count(b"HTTP/1.1 ") == 1
+
+
+def test_more_trailers_than_headers_may_be_end_the_connection(server: Any):
+    def act(client: Client) -> bytes:
+        begin = b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+        client.sendall(begin + b"a:b\r\n" * (MOST_HEADERS + 1) + b"\r\n")
+        return client.until_closed()
+
+    assert b"HTTP/1.1 200" not in ask(server, act)
+
+
+@pytest.mark.parametrize("begin", [LIVE, b"POST /v1/models/rides/predict HTTP/1.1\r\n" + HOST])
+def test_trailers_by_the_drop_do_not_keep_a_connection(server: Any, begin: bytes):
+    def act(client: Client) -> bytes:
+        client.sendall(begin + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n")
+        return client.until_closed(b"a:b\r\n", int(BODY_SECONDS) + 1)
+
+    assert ask(server, act)[9:12] in (b"200", b"404", b"408")
+
+
+def test_chunks_whose_pieces_end_behind_a_size_are_no_trailers_and_trailers_are_no_headers(model_edge: Any):
+    chunk = b"400\r\n" + b"a" * 1024 + b"\r\n"
+
+    def act(client: Client) -> bytes:
+        client.sendall(LIVE + b"Transfer-Encoding: chunked\r\n\r\n400\r\n")
+        for _ in range(2 * HEAD_BYTES // len(chunk)):
+            client.sendall(chunk[5:] + chunk[:5])
+            client.loop.move(0.01)
+        long = b"%x\r\n" % (2 * HEAD_BYTES)
+        client.sendall(chunk[5:] + long)
+        for _ in range(2 * HEAD_BYTES // 1024):
+            client.sendall(b"a" * 1024)
+            client.loop.move(0.01)
+        client.sendall(b"\r\n0\r\nHost: elsewhere\r\n\r\n")
+        first = client.one_answer()
+        whole = LIVE + b"Transfer-Encoding: chunked\r\n\r\n0\r\nHost: elsewhere\r\n\r\n"
+        client.sendall(whole)
+        return first[8:12] + client.one_answer()[8:12]
+
+    assert ask(model_edge, act) == b" 200 200"
 
 
 def test_a_body_by_the_drop_is_answered_408(server: Any):
