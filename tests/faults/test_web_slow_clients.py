@@ -282,10 +282,11 @@ def test_chunks_whose_pieces_end_behind_a_size_are_no_trailers_and_trailers_are_
     assert ask(model_edge, act) == b" 200 200"
 
 
-def test_a_body_by_the_drop_is_answered_408(server: Any):
+@pytest.mark.parametrize("drip", [b"a", b""])
+def test_a_body_by_the_drop_or_none_at_all_is_answered_408(server: Any, drip: bytes):
     def act(client: Client) -> bytes:
         client.sendall(b"POST /v1/models/rides/predict HTTP/1.1\r\n" + HOST + b"Content-Length: 900\r\n\r\n")
-        return client.until_closed(b"a", int(BODY_SECONDS) + 1)
+        return client.until_closed(drip, int(BODY_SECONDS) + 1)
 
     head, _, body = ask(server, act).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 ")

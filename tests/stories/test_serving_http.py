@@ -133,6 +133,20 @@ def test_a_client_that_asks_first_is_spared_a_body_that_is_too_long(server: Mode
         assert wire.read()[0] == 413
 
 
+@pytest.mark.parametrize("what", ["rows", "outcomes"])
+def test_more_rows_than_may_be_are_refused_and_the_next_request_is_answered_at_once(
+    server: ModelServer, what: str
+):
+    path = f"/v1/models/{MODEL}/{'predict' if what == 'rows' else 'outcomes'}"
+    many = json.dumps({what: [ROW if what == "rows" else {"value": 1}] * 10_001}).encode()
+    with Wire(server) as wire:
+        wire.socket.settimeout(4.0)  # less than what a body would be waited for that is still coming
+        status, headers, answer = wire.send(request(path=path, Content_Length=str(len(many))) + many).read()
+        assert (status, answer["code"]) == (413, "too_many_rows")
+        assert "connection" not in headers
+        assert wire.send(request() + BODY).read()[0] == 200
+
+
 def test_connection_close_is_kept(server: ModelServer):
     with Wire(server) as wire:
         status, headers, _ = wire.send(request(Connection="close") + BODY).read()
@@ -190,6 +204,10 @@ def test_head_gives_the_headers_only(server: ModelServer):
 def test_a_foreign_host_or_page_is_refused_on_the_short_way_too(server: ModelServer):
     with Wire(server) as wire:
         assert wire.send(request(Host="evil.example") + BODY).read()[0] == 403
+        assert wire.send(request(Host="") + BODY).read()[0] == 403
+        assert wire.send(request(Host="evil.example\r\nHost: localhost") + BODY).read()[0] == 403
+        assert wire.send(request(Host="127.0.0.1:8081@evil.example") + BODY).read()[0] == 403
+        assert wire.send(request(Host="[::1") + BODY).read()[0] == 403
         assert wire.send(request(Origin="http://evil.example") + BODY).read()[0] == 403
         assert wire.send(request(Content_Type="text/plain") + BODY).read()[0] == 415
         assert wire.send(request() + BODY).read()[0] == 200

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flyball.core.endpoints import Endpoint, bind
+from flyball.core.hosts import find_host_name
 from flyball.core.ids import new_id
 from flyball.serving.metrics import Value, WorkerMetrics
 from flyball.serving.protocol import Rejected, encode
@@ -31,9 +32,12 @@ log = logging.getLogger("flyball.worker")
 
 
 class Request:
-    """One request: its headers (lower-case names, the last of each), what its path names, and its body."""
+    """One request: its headers (lower-case names, the last of each), what its path names, and its body.
 
-    __slots__ = ("_endpoint", "_receive", "headers", "parameters")
+    is_read: whether all of its body has been read.
+    """
+
+    __slots__ = ("_endpoint", "_receive", "headers", "is_read", "parameters")
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class Request:
         self.parameters = parameters
         self._endpoint = endpoint
         self._receive = receive
+        self.is_read = False
 
     @property
     def request_id(self) -> str | None:
@@ -60,15 +65,7 @@ class Request:
         announced = self.announced_bytes
         if announced > limit:
             raise too_large(limit)
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise Rejected(400, "disconnected", "the connection ended before the request did", close=True)
-        if not message.get("more_body", False):
-            data: bytes = message.get("body", b"")
-            if len(data) > limit:
-                raise too_large(limit)
-            return data
-        return await self._rest(message.get("body", b""), limit, announced)
+        return await self._read(limit, announced)
 
     def check_type(self) -> None:
         """Raises Rejected (415) for anything but plain JSON."""
@@ -86,29 +83,26 @@ class Request:
         except ValueError as error:
             raise Rejected(400, "bad_length", "Content-Length is no number", close=True) from error
 
-    async def _rest(self, first: bytes, limit: int, announced: int) -> bytes:
-        parts, size = [first], len(first)
-        seconds = BODY_SECONDS + max(announced, size) / SLOWEST_BYTES_PER_SECOND
+    async def _read(self, limit: int, announced: int) -> bytes:
+        parts, size = [], 0
+        begun = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    if size > limit:
-                        raise too_large(limit)
+            async with asyncio.timeout(_seconds_for(announced)) as deadline:
+                while not self.is_read:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
-                        raise Rejected(
-                            400, "disconnected", "the connection ended before the request did", close=True
-                        )
+                        words = "the connection ended before the request did"
+                        raise Rejected(400, "disconnected", words, close=True)
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
-                    if not message.get("more_body", False):
-                        break
+                    self.is_read = not message.get("more_body", False)
+                    if size > limit:
+                        raise too_large(limit)
+                    if size > announced:
+                        deadline.reschedule(begun + _seconds_for(size))
         except TimeoutError as error:
-            raise Rejected(
-                408, "too_slow", f"the body did not arrive within {seconds:.0f} s", close=True
-            ) from error
-        if size > limit:
-            raise too_large(limit)
+            words = f"the body did not arrive within {_seconds_for(max(announced, size)):.0f} s"
+            raise Rejected(408, "too_slow", words, close=True) from error
         return b"".join(parts)
 
 
@@ -164,9 +158,9 @@ class Gate:
         self._known: dict[bytes, bool] = {}
 
     def check(self, method: str, headers: dict[bytes, bytes]) -> None:
-        """Raises Rejected (403) for a foreign name or a request from a foreign page."""
+        """Raises Rejected (403) for no name, a foreign one or several, or a request from a foreign page."""
         host = headers.get(b"host")
-        if host is not None and self._names is not None and not self._is_ours(host):
+        if not self._is_ours(host):
             raise Rejected(
                 403, "foreign_host", "this server does not answer under that name (FLYBALL_SERVE_HOSTS)"
             )
@@ -179,12 +173,13 @@ class Gate:
             if not same:
                 raise Rejected(403, "foreign_origin", "this request comes from a page of another site")
 
-    def _is_ours(self, host: bytes) -> bool:
+    def _is_ours(self, host: bytes | None) -> bool:
+        if host is None:
+            return self._names is None  # what can be asked by any name can be asked without one
         known = self._known.get(host)
         if known is None:
-            name = host.decode("latin-1").lower()
-            name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-            known = name in (self._names or ())
+            name = find_host_name(host.decode("latin-1"))
+            known = name is not None and (self._names is None or name in self._names)
             if len(self._known) < KNOWN_PATHS:
                 self._known[host] = known
         return known
@@ -204,16 +199,18 @@ class Application:
         if scope["type"] != "http":
             return  # neither lifespan nor web sockets are spoken here
         method: str = scope["method"]
-        headers = dict(scope["headers"])
+        headers = _by_name(scope["headers"])
         name, lingers = "none", False
+        request: Request | None = None
         try:
             endpoint, handler, parameters = self.routes.find(method, scope["path"])
             name = endpoint.name
             self.gate.check(method, headers)
-            response = await handler(Request(headers, parameters, endpoint, receive))
+            request = Request(headers, parameters, endpoint, receive)
+            response = await handler(request)
         except Rejected as refusal:
             response = refuse(refusal)
-            lingers = refusal.status == 413
+            lingers = refusal.status == 413 and request is not None and not request.is_read
         except Exception:  # noqa: BLE001 - the edge: logged under a number, never shown
             response = self.failed()
         sent = self.dress(name, headers, response)
@@ -258,6 +255,20 @@ def refuse(refusal: Rejected) -> Response:
     if refusal.close:
         headers.append((b"connection", b"close"))
     return Response(refusal.status, refusal.body(), headers)
+
+
+def _by_name(given: list[Header]) -> dict[bytes, bytes]:
+    """The last of each header, but several hosts as one that is none: nobody may choose which of them is checked."""
+    headers = dict(given)
+    if len(headers) != len(given):
+        hosts = [value for name, value in given if name == b"host"]
+        if len(hosts) > 1:
+            headers[b"host"] = b",".join(hosts)
+    return headers
+
+
+def _seconds_for(size_bytes: int) -> float:
+    return BODY_SECONDS + size_bytes / SLOWEST_BYTES_PER_SECOND
 
 
 async def _discard(receive: Receive) -> None:

@@ -1,9 +1,9 @@
 """The hot route without ASGI: a small, ordinary `predict` request is answered from inside uvicorn's protocol.
 
 uvicorn parses, keeps connections alive, paces and shuts down as ever. A request that is anything but ordinary (another
-path, method or HTTP version, a query, an upgrade, `Expect`, a body without length or above 64 KiB, one that waits
-behind another on its connection) takes the way through ASGI, and so does every request when the installed uvicorn is
-not one of those this was tested with. Both ways end in the same handler.
+path, method or HTTP version, a query, an upgrade, `Expect`, a header sent twice, a body without length or above 64 KiB,
+one that waits behind another on its connection) takes the way through ASGI, and so does every request when the
+installed uvicorn is not one of those this was tested with. Both ways end in the same handler.
 """
 
 from __future__ import annotations
@@ -119,6 +119,8 @@ class FastProtocol(BoundedConnection):
         ):
             return None
         headers = dict(self.headers)
+        if len(headers) != len(self.headers):
+            return None
         length = headers.get(b"content-length", b"")
         if b"transfer-encoding" in headers or not length.isdigit() or int(length) > LONGEST_BODY:
             return None

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from flyball.core.endpoints import MEBIBYTE
+from flyball.core.hosts import find_host_name
 from flyball.core.ids import new_id
 from flyball.web.problems import Problem, problem_body
 
@@ -29,7 +30,6 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 METHODS = ("GET", "HEAD", "POST")
 BODY_SECONDS = 30.0
 LONGEST_TARGET = 4096
-_HOST = re.compile(r"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?\Z")
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}\Z")
 
 CONTENT_SECURITY_POLICY = (
@@ -132,7 +132,7 @@ class Edge:
         if len(scope["path"]) + len(scope.get("query_string", b"")) > LONGEST_TARGET:
             return Problem(414, "target_too_long", f"the address is longer than {LONGEST_TARGET} bytes")
         host = headers.get("host", "")
-        if _name_of(host) not in self._hosts:
+        if find_host_name(host) not in self._hosts:
             return Problem(
                 421,
                 "unknown_host",
@@ -163,16 +163,6 @@ def read_headers(scope: Scope) -> dict[str, str]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         found[key] = f"{found[key]},{text}" if key in found else text
     return found
-
-
-def _name_of(host: str) -> str | None:
-    """The name in a Host header, without its port and brackets; None if it is not one name with at most one port.
-
-    >>> _name_of("[::1]:8080"), _name_of("LOCALHOST"), _name_of("a:80,b")
-    ('::1', 'localhost', None)
-    """
-    match = _HOST.match(host)
-    return match[1].strip("[]").lower() if match else None
 
 
 def _is_same_origin(origin: str | None, host: str) -> bool:

@@ -117,6 +117,57 @@ def test_a_body_that_does_not_announce_its_length_is_cut_off_at_the_limit(tmp_pa
     assert read <= 10 * 2**20 + 65536
 
 
+def test_a_body_that_never_begins_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(asgi, "BODY_SECONDS", 0.05)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(3600)
+        raise AssertionError("nothing comes")
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def story() -> None:
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/models/bike/predict",
+            "headers": with_length(7),
+        }
+        async with asyncio.timeout(5):
+            await application(tmp_path)(scope, receive, send)
+
+    asyncio.run(story())
+    assert sent[0]["status"] == 408
+
+
+@pytest.mark.parametrize("status", [413, 422])
+def test_a_refusal_of_a_body_that_was_read_whole_waits_for_nothing_more(tmp_path: Path, status: int):
+    async def refused(request: Request) -> Response:
+        await request.body()
+        raise Rejected(status, "too_many_rows", "fewer")
+
+    handlers = {endpoint.name: refused for endpoint in list_endpoints("model")}
+    app = Application(handlers, Gate(LOOPBACK_NAMES), WorkerMetrics(tmp_path, 0))
+    receives = iter(
+        [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.request", "body": b"}"}]
+    )
+
+    async def receive() -> dict[str, Any]:
+        return next(receives)
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/models/bike/outcomes", "headers": JSON_HEADERS}
+    asyncio.run(app(scope, receive, send))
+    assert [message.get("more_body", False) for message in sent] == [False, False]
+    assert sent[0]["status"] == status
+
+
 def test_a_body_that_only_trickles_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(asgi, "BODY_SECONDS", 0.05)
     status, headers, _, _ = call(
@@ -143,14 +194,34 @@ def test_our_own_names_are_answered(tmp_path: Path, host: bytes):
     assert call(application(tmp_path), "GET", "/v2/health/live", [(b"host", host)])[0] == 200
 
 
-@pytest.mark.parametrize("host", [b"evil.example", b"localhost.evil.example:8081", b"[::2]:8081", b""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"evil.example",
+        b"localhost.evil.example:8081",
+        b"[::2]:8081",
+        b"",
+        b"127.0.0.1:8081@evil.example",
+        b"[::1",
+        b"localhost:8081:1",
+    ],
+)
 def test_a_foreign_name_is_not_answered(tmp_path: Path, host: bytes):
     assert call(application(tmp_path), "GET", "/v2/health/live", [(b"host", host)])[0] == 403
+
+
+@pytest.mark.parametrize("hosts", [[], [b"evil.example", b"localhost"], [b"localhost", b"localhost"]])
+def test_no_name_or_several_are_not_answered(tmp_path: Path, hosts: list[bytes]):
+    headers = [(b"accept", b"*/*"), *((b"host", host) for host in hosts)]
+    assert call(application(tmp_path), "GET", "/v2/health/live", headers)[0] == 403
 
 
 def test_any_name_is_answered_where_the_server_can_not_know_its_names(tmp_path: Path):
     app = application(tmp_path, None)
     assert call(app, "GET", "/v2/health/live", [(b"host", b"models.example.com")])[0] == 200
+    assert call(app, "GET", "/v2/health/live", [(b"accept", b"*/*")])[0] == 200
+    for hosts in ([b"[::1"], [b"models.example.com", b"evil.example"]):
+        assert call(app, "GET", "/v2/health/live", [(b"host", host) for host in hosts])[0] == 403
 
 
 @pytest.mark.parametrize(
