@@ -196,7 +196,8 @@ def test_a_training_whose_step_ended_unrecorded_is_not_trained_again(
 def test_a_killed_run_takes_its_training_process_along_and_is_trained_by_the_next(
     sqlite_runs: Runs, sqlite_database: Database, counter: Path, tmp_path: Path
 ):
-    marker = tmp_path / "pid"
+    marker = tmp_path / "told" / "pid"
+    marker.parent.mkdir()
     code = (sqlite_runs.folder / "train.py").read_text()
     hang = (
         f"    import os, time\n    if not os.path.exists({str(marker)!r}):\n"

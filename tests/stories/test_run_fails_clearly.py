@@ -124,7 +124,8 @@ def test_the_training_process_has_neither_stores_nor_secrets(
 def test_a_run_that_is_cancelled_ends_its_child_and_registers_nothing(
     run_home: Any, make_project: Callable[..., Path], tmp_path: Path
 ):
-    marker = tmp_path / "child"
+    marker = tmp_path / "projects" / "child"
+    marker.parent.mkdir()
     code = (
         HEAD
         + f"def train(X, y):\n    open({str(marker)!r}, 'w').write(str(os.getpid()))\n    time.sleep(60)\n"

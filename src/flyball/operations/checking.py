@@ -19,7 +19,8 @@ def check(folder: Path, *, explain: bool) -> dict[str, Any]:
     from flyball.pipelines.project_explain import explain as explain_values
 
     file = read_project(folder, environment=os.environ)
-    report = check_project(file, read_settings(folder).executor_url)
+    settings = read_settings(folder)
+    report = check_project(file, settings.executor_url, settings.state_paths)
     result: dict[str, Any] = {
         "project": str(file.path),
         "model": file.project.model.name,

@@ -78,6 +78,7 @@ def _check_input(prediction_id: str, project: Project, signature: Signature) -> 
 
 
 def _answer(backends: Backends, digest: str, row: dict[str, Any], memory_mb: int) -> dict[str, Any]:
+    from flyball.backends.executors.confine import Confinement
     from flyball.backends.executors.local import run_child
     from flyball.registry.bundle import fetch
 
@@ -90,6 +91,7 @@ def _answer(backends: Backends, digest: str, row: dict[str, Any], memory_mb: int
             folder=folder,
             timeout_seconds=TIMEOUT_SECONDS,
             memory_limit_mb=memory_mb,
+            confinement=Confinement(hidden=backends.settings.state_paths, read=[str(bundle)]),
             on_line=lines.append,
         )
     if child.result is None:

@@ -13,6 +13,7 @@ from flyball.backends.workflows.outcome import WorkflowError, rebuilt
 from flyball.core.durations import format_duration
 from flyball.core.errors import RunOutOfMemory, RunTimedOut, StepCrashed, UserCodeFailed, WorkflowCancelled
 from flyball.pipelines.frame_advice import CrashNotes
+from flyball.pipelines.reach import reach_of
 from flyball.pipelines.runs import find_run
 from flyball.pipelines.workshop import Workshop
 
@@ -48,6 +49,7 @@ def call_child(
         timeout_seconds=limits.timeout.total_seconds(),
         environment=limits.environment,
         memory_limit_mb=limits.memory_mb,
+        confinement=reach_of(kind, payload, shop.settings),
         on_line=hear,
         cancelled=lambda: _is_cancelled(shop, run_id),
     )

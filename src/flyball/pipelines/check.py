@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from flyball.backends.executors.confine import Confinement
 from flyball.backends.executors.port import open_executor
 from flyball.backends.scratch import ScratchFolder
 from flyball.core.contract import Contract
@@ -42,9 +44,12 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int]
 
 
-def check_project(file: ProjectFile, executor_url: str = "local") -> CheckReport:
-    """Everything that can be told of a project without training it. Nothing is written."""
-    problems, warnings, notes = _check_entries(file, executor_url), list[str](), list[str]()
+def check_project(file: ProjectFile, executor_url: str = "local", hidden: Sequence[str] = ()) -> CheckReport:
+    """Everything that can be told of a project without training it. Nothing is written.
+
+    hidden: folders and files that the project's code is kept from while it is imported.
+    """
+    problems, warnings, notes = _check_entries(file, executor_url, hidden), list[str](), list[str]()
     features: list[str] = []
     contract, rows = Contract(), dict[str, int]()
     try:
@@ -90,7 +95,7 @@ def _left_out(file: ProjectFile) -> list[str]:
     ]
 
 
-def _check_entries(file: ProjectFile, executor_url: str) -> list[str]:
+def _check_entries(file: ProjectFile, executor_url: str, hidden: Sequence[str]) -> list[str]:
     """Import the entries in a child, from the files that a run would keep: what is ignored by git is not there."""
     entries = _entries(file.project)
     with ScratchFolder("check") as folder:
@@ -101,6 +106,7 @@ def _check_entries(file: ProjectFile, executor_url: str) -> list[str]:
             {"kind": "check", "source": str(source), "entries": entries},
             folder=folder,
             timeout_seconds=IMPORT_SECONDS,
+            confinement=Confinement(hidden=list(hidden), write=[str(folder)]),
         )
     if result.timed_out:
         return [f"importing the entries took longer than {IMPORT_SECONDS:.0f} s"]

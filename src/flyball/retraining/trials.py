@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from flyball.backends.executors.confine import Confinement
 from flyball.backends.executors.port import ChildResult, open_executor
 from flyball.backends.workflows.outcome import WorkflowError, rebuilt
 from flyball.core.clock import isoformat
@@ -159,6 +160,11 @@ def _train_share(
             folder=folder,
             timeout=parse_duration(train.timeout),
             memory_mb=train.memory_mb,
+            confinement=Confinement(
+                hidden=shop.settings.state_paths,
+                read=[str(_rows_file(shop, plan)), *([champion] if champion else [])],
+                write=[str(source), str(folder)],
+            ),
         )
     finally:  # what was trained before an end too soon stays known
         losses = _keep_losses(shop, plan, folder, {training.key for training in share})
@@ -227,6 +233,7 @@ def _call(
     folder: Path | None = None,
     timeout: timedelta = timedelta(hours=1),
     memory_mb: int | None = None,
+    confinement: Confinement | None = None,
 ) -> dict[str, Any]:
     bench = shop.bench(plan.retraining_id)
     kind = payload["kind"]
@@ -237,6 +244,7 @@ def _call(
         timeout_seconds=timeout.total_seconds(),
         environment=variables,
         memory_limit_mb=memory_mb,
+        confinement=confinement,
         on_line=lambda line: bench.write_line(f"[{kind}] {line}"),
     )
     return _outcome(kind, result, timeout)

@@ -24,6 +24,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     parent: int
     memory_mb: int
     network: bool = False
+    hidden: list[str] = []
 
 
 class Ask(msgspec.Struct, array_like=True):

@@ -38,6 +38,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[Any, ...] | None
     memory_mb: int
     log_path: Path
+    home: Path
 
 
 class Link(asyncio.Protocol):
@@ -156,6 +157,7 @@ async def launch(spec: ProcessSpec) -> Link:
         descriptor=theirs.fileno(),
         parent=os.getpid(),
         memory_mb=spec.memory_mb,
+        hidden=[str(spec.home)],
     )
     try:
         with theirs, spec.log_path.open("wb") as output:

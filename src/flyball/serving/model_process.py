@@ -15,6 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from flyball.backends.executors.confine import Confinement
+from flyball.backends.executors.confine import confine as hide
 from flyball.backends.parent import die_with
 from flyball.serving.frames import READY, FrameReader, Reply, Start, decode_ask, pack
 
@@ -57,7 +59,10 @@ def main(arguments: list[str]) -> int:
 
 
 def confine(start: Start) -> None:
-    """Bind this process to its worker's life, its memory limit and, where the platform allows it, to no network."""
+    """Bind this process to its worker's life and its memory limit.
+
+    Where the platform allows it, it has no network and sees nothing of the home but its own model.
+    """
     die_with(start.parent, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole terminal; the worker ends us
     libc = ctypes.CDLL(None)
@@ -71,6 +76,7 @@ def confine(start: Start) -> None:
         libc.unshare(
             CLONE_NEWUSER | CLONE_NEWNET
         )  # without privileges, in a namespace of its own; or not at all
+    hide(Confinement(hidden=start.hidden, read=[start.folder]))
 
 
 def describe(error: BaseException) -> str:

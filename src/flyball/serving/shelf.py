@@ -142,6 +142,7 @@ class Shelf:
             classes=facts.classes,
             memory_mb=table.serve.memory_mb,
             log_path=self._logs / f"model-{table.model}-{routed.number}-{self._worker}.log",
+            home=self._logs.parent,
         )
 
         def note(fault: ModelFault) -> None:

@@ -1,6 +1,6 @@
-"""The first lines of a child process: it and all it starts die with its parent; it keeps its memory limit.
+"""The first lines of a child process: it and all it starts die with its parent; it keeps its limits.
 
-    python -P -m flyball.backends.executors.child PARENT_PID MEMORY_MB MODULE PAYLOAD RESULT
+    python -P -m flyball.backends.executors.child PARENT_PID MEMORY_MB CONFINEMENT MODULE PAYLOAD RESULT
 
 In the child and not between fork and exec, because the parent has threads.
 """
@@ -12,6 +12,9 @@ import resource
 import runpy
 import sys
 
+import msgspec
+
+from flyball.backends.executors.confine import Confinement, confine
 from flyball.backends.executors.guard import guard
 from flyball.backends.parent import die_with
 
@@ -25,13 +28,15 @@ def limit_memory(megabytes: int) -> None:
 
 def main(arguments: list[str]) -> None:
     """Run the module as `python -m` would, with the payload's and the result's path as its arguments."""
-    parent, megabytes, module, payload, result = arguments
+    parent, megabytes, confinement, module, payload, result = arguments
     if sys.platform == "linux":
         guard(int(parent))
     else:
         die_with(int(parent))
     if int(megabytes):
         limit_memory(int(megabytes))
+    if confinement:
+        confine(msgspec.json.decode(confinement, type=Confinement))
     sys.argv = [module, payload, result]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -16,6 +16,7 @@ from typing import IO, Any
 import msgspec
 
 from flyball.backends.executors.child import OUT_OF_MEMORY
+from flyball.backends.executors.confine import Confinement
 from flyball.backends.executors.environment import clean_environment
 from flyball.backends.executors.result import ChildResult
 from flyball.backends.scratch import ScratchFolder
@@ -53,6 +54,7 @@ def run_child(
     timeout_seconds: float,
     environment: Mapping[str, str] | None = None,
     memory_limit_mb: int | None = None,
+    confinement: Confinement | None = None,
     on_line: Callable[[str], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ChildResult:
@@ -60,6 +62,7 @@ def run_child(
 
     folder: its working folder, which is not on sys.path. environment: added to `clean_environment`. Its temporary files
     go to a folder that is removed with it.
+    confinement: what it can't reach, where the kernel can hide it (`confine.can_confine`).
     on_line: gets its output (both streams) line by line, on another thread; lines are cut at 64 KiB.
     cancelled: asked five times a second; True ends the child.
     The child and all it has started are killed when time is up, when the child ends, when this call is interrupted, and
@@ -69,7 +72,15 @@ def run_child(
     with ScratchFolder("child") as exchange:
         payload_path, result_path = exchange / "payload.json", exchange / "result.json"
         payload_path.write_bytes(msgspec.json.encode(payload))
-        own = [str(os.getpid()), str(memory_limit_mb or 0), module, str(payload_path), str(result_path)]
+        shut = b"" if confinement is None else msgspec.json.encode(_with(confinement, exchange))
+        own = [
+            str(os.getpid()),
+            str(memory_limit_mb or 0),
+            shut.decode(),
+            module,
+            str(payload_path),
+            str(result_path),
+        ]
         began = time.monotonic()
         given = {**(environment or {}), "TMPDIR": str(exchange)}
         child = _Child(["-P", "-m", "flyball.backends.executors.child", *own], folder, given, on_line)
@@ -83,6 +94,11 @@ def run_child(
             seconds=time.monotonic() - began,
             max_rss_mb=max_rss_mb,
         )
+
+
+def _with(confinement: Confinement, exchange: Path) -> Confinement:
+    """The folder of payload and result can be reached wherever folders for temporary files are."""
+    return msgspec.structs.replace(confinement, write=[*confinement.write, str(exchange)])
 
 
 class _Child:

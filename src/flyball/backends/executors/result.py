@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from flyball.backends.executors.confine import Confinement
+
 
 class ChildResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a child process ended."""
@@ -33,6 +35,7 @@ class Executor(Protocol):
         timeout_seconds: float,
         environment: Mapping[str, str] | None = None,
         memory_limit_mb: int | None = None,
+        confinement: Confinement | None = None,
         on_line: Callable[[str], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> ChildResult:

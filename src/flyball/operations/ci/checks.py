@@ -37,7 +37,7 @@ def check_once(backends: Backends, file: ProjectFile) -> Checked:
     """The check of a project; one without problems is not made again until something changes."""
 
     def make() -> dict[str, Any]:
-        found = check_project(file, backends.settings.executor_url)
+        found = check_project(file, backends.settings.executor_url, backends.settings.state_paths)
         facts: dict[str, Any] = msgspec.to_builtins(
             {"problems": found.problems, "warnings": found.warnings, "not_acted_on": found.not_acted_on}
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from flyball.backends.executors.confine import can_confine
 from flyball.core.digests import canonical_json
 from flyball.core.errors import BadInput
 from flyball.pipelines.environment import read_environment
@@ -48,7 +49,12 @@ def take_environment(job: Job) -> Made:
     """The environment's digest; its description is kept as an object."""
     environment = read_environment()
     digest = job.shop.blobs.put_object(canonical_json(environment))
-    facts = {"python": environment.python, "packages": len(environment.packages), "environment": digest}
+    facts = {
+        "python": environment.python,
+        "packages": len(environment.packages),
+        "environment": digest,
+        "confined": can_confine(),
+    }
     return Made({"digest": digest, "packages": environment.packages}, facts)
 
 
