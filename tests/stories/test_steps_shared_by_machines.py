@@ -8,7 +8,7 @@ from typing import Any
 
 from flyball.backends.blobs.store import open_blobs
 from flyball.data.catalogue import get_snapshot
-from flyball.pipelines.runs import list_run_steps
+from flyball.pipelines.runs import find_cached, keep_cached, list_run_steps
 from flyball.pipelines.shared_steps import FOLDER, find_shared
 
 MADE = {"prepare": "done", "train": "done", "evaluate": "done"}
@@ -43,10 +43,33 @@ def test_a_fresh_machine_with_the_same_objects_trains_nothing_and_registers_the_
         assert again.metrics == first.metrics
         with runner.shop.database.read() as conn:
             assert get_snapshot(conn, again.snapshot).row_count == 400
-        # Noted in its own database: what the store holds is not read a second time.
+        # Its database alone is not believed: whoever can write there could have made a refused version a good one.
         for key in runner.shop.blobs.list(FOLDER):
             runner.shop.blobs.delete(key)
-        assert _steps(runner, runner.run(folder).run_id) == REUSED
+        assert _steps(runner, runner.run(folder).run_id) == MADE
+
+
+def test_a_row_of_the_database_that_was_edited_is_refused_with_a_warning(
+    fresh_home: Callable[..., Any], make_project: Callable[..., Path], objects_url: str
+):
+    folder = make_project(more='[[gates]]\nmetric = "mae"\nmax = 0.0001\n')
+    with fresh_home("laptop", objects_url) as home:
+        first = home.run(folder)
+        assert first.state == "refused"
+        key = _key(home, first.run_id, "evaluate")
+        with home.shop.database.write() as conn:
+            outputs = find_cached(conn, key)
+            assert outputs is not None
+            for gate in outputs["gates"]:
+                gate["outcome"] = "pass"
+            keep_cached(conn, key, "evaluate", outputs, first.run_id, home.shop.clock.now())
+        again = home.run(folder)
+        assert again.state == "refused"
+        assert "warning: what the database keeps of an earlier run is not used" in home.log(again.run_id)
+        with home.shop.database.read() as conn:  # and the row is right again
+            kept = find_cached(conn, key)
+        assert kept is not None and any(gate["outcome"] != "pass" for gate in kept["gates"])
+        assert "is not used" not in home.log(home.run(folder).run_id)
 
 
 def test_an_entry_whose_object_was_changed_is_refused_and_the_object_is_stored_whole_again(

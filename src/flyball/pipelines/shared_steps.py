@@ -49,8 +49,8 @@ def entry_key(key: str) -> str:
     return f"{FOLDER}/{key.removeprefix('sha256:')}.json"
 
 
-def keep_shared(blobs: BlobStore, key: str, step: str, outputs: dict[str, Any]) -> None:
-    """Keep what a step gave for every machine; an entry that is there and whole stays."""
+def keep_shared(blobs: BlobStore, key: str, step: str, outputs: dict[str, Any]) -> dict[str, Any]:
+    """Keep what a step gave for every machine; what stands now: an entry that is there and whole stays."""
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(outputs))
     objects, files = _needed(blobs, plain)
     content = SharedStep(key=key, step=step, outputs=plain, objects=objects, files=files)
@@ -59,9 +59,12 @@ def keep_shared(blobs: BlobStore, key: str, step: str, outputs: dict[str, Any]) 
         blobs.create(entry_key(key), data)
     except ObjectExists:
         try:
-            find_shared(blobs, key)
+            found = find_shared(blobs, key)
         except CorruptObject:
             blobs.put_latest(entry_key(key), data)
+        else:
+            return plain if found is None else found.outputs
+    return plain
 
 
 def encode_entry(content: SharedStep) -> bytes:
@@ -76,10 +79,9 @@ def find_shared(blobs: BlobStore, key: str) -> SharedStep | None:
     Raises CorruptObject for an entry that can't be used. A damaged object that it names is removed, so that the next
     run stores it whole.
     """
-    data = blobs.find(entry_key(key))
-    if data is None:
+    content = read_shared(blobs, key)
+    if content is None:
         return None
-    content = _decode(key, data)
     for digest in content.objects:
         try:
             blobs.check_object(digest)
@@ -93,6 +95,12 @@ def find_shared(blobs: BlobStore, key: str) -> SharedStep | None:
         if found is None or digest_bytes(found) != digest:
             raise _refused(key, f"{name} is {'gone' if found is None else 'another than it was'}")
     return content
+
+
+def read_shared(blobs: BlobStore, key: str) -> SharedStep | None:
+    """The entry of a key, its own digest verified, but not what it names. Raises CorruptObject."""
+    data = blobs.find(entry_key(key))
+    return None if data is None else _decode(key, data)
 
 
 def _decode(key: str, data: bytes) -> SharedStep:

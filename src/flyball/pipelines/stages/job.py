@@ -16,7 +16,7 @@ from flyball.data.catalogue import add_snapshot
 from flyball.data.snapshots import read_manifest
 from flyball.pipelines.request import RunRequest
 from flyball.pipelines.runs import begin_step, end_step, find_cached, keep_cached
-from flyball.pipelines.shared_steps import find_shared, keep_shared
+from flyball.pipelines.shared_steps import entry_key, find_shared, keep_shared, read_shared
 from flyball.pipelines.workshop import Bench, Workshop
 
 STEPS = ("source", "environment", "prepare", "train", "evaluate", "test", "register")
@@ -70,7 +70,24 @@ def look_up(job: Job, key: str) -> dict[str, Any] | None:
         return None
     with job.shop.database.read() as conn:
         found = find_cached(conn, key)
-    return _look_up_shared(job, key) if found is None else found
+    if found is not None and _is_as_kept(job, key, found):
+        return found
+    return _look_up_shared(job, key)
+
+
+def _is_as_kept(job: Job, key: str, found: dict[str, Any]) -> bool:
+    """Whether a row of the database says what the entry with a digest says: gates and metrics come from it."""
+    try:
+        kept = read_shared(job.shop.blobs, key)
+    except CorruptObject:
+        return False  # told when the entry is looked at as a whole
+    if kept is not None and kept.outputs == found:
+        return True
+    what = "is not there any more" if kept is None else "says something else"
+    job.bench.write_line(
+        f"warning: what the database keeps of an earlier run is not used: {entry_key(key)} with its digest {what}"
+    )
+    return False
 
 
 def _look_up_shared(job: Job, key: str) -> dict[str, Any] | None:
@@ -107,15 +124,16 @@ def make_step(job: Job, name: str, work: Callable[[], Made]) -> dict[str, Any]:
         with shop.database.write() as conn:
             end_step(conn, run_id, name, shop.clock.now(), state="failed", error=facts)
         raise
+    kept: dict[str, Any] = {}
     keeps = made.key is not None and not made.is_cached and shop.settings.cache == "read-write"
     if made.key is not None and keeps:
-        keep_shared(shop.blobs, made.key, name, made.outputs)
+        kept = keep_shared(shop.blobs, made.key, name, made.outputs)
     now = shop.clock.now()
     with shop.database.write() as conn:
         if made.commit is not None:
             made.commit(conn)
         if made.key is not None and keeps:
-            keep_cached(conn, made.key, name, made.outputs, run_id, now)
+            keep_cached(conn, made.key, name, kept, run_id, now)
         end_step(
             conn,
             run_id,
