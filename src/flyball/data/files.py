@@ -6,8 +6,10 @@ import csv
 import gzip
 import io
 import zlib
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flyball.core.errors import SourceUnreadable
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 FORMATS = "csv, csv.gz, tsv, parquet, jsonl, ndjson, json"
+_MANY_COLUMNS = 100
 _TEXT = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
 _ENDINGS = (*_TEXT, *_JSON_LINES, ".json", ".parquet", ".pq")
@@ -76,23 +79,17 @@ def _read_text(name: str, data: Path | bytes) -> pl.DataFrame:
 
     header = _first_line(data)
     separator = "\t" if ".tsv" in name.lower() else _separator(header)
-    names = next(csv.reader([header], delimiter=separator), [])
-    twice = sorted({field for field in names if names.count(field) > 1})
+    names = next(_fields(name, csv.reader([header], delimiter=separator)), [])
+    twice = sorted(field for field, count in Counter(names).items() if count > 1)
     if twice:
         raise SourceUnreadable(
             f"{name} names the column {twice[0]!r} more than once in its first line; give each its own name",
             file=name,
         )
     try:
-        frame = pl.read_csv(
-            _readable(data),
-            separator=separator,
-            try_parse_dates=True,
-            infer_schema_length=None,
-            null_values=[""],
-        )
+        frame = _parsed(data, separator, len(names))
     except pl.exceptions.PolarsError as error:
-        line, count = _uneven_line(data, separator, len(names))
+        line, count = _uneven_line(name, data, separator, len(names))
         if line is None:
             raise
         raise SourceUnreadable(
@@ -105,11 +102,50 @@ def _read_text(name: str, data: Path | bytes) -> pl.DataFrame:
     return frame.with_columns(pl.col(empty).cast(pl.Null)) if empty and frame.height else frame
 
 
-def _uneven_line(data: Path | bytes, separator: str, expected: int) -> tuple[int | None, int]:
+def _parsed(data: Path | bytes, separator: str, column_count: int) -> pl.DataFrame:
+    """The rows with numbers and moments told from text.
+
+    Looking for moments costs five milliseconds a column, so in wide files only text that has digits is looked at.
+    """
+    import polars as pl
+
+    options: dict[str, Any] = {"separator": separator, "infer_schema_length": None, "null_values": [""]}
+    if column_count <= _MANY_COLUMNS:
+        return pl.read_csv(_readable(data), try_parse_dates=True, **options)
+    frame = pl.read_csv(_readable(data), **options)
+    starts = frame.select(pl.col(pl.String).drop_nulls().first().str.contains(r"^\s*\d"))
+    names = [name for name in starts.columns if starts[name].item()]
+    if not names:
+        return frame
+    # The number of the row keeps one with nothing else from being an empty line.
+    texts = [pl.col(name).alias(f"text {number}") for number, name in enumerate(names)]
+    numbered = frame.select(pl.int_range(pl.len()).alias("row"), *texts)
+    again = io.BytesIO(numbered.write_csv(separator=separator).encode())
+    moments = pl.read_csv(again, try_parse_dates=True, **options).drop("row")
+    found = [
+        series.alias(name) for name, series in zip(names, moments, strict=True) if series.dtype.is_temporal()
+    ]
+    return frame.with_columns(found)
+
+
+def _fields(name: str, reader: Any) -> Iterator[list[str]]:
+    """The fields of each line. Raises SourceUnreadable for one that no column can be meant with."""
+    try:
+        yield from reader
+    except csv.Error as error:  # "field larger than field limit (131072)" and the like
+        line = reader.line_num
+        raise SourceUnreadable(
+            f"{name} can't be read: {error}, in line {line}; look for a quotation mark that is never closed",
+            file=name,
+            line=line,
+        ) from error
+
+
+def _uneven_line(name: str, data: Path | bytes, separator: str, expected: int) -> tuple[int | None, int]:
     """The first line that has more fields than the header, and how many; (None, 0) when none has."""
     text = (data if isinstance(data, bytes) else data.read_bytes()).decode("utf-8", "replace")
     reader = csv.reader(io.StringIO(text), delimiter=separator)
-    for fields in reader:
+    for fields in _fields(name, reader):
         if len(fields) > expected:
             return reader.line_num, len(fields)
     return None, 0

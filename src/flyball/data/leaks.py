@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from flyball.core.project import Task
@@ -57,6 +58,12 @@ class _Truth:
         else:
             self.values = series.rank("dense").to_numpy().astype(np.int64) - 1
         self.classes = 0 if self.is_number else int(self.values.max()) + 1
+        self.is_single = bool((self.values == self.values[0]).all())
+
+    @cached_property
+    def ranks(self) -> Array:
+        """The ranks of a regression's target."""
+        return _ranks(self.values)
 
 
 def _gives_away(series: pl.Series, truth: _Truth) -> tuple[str, float] | None:
@@ -71,7 +78,7 @@ def _gives_away(series: pl.Series, truth: _Truth) -> tuple[str, float] | None:
     present = ~missing
     if present.sum() < _LEAST_ROWS:
         return None
-    known = _Part(truth, present)
+    known = truth if present.all() else _Part(truth, present)
     if known.is_single:
         return None
     if series.dtype.is_numeric() or series.dtype.is_temporal():
@@ -108,7 +115,7 @@ def _separation(numbers: Array, truth: _Truth) -> float:
         if len(np.unique(numbers)) < 10:
             return 0.0
         with np.errstate(invalid="ignore"):
-            return abs(float(np.nan_to_num(np.corrcoef(ranks, _ranks(truth.values))[0, 1])))
+            return abs(float(np.nan_to_num(np.corrcoef(ranks, truth.ranks)[0, 1])))
     best = 0.0
     for code in range(min(truth.classes, 50)):
         mine = truth.values == code

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Rows", "choose_features", "event_times", "prepare_rows"]
 
 _ENOUGH_FOR_AN_IDENTIFIER = 100
+# Pages, contracts and checks per feature are made for people; a wider table is for a learner of its own.
+MOST_FEATURES = 5_000
 
 
 class Rows:
@@ -98,6 +100,13 @@ def choose_features(columns: list[str], model: ModelSection, data: DataSection) 
         raise BadInput(
             "no column is left to be a feature: every one is target, entity, time, excluded or protected; "
             "name some in [data].features"
+        )
+    if len(chosen) > MOST_FEATURES:
+        raise BadInput(
+            f"{len(chosen):,} columns would be features, and {MOST_FEATURES:,} is the most; name those that matter in "
+            "[data].features, or leave others out with [data].exclude",
+            features=len(chosen),
+            most=MOST_FEATURES,
         )
     return chosen
 
