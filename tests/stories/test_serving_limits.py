@@ -17,7 +17,7 @@ from flyball_tests_serving import MODEL, ROW, TROUBLE, Bundles, ModelServer
 from flyball.core.project import ServeSection
 from flyball.data.spool import SpoolWriter, read_segment
 from flyball.registry.route_table import find_next
-from flyball.serving import fast_path, predict
+from flyball.serving import fast_path, outcomes, predict
 from flyball.serving.asgi import Application
 from flyball.serving.bundles import fetch_bundle, open_local, read_facts
 from flyball.serving.journal import Journal
@@ -155,6 +155,42 @@ def test_many_rows_are_predicted_beside_and_do_not_hold_up_others(
     assert (small[9:12], long[9:12]) == (b"200", b"200")
     assert in_time == [True]
     assert len(set(json.loads(long.partition(b"\r\n\r\n")[2])["predictions"])) == 1
+
+
+def asked_of(path: str, body: bytes) -> bytes:
+    """A request with a body, on a connection that it ends."""
+    head = b"POST /v1/models/rides/%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" % path.encode()
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+EMPTY_LISTS = b",".join([b"[]"] * 3_000_000)
+MANY_FIELDS = b",".join(b'"%d":1' % number for number in range(800_000))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("predict", b'{"columns":[],"data":[%s]}' % EMPTY_LISTS, b"413"),
+        ("predict", b'{"rows":[{%s}]}' % MANY_FIELDS, b"422"),
+        ("outcomes", b'{"outcomes":[%s]}' % EMPTY_LISTS, b"413"),
+    ],
+    ids=["empty lists", "many fields", "outcomes"],
+)
+def test_a_body_of_far_too_much_becomes_no_objects_and_holds_up_nobody(
+    inside: InProcess, monkeypatch: pytest.MonkeyPatch, path: str, body: bytes, status: bytes
+):
+    def decode(_data: bytes) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(predict, "decode_predict", decode)
+    monkeypatch.setattr(outcomes, "decode_outcomes", decode)
+
+    async def story() -> bytes:
+        server, port = await inside.listen()
+        async with server, asyncio.timeout(30):
+            return await talk(port, asked_of(path, body))
+
+    assert asyncio.run(story())[9:12] == status
 
 
 @pytest.mark.parametrize("limit", [predict.LONG_MICROSECONDS, 0], ids=["in one turn", "by itself"])

@@ -23,6 +23,7 @@ from flyball.serving.protocol import (
 )
 from flyball.serving.reading import parse_at
 from flyball.serving.served import Served, ServedModels
+from flyball.serving.sizes import MORE_FIELDS, check_sizes
 
 
 class Outcomes:
@@ -35,7 +36,9 @@ class Outcomes:
     async def handle(self, request: Request) -> Response:
         """Take outcomes. Raises Rejected."""
         served = self._models.find_served(request.parameters["model"])
-        given = decode_outcomes(await request.body(served.body_limit_bytes)).outcomes
+        data = await request.body(served.body_limit_bytes)
+        await check_sizes(data, "outcomes", served.table.serve.max_rows, MORE_FIELDS)
+        given = decode_outcomes(data).outcomes
         if not given:
             raise invalid("outcomes", "empty", "none", "at least one outcome")
         if len(given) > served.table.serve.max_rows:

@@ -33,6 +33,7 @@ from flyball.serving.protocol import (
 from flyball.serving.reading import list_entities, list_moments
 from flyball.serving.rows import flag
 from flyball.serving.served import Served, ServedModels, Version, shadow_of
+from flyball.serving.sizes import MORE_FIELDS, check_sizes
 
 IN_FLIGHT_LIMIT = 1024
 IN_FLIGHT_BYTES = 256 * 1024 * 1024
@@ -63,6 +64,8 @@ class Predictions:
         self._in_flight_bytes += size
         try:
             data = await request.body(served.body_limit_bytes)
+            most_values = len(served.contract.features) + MORE_FIELDS
+            await check_sizes(data, "rows", served.table.serve.max_rows, most_values)
         finally:
             self._in_flight -= 1
             self._in_flight_bytes -= size
