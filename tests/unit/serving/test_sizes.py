@@ -55,7 +55,11 @@ def test_more_arrays_and_objects_than_rows_need_are_a_413(content: Any):
         {"columns": [], "data": [[], [1] * (MAX_VALUES + 2), []]},
     ],
 )
-def test_a_row_of_too_many_values_is_a_422_wherever_it_stands(content: Any):
+@pytest.mark.parametrize("slice_bytes", [50, 65536])
+def test_a_row_of_too_many_values_is_a_422_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch, slice_bytes: int, content: Any
+):
+    monkeypatch.setattr(sizes, "SLICE_BYTES", slice_bytes)
     assert refused(encoded(content)) == 422
 
 
