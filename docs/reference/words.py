@@ -7,6 +7,7 @@ EVENTS = {
     "alias.moved": "An alias points at another version",
     "approval.given": "A person approved a version",
     "approval.refused": "A person refused to approve a version",
+    "approval.withdrawn": "A person took back what they had said of a version",
     "candidate.ready": "A retraining made a version that passed its gates; delivery starts its rollout",
     "candidate.refused": "A retraining made a version that failed its gates; nothing else changes",
     "deployment.changed": "The desired state of serving a model has a new revision",

@@ -82,7 +82,7 @@ def test_the_time_is_what_was_said_else_the_rows_own_else_now(served: ModelServe
     assert (records[4].at, records[4].flags) == (records[4].received_at, ["type:when"])
 
 
-def test_a_row_without_its_time_is_flagged_and_stands_at_the_moment_it_was_received(served: ModelServer):
+def test_a_row_without_a_readable_time_stands_at_the_moment_it_was_received(served: ModelServer):
     rows: list[dict[str, Any]] = [
         ROW,
         {**ROW, "when": None},
@@ -90,24 +90,26 @@ def test_a_row_without_its_time_is_flagged_and_stands_at_the_moment_it_was_recei
         {**ROW, "when": "1815-06-18"},
         {**ROW, "when": "2026-02-02"},
     ]
-    flags = [["missing:when"], ["missing:when"], ["type:when"], ["type:when"], []]
+    flags = [[], [], ["type:when"], ["type:when"], []]
     assert served.predict(MODEL, rows).json["flags"] == flags
     records = served.predictions()
     assert [record.at == record.received_at for record in records] == [True, True, True, True, False]
     assert [record.flags for record in records] == flags
     assert served.predict(MODEL, rows, at="2026-02-03").json["flags"] == [[]] * 5
-    assert served.predict(MODEL, rows[:2], at=["2026-02-03", None]).json["flags"] == [[], ["missing:when"]]
+    assert served.predict(MODEL, rows[:2], at=["2026-02-03", None]).json["flags"] == [[], []]
 
 
-def test_a_row_without_its_time_is_refused_where_violations_are(model_server: ModelServer, bundles: Bundles):
+def test_a_row_with_an_unreadable_time_is_refused_where_violations_are(
+    model_server: ModelServer, bundles: Bundles
+):
     model_server.publish(1, champion=(1, bundles.lightgbm(0.0)), time="when", on_violation="reject")
     model_server.start()
-    answer = model_server.predict(MODEL, [{**ROW, "when": "2026-02-02"}, ROW])
+    answer = model_server.predict(MODEL, [{**ROW, "when": "2026-02-02"}, {**ROW, "when": "soon"}])
     assert answer.status == 422
     (error,) = answer.json["errors"]
-    assert (error["row"], error["feature"], error["problem"]) == (1, "when", "missing")
+    assert (error["row"], error["feature"], error["problem"]) == (1, "when", "type")
     assert "`at`" in error["expected"]
-    assert model_server.predict(MODEL, [ROW], at="2026-02-02").status == 200
+    assert model_server.predict(MODEL, [ROW]).status == 200
 
 
 def test_what_was_refused_keeps_the_time_that_was_said_of_it(model_server: ModelServer, bundles: Bundles):

@@ -44,7 +44,10 @@ def list_witnesses() -> list[Witness]:
         ),
         deployments: (_text("deployment:", deployments.c.model), ("deployment.changed",)),
         snapshots: (_text("snapshot:", snapshots.c.digest), ("snapshot.created",)),
-        approvals: (_text("", approvals.c.subject), ("approval.given", "approval.refused")),
+        approvals: (
+            _text("", approvals.c.subject),
+            ("approval.given", "approval.refused", "approval.withdrawn"),
+        ),
         role_grants: (_text("actor:", role_grants.c.actor_id), ("role.granted",)),
         runs: (_text("run:", runs.c.id), ("run.started",)),
         incidents: (_text("incident:", incidents.c.id), ("incident.opened",)),

@@ -35,7 +35,8 @@ def list_moments(
     """Event times: `at`, else the row's own time column, else now; and what is wrong with the time of which row.
 
     A row of a model with a time column that says no time gets the very moment it was received at, which tells the
-    fold that it is no event time. Raises Rejected for an `at` that is none.
+    fold that it is no event time; that is how live traffic may well be sent, so it is nothing wrong. Raises Rejected
+    for an `at` that is none.
     """
     count = len(rows)
     if isinstance(body.at, str):
@@ -51,7 +52,7 @@ def list_moments(
         text = said[index] if said is not None else None
         if text:
             moments[index] = parse_at(text, index)
-        elif column is not None:
+        elif column is not None and row.get(column) is not None:
             found = _own_moment(row, column, index)
             if isinstance(found, datetime):
                 moments[index] = found
@@ -61,9 +62,7 @@ def list_moments(
 
 
 def _own_moment(row: dict[str, Any], column: str, index: int) -> datetime | FieldError:
-    value = row.get(column)
-    if value is None:
-        return FieldError(index, column, "missing", "null", f"{_A_TIME}, here or in `at`")
+    value = row[column]
     try:
         return _parse_event_time(value)
     except (ValueError, OverflowError):
