@@ -130,7 +130,7 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"this is a text, and not a database at all" * 100)
     [problem] = examine(path)
     assert str(path) in problem
-    assert "restore" in problem
+    assert "belongs in its place" in problem
 
 
 def test_a_database_cut_short_is_told(tmp_path: Path) -> None:

@@ -159,7 +159,8 @@ def test_a_run_killed_at_every_boundary_goes_on_and_repeats_no_finished_step(
     runs: Runs, database: Database, counter: Path
 ):
     for step in STEPS:
-        runs.killed_at(f"{step}:begun")
+        if step != "test":  # there is no such step where nothing is declared to be tested
+            runs.killed_at(f"{step}:begun")
     runs.killed_at("register:done")
     resumed, again, state, version, cached, error = runs.end()
     # The killed run had ended its row, so an equal request is a new run, for which everything is there.

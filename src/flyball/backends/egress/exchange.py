@@ -135,8 +135,9 @@ def _exchange(
     # Compressed answers could grow without end, so none is asked for.
     headers = {**headers, "host": name, "accept-encoding": "identity"}
     target = f"{scheme}://{shown}:{port}{parts.path}{'?' + parts.query if parts.query else ''}"
+    # Whoever asked waits for all of it together, and has gone by the time a single wait ends the thread.
     client = httpx.Client(
-        verify=_certificates(), trust_env=False, follow_redirects=False, timeout=DEADLINE_SECONDS
+        verify=_certificates(), trust_env=False, follow_redirects=False, timeout=DEADLINE_SECONDS + 1.0
     )
     with client:
         request = client.build_request(method, target, headers=headers, content=body)

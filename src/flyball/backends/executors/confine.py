@@ -58,9 +58,16 @@ def can_confine() -> bool:
 def confine(confinement: Confinement) -> bool:
     """Hide the paths from this process and what it will start; False where that is not possible, or nothing is hidden.
 
-    To be called before there are other threads. Raises OSError if a kernel that can does not.
+    Not possible is it too where a folder on the way can't be listed, because what lies beside it would be lost as well:
+    so what a confined process starts is as confined as it is itself, and no more. To be called before there are other
+    threads. Raises OSError if a kernel that can does not.
     """
     if not confinement.hidden or not can_confine():
+        return False
+    hidden = {os.path.realpath(path) for path in confinement.hidden}
+    try:
+        beside = list(_beside(hidden))
+    except PermissionError:
         return False
     libc = _libc()
     ruleset = _Ruleset(_EVERYTHING)
@@ -73,8 +80,7 @@ def confine(confinement: Confinement) -> bool:
         )
     )
     try:
-        hidden = {os.path.realpath(path) for path in confinement.hidden}
-        for path in _beside(hidden):
+        for path in beside:
             _allow(libc, handle, path, _EVERYTHING)
         for path in _import_folders(hidden):
             _allow(libc, handle, path, _READ_DIR)
@@ -90,10 +96,13 @@ def confine(confinement: Confinement) -> bool:
 
 
 def _beside(hidden: set[str]) -> Iterator[str]:
-    """Everything that is neither hidden nor on the way to it. Links are left out: what they lead to is met itself."""
+    """Everything that is neither hidden nor on the way to it. Links are left out: what they lead to is met itself.
+
+    Raises PermissionError where a folder on the way can't be listed.
+    """
     on_the_way = _above(hidden)
     for folder in on_the_way:
-        with suppress(OSError), os.scandir(folder) as entries:
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
                 path = os.path.join(folder, entry.name)
                 if path not in hidden and path not in on_the_way and not entry.is_symlink():
