@@ -86,7 +86,7 @@ def read_settings(start: Path | None = None, environment: Mapping[str, str] | No
 def _read_cache(text: str) -> CacheUse:
     for known in get_args(CacheUse):
         if text == known:
-            return known  # type: ignore[no-any-return]
+            return known  # type: ignore[no-any-return]  # the arguments of a Literal are its values
     raise BadInput(
         f"FLYBALL_CACHE is {text[:40]!r}; it may be {', '.join(get_args(CacheUse))}", setting="FLYBALL_CACHE"
     )

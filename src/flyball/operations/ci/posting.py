@@ -32,6 +32,7 @@ def post_report(
     except EgressRefused as error:
         return NotPosted(error.message)
     except Exception:
+        # The edge of posting: logged and told as not posted, because the verdict stands whatever the host does.
         log.exception("the report could not be posted")
         return NotPosted("something unforeseen went wrong, see the log; the report is kept as a file")
 

@@ -177,6 +177,7 @@ def _with_noise(
         if not column.dtype.is_numeric():
             continue
         spread = subject.train.get_column(name).cast(pl.Float64, strict=False).std()
+        # The spread of a column of floats is a float or None; its type allows for columns of time spans.
         steps = rng.normal(0.0, amount * float(spread or 0.0), sample.height)  # type: ignore[arg-type]
         moved = column.cast(pl.Float64) + pl.Series(steps)
         moved = moved.round(0) if rule.type == "int" else moved

@@ -97,6 +97,7 @@ def baseline_answers(subject: Subject, than: str) -> tuple[NDArray[np.int64], An
     if than == "last":
         return _last_values(subject)
     if task == "regression":
+        # Mean and median of a column of floats without nulls are floats; their types allow for other columns.
         value = float(known.cast(float).mean() if than == "mean" else known.cast(float).median())  # type: ignore[arg-type]
         return every, Answers(prediction=[value] * every.size)
     texts = [label_text(value) for value in known.to_list()]

@@ -110,7 +110,7 @@ def _run(test: ModelTestSection, subject: Subject) -> dict[str, Any]:
         outcome, because, rows = "fail" if error.code == "bad_answer" else "broken", error.message, []
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001  the model's own code and its library may raise anything
+    except Exception as error:  # noqa: BLE001 - the model's own code and its library may raise anything
         outcome, because, rows = "fail", f"the model raised {type(error).__name__}: {str(error)[:500]}", []
     return {
         "kind": test.kind,
