@@ -299,7 +299,7 @@ class UnknownRole(BadInput):
 
 
 class ProjectError(BadInput):
-    """The project file can't be used; `problems` lists every fault with file, line, key, expected and nearest key."""
+    """A file of settings can't be used; `problems` lists every fault with file, line, key, expected and nearest key."""
 
     code = "bad_project"
 

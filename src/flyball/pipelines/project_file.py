@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,18 +10,16 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from flyball.core.errors import BadInput, ProjectError
+from flyball.core.errors import BadInput
 from flyball.core.project import EnvironmentSection, Project
-from flyball.pipelines.positions import Lines, dotted, find_lines
+from flyball.pipelines.positions import Lines, dotted
 from flyball.pipelines.positions import Path as KeyPath
 from flyball.pipelines.project_rules import broken_rules
 from flyball.pipelines.shape import Fault, fill, known_keys, nearest, section_of
+from flyball.pipelines.toml_file import faulty, parse, read_text
 
 FILE_NAME = "flyball.toml"
 VARIABLE_PREFIX = "FLYBALL__"
-SIZE_LIMIT_BYTES = 1024 * 1024
-_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
-_REPEATED = re.compile(r"^Cannot (overwrite a value|declare .* twice)")
 _OVERRIDABLE = ("rollout", "gates")
 
 
@@ -74,8 +71,8 @@ def read_project(
     Raises ProjectError with every fault found, each with file, line, key, expected and nearest known key.
     """
     path = find_project_file(start)
-    text = _read_text(path)
-    document, lines = _parse(text, path)
+    text = read_text(path)
+    document, lines = parse(text, path)
     origins = dict.fromkeys(_given(document), "file")
     if section is not None:
         _apply_section(document, section, origins, path, lines)
@@ -87,7 +84,7 @@ def read_project(
     if project is not None:
         faults = list(broken_rules(project))
     if project is None or faults:
-        raise _project_error(path, faults, lines, origins)
+        raise faulty(path, faults, lines, origins)
     return ProjectFile(
         project=project,
         path=path,
@@ -95,38 +92,6 @@ def read_project(
         origins=origins,
         lines={dotted(key): line for key, line in lines.items()},
     )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        if path.stat().st_size > SIZE_LIMIT_BYTES:
-            raise ProjectError(f"{path} is larger than 1 MiB: that is no project file", [])
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path} can't be read: {error.strerror}", file=str(path)) from error
-    problem = "is not UTF-8 text; save the file as UTF-8"
-    if b"\0" in data:  # UTF-16, which decodes as UTF-8 where it is about English words
-        raise _single(path, data[: data.index(b"\0")].count(b"\n") + 1, None, problem)
-    try:
-        return data.decode("utf-8-sig")  # some editors begin a file with a mark
-    except UnicodeDecodeError as error:
-        raise _single(path, data[: error.start].count(b"\n") + 1, None, problem) from error
-
-
-def _parse(text: str, path: Path) -> tuple[dict[str, Any], Lines]:
-    try:
-        return tomllib.loads(text), find_lines(text)
-    except tomllib.TOMLDecodeError as error:
-        at = _AT_LINE.search(str(error))
-        line = int(at[1]) if at else text.count("\n") + 1
-        problem = _AT_LINE.sub("", str(error)).replace("(at end of document)", "at the end").strip()
-        if _REPEATED.search(problem):
-            words = text.splitlines()[line - 1].strip()
-            stands = words.split("=")[0].strip() if "=" in words or words.startswith("[") else "a key"
-            raise _single(path, line, None, f"{stands} stands in the file a second time") from error
-        raise _single(path, line, None, f"is not TOML: {problem}") from error
-    except RecursionError as error:
-        raise _single(path, 1, None, "is nested too deeply: that is no project file") from error
 
 
 def _given(document: Mapping[str, Any], path: KeyPath = ()) -> list[str]:
@@ -164,7 +129,7 @@ def _apply_section(
     if not isinstance(chosen, dict):
         known = list(named) if isinstance(named, dict) else []
         near = nearest(section, known)
-        raise _project_error(
+        raise faulty(
             path,
             [
                 Fault(
@@ -245,38 +210,3 @@ def _value(text: str, hint: Any) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
         return text
-
-
-def _single(path: Path, line: int, key: str | None, problem: str) -> ProjectError:
-    where = {"file": str(path), "line": line, "key": key, "problem": problem}
-    return ProjectError(f"{path}:{line}: {problem}", [where])
-
-
-def _project_error(path: Path, faults: list[Fault], lines: Lines, origins: Mapping[str, str]) -> ProjectError:
-    problems = [_problem(path, fault, lines, origins) for fault in faults]
-    problems.sort(key=lambda problem: problem["line"] or 0)
-    words = [problem["message"] for problem in problems[:12]]
-    if len(problems) > 12:
-        words.append(f"… and {len(problems) - 12} more")
-    return ProjectError("\n".join(words), problems)
-
-
-def _problem(path: Path, fault: Fault, lines: Lines, origins: Mapping[str, str]) -> dict[str, Any]:
-    key = dotted(fault.path)
-    origin = origins.get(key, "file")
-    line = next((lines[fault.path[:n]] for n in range(len(fault.path), 0, -1) if fault.path[:n] in lines), 1)
-    where = f"{path}:{line}" if origin == "file" or origin.startswith("environments.") else origin
-    message = f"{where}: {key} {fault.problem}"
-    if fault.nearest is not None:
-        message += f"; did you mean {fault.nearest}?"
-    elif fault.expected is not None:
-        message += f"; expected {fault.expected}"
-    return {
-        "file": str(path),
-        "line": line,
-        "key": key,
-        "problem": fault.problem,
-        "expected": fault.expected,
-        "nearest": fault.nearest,
-        "message": message,
-    }
