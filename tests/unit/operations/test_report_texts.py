@@ -15,6 +15,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from flyball.core.errors import BadInput
+from flyball.operations.ci.advice import what_to_do
 from flyball.operations.ci.charts import charts
 from flyball.operations.ci.contents import headline
 from flyball.operations.ci.forms import report_files, write_json
@@ -225,9 +226,56 @@ def test_markdown_and_html_tell_the_same(ci_sample: CiReport):
 
 def test_differences_carry_their_label_their_estimate_and_their_interval(ci_reports: Any):
     text = write_markdown(ci_reports.good())
-    assert "| roc_auc ↑ | 0.787 (0.778 to 0.796) | ✅ better +0.006 (+0.002 to +0.01) |" in text
+    assert "| roc_auc ↑ | 0.787 (0.778 to 0.796) | ✅ better +0.0060 (+0.0020 to +0.0100) |" in text
     assert "➖ same 0 (0 to 0)" in text
-    assert "⚠️ unclear -0.0004" in text
+    assert "➖ unclear -0.0004" in text
+
+
+def test_one_column_shows_a_champion_that_is_the_base(ci_reports: Any):
+    report = ci_reports.good()
+    same = msgspec.structs.replace(report.champion, name="main at 77c0ffee1234", number=None)
+    text = write_markdown(msgspec.structs.replace(report, base=same))
+    assert "| Metric | This change | Against champion and base | Rows |" in text
+    assert "| Metric | This change | Against the champion | Against the base | Rows |" in write_markdown(
+        report
+    )
+
+
+def test_of_slices_without_a_difference_only_a_few_are_shown(ci_reports: Any):
+    report = ci_reports.good()
+    unclear = [
+        ci_reports.metric("log_loss", 0.4, ci_reports.difference(0, 0.01, "unclear"), slice=f"region = {i}")
+        for i in range(20)
+    ]
+    worse = ci_reports.metric(
+        "log_loss", 0.9, ci_reports.difference(0.3, 0.1, "worse"), slice="region = last"
+    )
+    protected = ci_reports.metric("log_loss", 0.4, None, slice="sex = 2", is_protected=True)
+    text = write_markdown(msgspec.structs.replace(report, metrics=[*unclear, worse, protected]))
+    assert "| region = last | log_loss" in text and "| sex = 2 (protected) |" in text
+    assert text.count("| region = ") == 6 and "… and 15 more, left out here" in text
+
+
+@pytest.mark.parametrize(
+    ("gate", "told"),
+    [
+        ({"versus": "champion", "max_increase": 0.002}, "about 24,000 held-out rows would decide it"),
+        ({"versus": "champion", "max_increase": 0.0005}, "more rows would rather refuse it"),
+        ({"max": 0.45}, None),
+    ],
+)
+def test_an_undecided_gate_is_told_how_many_rows_would_decide_it(
+    ci_reports: Any, gate: dict[str, Any], told: str | None
+):
+    # 0.001 worse, give or take 0.002, of 0.002 allowed: half as wide an interval is needed, so four times the rows.
+    line = ci_reports.metric("log_loss", 0.42, ci_reports.difference(0.001, 0.002, "unclear"))
+    undecided = [{"metric": "log_loss", "outcome": "inconclusive", "because": "…", **gate}]
+    report = msgspec.structs.replace(
+        ci_reports.good(), outcome="inconclusive", gates=undecided, metrics=[line]
+    )
+    advice = what_to_do(report)
+    assert advice.startswith("Bring more held-out rows")
+    assert told in advice if told else advice.endswith("yes or no.")
 
 
 def test_what_failed_is_open_and_the_rest_is_folded(ci_reports: Any):

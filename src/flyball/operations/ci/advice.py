@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from flyball.operations.ci.report import CiReport
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from flyball.operations.ci.figures import number
+from flyball.operations.ci.report import CiReport, MetricLine
 
 
 def what_to_do(report: CiReport) -> str:
@@ -19,7 +24,8 @@ def what_to_do(report: CiReport) -> str:
             f"Merge when you like; {ref} is what was tested, and `flyball deploy {ref}` starts its rollout."
         )
     if report.outcome == "inconclusive":
-        return "Bring more held-out rows, or ask less of what is not decided: too little was seen to say yes or no."
+        asked = "Bring more held-out rows, or ask less of what is not decided: too little was seen to say yes or no."
+        return " ".join([asked, *_rows_that_would_decide(report)])
     if name == "checks":
         return "Mend what the check found, at the lines that are marked; `flyball check` repeats it on your machine."
     if name == "own tests":
@@ -33,3 +39,44 @@ def what_to_do(report: CiReport) -> str:
     if name in ("gates", "model tests"):
         return f"Improve the model until its {name} pass, or change them in this change with a reason."
     return "Mend what is named above; the model was not judged."
+
+
+def _rows_that_would_decide(report: CiReport) -> Iterator[str]:
+    """How many held-out rows each undecided gate would need, were its estimate to stay what it is.
+
+    An interval narrows as one over the root of the rows, so it takes the square of how much too wide it is.
+    """
+    lines = {line.metric: line for line in report.metrics if line.slice is None}
+    for gate in report.gates:
+        line = lines.get(str(gate.get("metric")))
+        if gate.get("outcome") != "inconclusive" or gate.get("by") or line is None:
+            continue
+        for room, width in _rooms(gate, line):
+            if room <= 0:
+                yield (
+                    f"What was seen of {line.metric} is on the wrong side of what is asked: more rows would rather "
+                    "refuse it."
+                )
+            elif width > room and line.rows:
+                rows = math.ceil(line.rows * (width / room) ** 2 / 1000) * 1000
+                yield (
+                    f"If {line.metric} stays what it is, about {number(rows)} held-out rows would decide it; there "
+                    f"were {number(line.rows)}."
+                )
+
+
+def _rooms(gate: dict[str, Any], line: MetricLine) -> Iterator[tuple[float, float]]:
+    """Per limit of a gate: how far the estimate is on its good side, and how far its interval reaches towards it."""
+    if gate.get("versus"):
+        side = line.versus_champion
+        if side is None or side.interval is None:
+            return
+        if gate.get("max_increase") is not None:
+            yield gate["max_increase"] - side.estimate, side.interval.high - side.estimate
+        if gate.get("max_decrease") is not None:
+            yield gate["max_decrease"] + side.estimate, side.estimate - side.interval.low
+    elif line.interval is not None:
+        if gate.get("max") is not None:
+            yield gate["max"] - line.value, line.interval.high - line.value
+        if gate.get("min") is not None:
+            yield line.value - gate["min"], line.value - line.interval.low

@@ -23,12 +23,12 @@ _STYLE = (
     ".fb-chart{font:12px system-ui,sans-serif}.fb-chart text{stroke:none}"
     ".fb-back{fill:#fff}.fb-text{fill:#24292f}.fb-quiet{fill:#59636e}.fb-zero{stroke:#8a939e}"
     ".fb-better{fill:#14692d;stroke:#14692d}.fb-worse{fill:#b4232b;stroke:#b4232b}"
-    ".fb-unclear{fill:#8a5a00;stroke:#8a5a00}.fb-same{fill:#59636e;stroke:#59636e}"
+    ".fb-unclear,.fb-same{fill:#59636e;stroke:#59636e}"
     ".fb-now{fill:#0f6b6b}.fb-before{fill:#b9c2cc}"
     "@media(prefers-color-scheme:dark){"
     ".fb-back{fill:#151b23}.fb-text{fill:#d6dce4}.fb-quiet{fill:#a2acb8}.fb-zero{stroke:#6b7683}"
     ".fb-better{fill:#56d07a;stroke:#56d07a}.fb-worse{fill:#ff8a84;stroke:#ff8a84}"
-    ".fb-unclear{fill:#e0b040;stroke:#e0b040}.fb-same{fill:#a2acb8;stroke:#a2acb8}"
+    ".fb-unclear,.fb-same{fill:#a2acb8;stroke:#a2acb8}"
     ".fb-now{fill:#5cc8c2}.fb-before{fill:#4a5563}}"
 )
 

@@ -204,7 +204,12 @@ def _tell_registration(draft: Draft, run: Run) -> None:
 
 def _finish(draft: Draft, model: str, began: float) -> CiReport:
     outcome: CiOutcome = worst([stage.outcome for stage in draft.stages])
-    passed = [stage.because for stage in draft.stages if stage.name in ("run", "gates", "registration")]
+    told = ("gates", "model tests", "comparison", "registration")
+    passed = [
+        stage.because
+        for stage in draft.stages
+        if stage.name in told or (stage.name == "run" and stage.cached)
+    ]
     report = CiReport(
         model=model,
         outcome=outcome,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from flyball.judge.gates.labels import CLAIM_OF_MANY, CLAIM_OF_ONE
-from flyball.operations.ci.figures import interval_text, number, value_text
+from flyball.operations.ci.figures import estimate_text, number, value_text
 from flyball.operations.ci.report import (
     CiOutcome,
     CiReport,
@@ -31,7 +31,7 @@ TONES: dict[str, Tone] = {
     "better": "good",
     "worse": "bad",
     "same": "quiet",
-    "unclear": "warn",
+    "unclear": "quiet",
 }
 HEADLINES: dict[CiOutcome, str] = {
     "pass": "can be merged",
@@ -48,6 +48,7 @@ _PACKAGE_ROWS = (
     ("training_mb", "Memory of training", "MB"),
 )
 _MOST_COLUMNS = 8
+_MOST_UNCLEAR_SLICES = 5
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -148,7 +149,11 @@ def _metrics(report: CiReport) -> Section | None:
         f"On held-out rows, with {percent} % intervals. Differences are paired: both models on the same rows. "
         f"{CLAIM_OF_ONE}"
     )
-    table = _metric_table(report, lines, with_slice=False)
+    lines = sorted(lines, key=lambda line: not _sides(line))  # what was compared stands first
+    # Lines over all rows come first, so what was cut were slices wherever there are any.
+    has_slices = any(line.slice is not None for line in report.metrics)
+    left_out = 0 if has_slices else report.left_out.get("metrics", 0)
+    table = _metric_table(report, lines, left_out, with_slice=False)
     return Section(title="Metrics", tables=[table], intro=intro, open=True, chart="differences")
 
 
@@ -156,42 +161,59 @@ def _slices(report: CiReport) -> Section | None:
     lines = [line for line in report.metrics if line.slice is not None]
     if not lines:
         return None
-    worse = sum(
-        "worse" in {side.label for side in (line.versus_champion, line.versus_base) if side is not None}
-        for line in lines
-    )
-    table = _metric_table(report, lines, with_slice=True)
+    worse = sum("worse" in _labels(line) for line in lines)
+    shown = _telling(lines)
+    left_out = report.left_out.get("metrics", 0) + len(lines) - len(shown)
+    table = _metric_table(report, shown, left_out, with_slice=True)
     title = f"Slices and protected groups: {worse} of {len(lines)} worse"
     return Section(title=title, tables=[table], intro=CLAIM_OF_MANY, chart="slices")
 
 
-def _metric_table(report: CiReport, lines: Sequence[MetricLine], *, with_slice: bool) -> Table:
+def _telling(lines: Sequence[MetricLine]) -> list[MetricLine]:
+    """The slices that differ and the protected groups, and a few of those in which no difference is shown."""
+    telling = [line for line in lines if line.is_protected or _labels(line) & {"better", "worse"}]
+    others = [line for line in lines if line not in telling]
+    return [line for line in lines if line in telling or line in others[:_MOST_UNCLEAR_SLICES]]
+
+
+def _sides(line: MetricLine) -> list[Difference]:
+    return [side for side in (line.versus_champion, line.versus_base) if side is not None]
+
+
+def _labels(line: MetricLine) -> set[str]:
+    return {side.label for side in _sides(line)}
+
+
+def _metric_table(report: CiReport, lines: Sequence[MetricLine], left_out: int, *, with_slice: bool) -> Table:
     columns = [*(["Slice"] if with_slice else []), "Metric", "This change"]
-    columns += ["Against the champion"] if report.champion else []
-    columns += ["Against the base"] if report.base else []
-    columns.append("Rows")
+    against = _against(report)
+    columns += [*against, "Rows"]
     rows = []
     for line in lines:
         row = [Cell(f"{line.slice}{' (protected)' if line.is_protected else ''}")] if with_slice else []
-        shown = number(line.value)
-        if line.interval is not None:
-            shown += f" ({interval_text(line.interval)})"
-        row += [Cell(f"{line.metric} {'↑' if line.larger_is_better else '↓'}"), Cell(shown)]
-        row += [_difference(line.versus_champion)] if report.champion else []
-        row += [_difference(line.versus_base)] if report.base else []
+        arrow = "↑" if line.larger_is_better else "↓"
+        row += [Cell(f"{line.metric} {arrow}"), Cell(estimate_text(line.value, line.interval))]
+        row += [_difference(getattr(line, side)) for side in against.values()]
         rows.append([*row, Cell(number(line.rows) if line.rows else "–")])
-    # Lines over all rows come first, so what was cut were slices wherever there are any.
-    has_slices = any(line.slice is not None for line in report.metrics)
-    left_out = report.left_out.get("metrics", 0) if with_slice == has_slices else 0
     return Table(columns=columns, rows=rows, numbers=frozenset({len(columns) - 1}), left_out=left_out)
+
+
+def _against(report: CiReport) -> dict[str, str]:
+    """The columns of differences, with the field that each shows; one column where champion and base are the same."""
+    if report.champion and report.base and _is_same(report.champion, report.base):
+        return {"Against champion and base": "versus_champion"}
+    found = {"Against the champion": "versus_champion"} if report.champion else {}
+    return found | ({"Against the base": "versus_base"} if report.base else {})
+
+
+def _is_same(one: Compared, other: Compared) -> bool:
+    return (one.digest, one.rows, one.left_out) == (other.digest, other.rows, other.left_out)
 
 
 def _difference(side: Difference | None) -> Cell:
     if side is None:
         return Cell("not compared", "quiet")
-    text = number(side.estimate, signed=True)
-    if side.interval is not None:
-        text += f" ({interval_text(side.interval, signed=True)})"
+    text = estimate_text(side.estimate, side.interval, signed=True)
     return Cell(text, TONES[side.label], side.label)
 
 

@@ -28,6 +28,23 @@ def number(value: Any, signed: bool = False) -> str:
     return "0" if float(text) == 0 else text
 
 
+def estimate_text(value: float, interval: Interval | None, signed: bool = False) -> str:
+    """A number with its interval, with as many digits as the interval's width says anything about.
+
+    >>> estimate_text(-0.0003351, Interval(-0.002574, 0.001883), signed=True)
+    '-0.0003 (-0.0026 to +0.0019)'
+    """
+    if interval is None:
+        return number(value, signed)
+    width = interval.high - interval.low
+    if not (math.isfinite(value) and math.isfinite(width) and width > 0):
+        return f"{number(value, signed)} ({number(interval.low, signed)} to {number(interval.high, signed)})"
+    decimals = max(0, 1 - math.floor(math.log10(width)))
+    form = f"{{:{'+' if signed else ''},.{decimals}f}}"
+    told, low, high = (form.format(one) for one in (value, interval.low, interval.high))
+    return f"{told} ({low} to {high})"
+
+
 def value_text(value: Any) -> str:
     """Any value of a row as text: numbers short, structures as JSON."""
     if value is None:
@@ -37,8 +54,3 @@ def value_text(value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else str(value)
     return msgspec.json.encode(value, enc_hook=str).decode(errors="replace")
-
-
-def interval_text(interval: Interval | None, signed: bool = False) -> str:
-    """`low to high`, or nothing."""
-    return "" if interval is None else f"{number(interval.low, signed)} to {number(interval.high, signed)}"
