@@ -7,6 +7,7 @@ has no step `test`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from flyball.core.errors import FlyballError, WorkflowCancelled
 from flyball.pipelines.request import read_request
 from flyball.pipelines.stages.ending import fail_run
 from flyball.pipelines.stages.evaluate import evaluate_model
-from flyball.pipelines.stages.job import Job, make_step
+from flyball.pipelines.stages.job import Given, Job, Made, make_step
 from flyball.pipelines.stages.prepare import prepare_data
 from flyball.pipelines.stages.register import register
 from flyball.pipelines.stages.source import take_environment, take_source
@@ -37,23 +38,22 @@ def run_workflow(shop: Workshop, context: WorkflowContext, payload: dict[str, An
     """The result of a run, which the runs table holds by then. Raises what a step raised, noted there before."""
     job = Job(shop, context.workflow_id, read_request(payload))
 
-    def step(name: str, work: Any, *inputs: Any) -> dict[str, Any]:
-        outputs: dict[str, Any] = context.step(
-            name, lambda: make_step(job, name, partial(work, job, *inputs))
-        )
+    given = Given()
+
+    def step(name: str, work: Callable[[], Made]) -> dict[str, Any]:
+        outputs: dict[str, Any] = context.step(name, lambda: make_step(job, name, work))
         return outputs
 
     try:
-        source = step("source", take_source)
-        environment = step("environment", take_environment)
-        prepared = step("prepare", prepare_data)
-        check_features(job, prepared)
-        trained = step("train", train_model, source, environment, prepared)
-        evaluated = step("evaluate", evaluate_model, source, prepared, trained)
-        tested: dict[str, Any] = {"tests": []}
-        if has_tests(job, source):
-            tested = step("test", test_version, source, environment, prepared, trained, evaluated)
-        registered = step("register", register, source, environment, prepared, trained, evaluated, tested)
+        given.source = step("source", lambda: take_source(job))
+        given.environment = step("environment", lambda: take_environment(job))
+        given.prepared = step("prepare", lambda: prepare_data(job))
+        check_features(job, given)
+        given.trained = step("train", lambda: train_model(job, given))
+        given.evaluated = step("evaluate", lambda: evaluate_model(job, given))
+        if has_tests(job, given):
+            given.tests = step("test", lambda: test_version(job, given))["tests"]
+        registered = step("register", lambda: register(job, given))
         job.bench.clear()
         return registered
     except WorkflowCancelled:

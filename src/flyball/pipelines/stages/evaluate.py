@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from flyball.pipelines.calls import ChildLimits, call_child
-from flyball.pipelines.stages.job import Job, Made, look_up, step_key
+from flyball.pipelines.stages.job import Given, Job, Made, look_up, step_key
 from flyball.pipelines.stages.prepare import ready_data
 from flyball.pipelines.stages.train import ready_model
 from flyball.registry.bundle import fetch, pack
@@ -16,27 +16,25 @@ from flyball.registry.bundle import fetch, pack
 _TRAINED = ("features", "contract", "has_frames", "has_answers", "saved", "twin")
 
 
-def evaluate_model(
-    job: Job, source: dict[str, Any], prepared: dict[str, Any], trained: dict[str, Any]
-) -> Made:
+def evaluate_model(job: Job, given: Given) -> Made:
     """The bundle's digest, metrics, slices and verdicts; from an earlier run where all they rest on is the same."""
-    key = _key(job, source, prepared, trained)
+    key = _key(job, given)
     if (outputs := look_up(job, key)) is not None:
         return Made(outputs, _facts(outputs), key, is_cached=True)
-    ready_data(job, prepared)
-    made = ready_model(job, trained)
+    ready_data(job, given.prepared)
+    made = ready_model(job, given.trained)
     package = job.bench.path("package")
     shutil.rmtree(package, ignore_errors=True)
     shutil.copytree(made / "model", package)
     payload = {
         "project": msgspec.to_builtins(job.project),
-        "positive": prepared["positive"],
-        "trained": {name: trained[name] for name in _TRAINED},
+        "positive": given.prepared["positive"],
+        "trained": {name: given.trained[name] for name in _TRAINED},
         "data": str(job.bench.path("data")),
         "held_out": str(job.bench.path("held_out")),
         "made": str(made),
         "package": str(package),
-        "champion": champion_of(job, source),
+        "champion": champion_of(job, given.source),
         "is_automatic": job.request.decided_at is not None,
         "progressive": job.request.progressive,
     }
@@ -44,7 +42,7 @@ def evaluate_model(
     limits = ChildLimits(memory_mb=None, environment=environment)
     outputs = call_child(job.shop, job.run_id, "evaluate", payload, job.bench.folder, limits)
     outputs["bundle"] = pack(package, job.shop.blobs)
-    outputs["seen"] = _digest_of(trained, "seen.bin")
+    outputs["seen"] = given.digest_of("seen.bin")
     for warning in outputs["warnings"]:
         job.bench.write_line(f"warning: {warning}")
     for gate in outputs["gates"]:
@@ -52,13 +50,13 @@ def evaluate_model(
     return Made(outputs, _facts(outputs), key)
 
 
-def _key(job: Job, source: dict[str, Any], prepared: dict[str, Any], trained: dict[str, Any]) -> str:
+def _key(job: Job, given: Given) -> str:
     project = job.project
     return step_key(
         "evaluate",
-        files=[[file["path"], file["digest"]] for file in trained["files"]],
-        test=prepared["digests"]["test"],
-        train=prepared["digests"]["train"],
+        files=[[file["path"], file["digest"]] for file in given.trained["files"]],
+        test=given.prepared["digests"]["test"],
+        train=given.prepared["digests"]["train"],
         model=project.model,
         gates=project.gates,
         decision=project.decision,
@@ -66,7 +64,7 @@ def _key(job: Job, source: dict[str, Any], prepared: dict[str, Any], trained: di
         window=project.monitor.window,
         contract=project.contract.features,
         seed=project.train.seed,
-        champion=source["champion"],
+        champion=given.source["champion"],
         is_automatic=job.request.decided_at is not None,
         progressive=job.request.progressive,
     )
@@ -90,10 +88,6 @@ def champion_of(job: Job, source: dict[str, Any]) -> dict[str, Any] | None:
         "seen": None if seen_path is None else str(seen_path),
         "trained_until": source["champion_lineage"].get("trained_until"),
     }
-
-
-def _digest_of(trained: dict[str, Any], path: str) -> str | None:
-    return next((str(file["digest"]) for file in trained["files"] if file["path"] == path), None)
 
 
 def _facts(outputs: dict[str, Any]) -> dict[str, Any]:

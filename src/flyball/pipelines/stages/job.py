@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -46,6 +46,25 @@ class Job:
     def split(self) -> SplitSection:
         """How rows are divided: as the request says, else as the project does."""
         return self.request.split or self.project.data.split
+
+
+@dataclass
+class Given:
+    """What the steps of a run have given so far: the outputs of each, empty before it is made.
+
+    A run whose process died gets it back from the records of its steps.
+    """
+
+    source: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    prepared: dict[str, Any] = field(default_factory=dict)
+    trained: dict[str, Any] = field(default_factory=dict)
+    evaluated: dict[str, Any] = field(default_factory=dict)
+    tests: list[dict[str, Any]] = field(default_factory=list)
+
+    def digest_of(self, path: str) -> str | None:
+        """The digest of a file that training made, None where it made none of this name."""
+        return next((str(file["digest"]) for file in self.trained["files"] if file["path"] == path), None)
 
 
 @dataclass(frozen=True)

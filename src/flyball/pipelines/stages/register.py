@@ -10,57 +10,49 @@ from sqlalchemy import Connection
 from flyball.core.clock import isoformat
 from flyball.core.contract import Contract
 from flyball.pipelines.stages.ending import end_run, keep_log
-from flyball.pipelines.stages.job import Job, Made
+from flyball.pipelines.stages.job import Given, Job, Made
 from flyball.registry.evidence import add_evidence
 from flyball.registry.known_champion import keep_lineage
 from flyball.registry.versions import ModelVersion, NewVersion, find_by_digest, find_by_run, register_version
 
 
-def register(
-    job: Job,
-    source: dict[str, Any],
-    environment: dict[str, Any],
-    prepared: dict[str, Any],
-    trained: dict[str, Any],
-    evaluated: dict[str, Any],
-    tested: dict[str, Any],
-) -> Made:
+def register(job: Job, given: Given) -> Made:
     """The version that the run came to: a new one or, when nothing changed, the one that stands already.
 
     A version that fails a gate or a model test, or leaves one undecided, is kept as `refused`. A run that is not to
     register ends as `compared`, with its result and no version.
     """
-    gates = evaluated["gates"]
-    tests = tested["tests"]
-    state = "registered" if all(item["outcome"] == "pass" for item in [*gates, *tests]) else "refused"
-    new = _new_version(job, state, source, environment, prepared, trained, evaluated)
+    gates, lineage = given.evaluated["gates"], _lineage(job, given)
+    state = "registered" if all(item["outcome"] == "pass" for item in [*gates, *given.tests]) else "refused"
+    new = _new_version(job, given, state, lineage)
     result = {
-        "digest": evaluated["bundle"],
-        "snapshot": prepared["snapshot"],
-        "metrics": evaluated["metrics"],
+        "digest": given.evaluated["bundle"],
+        "snapshot": given.prepared["snapshot"],
+        "metrics": given.evaluated["metrics"],
         "gates": gates,
-        "tests": tests,
-        "slices": evaluated["slices"],
-        "comparison": evaluated["comparison"],
-        "warnings": [finding["sentence"] for finding in prepared["findings"]] + evaluated["warnings"],
-        "rows": prepared["rows"],
-        "package": evaluated["package"],
-        "training": {"fit_seconds": trained["fit_seconds"], "max_rss_mb": trained["max_rss_mb"]},
-        "contract": trained["contract"],
-        "positive": prepared["positive"],
-        "environment": environment["digest"],
-        "lineage": _lineage(job, source, environment, prepared, trained, evaluated),
-        "held_out": _digest_of(trained, "test.parquet") if trained["has_frames"] else None,
+        "tests": given.tests,
+        "slices": given.evaluated["slices"],
+        "comparison": given.evaluated["comparison"],
+        "warnings": [finding["sentence"] for finding in given.prepared["findings"]]
+        + given.evaluated["warnings"],
+        "rows": given.prepared["rows"],
+        "package": given.evaluated["package"],
+        "training": {"fit_seconds": given.trained["fit_seconds"], "max_rss_mb": given.trained["max_rss_mb"]},
+        "contract": given.trained["contract"],
+        "positive": given.prepared["positive"],
+        "environment": given.environment["digest"],
+        "lineage": lineage,
+        "held_out": given.digest_of("test.parquet") if given.trained["has_frames"] else None,
     }
-    if source["champion"] is not None:
-        result["champion"] = {**source["champion"], "lineage": source["champion_lineage"]}
+    if given.source["champion"] is not None:
+        result["champion"] = {**given.source["champion"], "lineage": given.source["champion_lineage"]}
     if not job.request.registers:
-        return _end_compared(job, evaluated["bundle"], result)
+        return _end_compared(job, given.evaluated["bundle"], result)
     if state == "registered" and job.shop.settings.cache == "read-write":
-        keep_lineage(job.shop.blobs, evaluated["bundle"], result["lineage"])
-    job.bench.write_line(f"{state}: {evaluated['bundle']}")
+        keep_lineage(job.shop.blobs, given.evaluated["bundle"], lineage)
+    job.bench.write_line(f"{state}: {given.evaluated['bundle']}")
     log = keep_log(job.shop, job.run_id)
-    outputs: dict[str, Any] = {"state": state, "digest": evaluated["bundle"]}
+    outputs: dict[str, Any] = {"state": state, "digest": given.evaluated["bundle"]}
 
     def commit(conn: Connection) -> None:
         now = job.shop.clock.now()
@@ -70,7 +62,7 @@ def register(
         is_cached = known is None and version is not None
         if version is None:
             version = register_version(conn, new, job.request.actor, now)
-            _add_evidence(conn, job, version, evaluated, tests)
+            _add_evidence(conn, job, given, version)
         outputs.update(version=version.number, cached=is_cached)
         end_run(
             conn,
@@ -84,7 +76,7 @@ def register(
             log=log,
         )
 
-    return Made(outputs, {"state": state, "digest": evaluated["bundle"]}, commit=commit)
+    return Made(outputs, {"state": state, "digest": given.evaluated["bundle"]}, commit=commit)
 
 
 def _end_compared(job: Job, digest: str, result: dict[str, Any]) -> Made:
@@ -99,10 +91,6 @@ def _end_compared(job: Job, digest: str, result: dict[str, Any]) -> Made:
     )
 
 
-def _digest_of(trained: dict[str, Any], path: str) -> str | None:
-    return next((str(file["digest"]) for file in trained["files"] if file["path"] == path), None)
-
-
 def _find_standing(conn: Connection, new: NewVersion) -> ModelVersion | None:
     """The newest version that is the same in content, settings and verdict."""
     same = [
@@ -113,67 +101,52 @@ def _find_standing(conn: Connection, new: NewVersion) -> ModelVersion | None:
     return same[-1] if same else None
 
 
-def _new_version(
-    job: Job,
-    state: Any,
-    source: dict[str, Any],
-    environment: dict[str, Any],
-    prepared: dict[str, Any],
-    trained: dict[str, Any],
-    evaluated: dict[str, Any],
-) -> NewVersion:
+def _new_version(job: Job, given: Given, state: Any, lineage: dict[str, Any]) -> NewVersion:
     request, project = job.request, job.project
-    metrics = {name: measured["value"] for name, measured in evaluated["metrics"].items()}
+    metrics = {name: measured["value"] for name, measured in given.evaluated["metrics"].items()}
     return NewVersion(
         model=request.model,
         task=project.model.task,
-        digest=evaluated["bundle"],
+        digest=given.evaluated["bundle"],
         state=state,
         author=request.actor.name,
         run_id=job.run_id,
-        isolated=evaluated["isolated"],
-        snapshot=prepared["snapshot"],
-        source_tree=source["tree"],
-        environment=environment["digest"],
+        isolated=given.evaluated["isolated"],
+        snapshot=given.prepared["snapshot"],
+        source_tree=given.source["tree"],
+        environment=given.environment["digest"],
         project=_plain(project),
-        contract=msgspec.convert(trained["contract"], Contract),
+        contract=msgspec.convert(given.trained["contract"], Contract),
         params=_plain(project.train.params),
         metrics=metrics,
-        lineage=_lineage(job, source, environment, prepared, trained, evaluated),
+        lineage=lineage,
         why=request.why,
         owner=project.model.owner,
         description=project.model.description,
     )
 
 
-def _lineage(
-    job: Job,
-    source: dict[str, Any],
-    environment: dict[str, Any],
-    prepared: dict[str, Any],
-    trained: dict[str, Any],
-    evaluated: dict[str, Any],
-) -> dict[str, Any]:
+def _lineage(job: Job, given: Given) -> dict[str, Any]:
     request = job.request
-    ranges = [part for part in _fitted_ranges(prepared, job.project.train.refit) if part is not None]
-    champion = source["champion"]
+    ranges = [part for part in _fitted_ranges(given.prepared, job.project.train.refit) if part is not None]
+    champion = given.source["champion"]
     return {
         "run_id": job.run_id,
-        "tree": source["tree"],
-        "code": source["code"],
-        "git": source["git"],
-        "environment": environment["digest"],
-        "snapshot": prepared["snapshot"],
-        "trained_rows": evaluated["seen"],
-        "rows": prepared["rows"],
+        "tree": given.source["tree"],
+        "code": given.source["code"],
+        "git": given.source["git"],
+        "environment": given.environment["digest"],
+        "snapshot": given.prepared["snapshot"],
+        "trained_rows": given.evaluated["seen"],
+        "rows": given.prepared["rows"],
         "trained_from": min((part["from"] for part in ranges), default=None),
         "trained_until": max((part["until"] for part in ranges), default=None),
-        "test_from": (prepared["ranges"]["test"] or {}).get("from"),
-        "test_until": (prepared["ranges"]["test"] or {}).get("until"),
-        "split": prepared["split"],
+        "test_from": (given.prepared["ranges"]["test"] or {}).get("from"),
+        "test_until": (given.prepared["ranges"]["test"] or {}).get("until"),
+        "split": given.prepared["split"],
         "split_settings": _plain(job.split),
         "seed": job.project.train.seed,
-        "files": trained["files"],
+        "files": given.trained["files"],
         "refit": job.project.train.refit,
         "champion": None if champion is None else champion["number"],
         "signal_id": request.signal_id,
@@ -187,26 +160,20 @@ def _fitted_ranges(prepared: dict[str, Any], refit: bool) -> list[dict[str, str]
     return [prepared["ranges"][name] for name in names]
 
 
-def _add_evidence(
-    conn: Connection,
-    job: Job,
-    version: ModelVersion,
-    evaluated: dict[str, Any],
-    tests: list[dict[str, Any]],
-) -> None:
+def _add_evidence(conn: Connection, job: Job, given: Given, version: ModelVersion) -> None:
     actor, now = job.request.actor, job.shop.clock.now()
     facts = {
-        "metrics": evaluated["metrics"],
-        "slices": evaluated["slices"],
-        "package": evaluated["package"],
-        "comparison": evaluated["comparison"],
+        "metrics": given.evaluated["metrics"],
+        "slices": given.evaluated["slices"],
+        "package": given.evaluated["package"],
+        "comparison": given.evaluated["comparison"],
         "run_id": job.run_id,
     }
     add_evidence(conn, version.model, version.number, "evaluation", facts, actor=actor, now=now)
-    for gate in evaluated["gates"]:
+    for gate in given.evaluated["gates"]:
         add_evidence(conn, version.model, version.number, "gate", gate, actor=actor, now=now)
-    if tests:
-        told = {"run_id": job.run_id, "tests": tests}
+    if given.tests:
+        told = {"run_id": job.run_id, "tests": given.tests}
         add_evidence(conn, version.model, version.number, "tests", told, actor=actor, now=now)
 
 

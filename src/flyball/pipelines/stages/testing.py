@@ -16,7 +16,7 @@ from flyball.pipelines.positions import dotted, find_lines
 from flyball.pipelines.project_file import FILE_NAME
 from flyball.pipelines.source_tree import read_tree
 from flyball.pipelines.stages.evaluate import champion_of
-from flyball.pipelines.stages.job import Job, Made, look_up, step_key
+from flyball.pipelines.stages.job import Given, Job, Made, look_up, step_key
 from flyball.pipelines.stages.prepare import ready_data
 from flyball.pipelines.stages.source import ready_source
 from flyball.pipelines.stages.train import ready_model, training_limits, training_payload
@@ -28,40 +28,33 @@ CURRENT = "current-test.txt"
 MOST_SEEDS = 5
 
 
-def has_tests(job: Job, source: dict[str, Any]) -> bool:
+def has_tests(job: Job, given: Given) -> bool:
     """Whether there is anything to test; a run recorded by an earlier release knows of no files."""
-    return bool(job.project.tests or source.get("test_files"))
+    return bool(job.project.tests or given.source.get("test_files"))
 
 
-def check_features(job: Job, prepared: dict[str, Any]) -> None:
+def check_features(job: Job, given: Given) -> None:
     """Raises ProjectError for tests about features that the data don't have, before anything is trained."""
     if not job.project.tests or any(step.at == "train" for step in job.project.steps):
         return  # a step before training makes other columns, which are known only then
     lines = {dotted(path): line for path, line in _lines(job).items()}
-    problems = feature_problems(job.project.tests, prepared["features"], FILE_NAME, lines)
+    problems = feature_problems(job.project.tests, given.prepared["features"], FILE_NAME, lines)
     if problems:
         raise ProjectError("\n".join(str(problem["message"]) for problem in problems[:12]), problems)
 
 
-def test_version(
-    job: Job,
-    source: dict[str, Any],
-    environment: dict[str, Any],
-    prepared: dict[str, Any],
-    trained: dict[str, Any],
-    evaluated: dict[str, Any],
-) -> Made:
+def test_version(job: Job, given: Given) -> Made:
     """A result per test; from an earlier run where model, rows and tests are the same."""
-    key = _key(job, source, environment, prepared, trained, evaluated)
+    key = _key(job, given)
     outputs = look_up(job, key)
     is_cached = outputs is not None
     if outputs is None:
-        ready_data(job, prepared)
-        payload = _payload(job, source, prepared, trained, evaluated)
+        ready_data(job, given.prepared)
+        payload = _payload(job, given)
         asked = iter(_declared(job, payload))
-        training = iter(_training(job, source, environment, prepared))
+        training = iter(_training(job, given))
         declared = [next(training if test.kind in TRAINING_KINDS else asked) for test in job.project.tests]
-        outputs = {"tests": [*declared, *_functions(job, source, payload)]}
+        outputs = {"tests": [*declared, *_functions(job, given, payload)]}
     lines = _lines(job)
     for number, test in enumerate(outputs["tests"][: len(job.project.tests)]):
         # Looked up each time: a comment above a test moves its line and changes nothing else.
@@ -72,21 +65,14 @@ def test_version(
     return Made(outputs, _facts(outputs["tests"]), key, is_cached=is_cached)
 
 
-def _key(
-    job: Job,
-    source: dict[str, Any],
-    environment: dict[str, Any],
-    prepared: dict[str, Any],
-    trained: dict[str, Any],
-    evaluated: dict[str, Any],
-) -> str:
-    project, files = job.project, source.get("test_files")
+def _key(job: Job, given: Given) -> str:
+    project, files = job.project, given.source.get("test_files")
     return step_key(
         "test",
-        bundle=evaluated["bundle"],
-        files=[[file["path"], file["digest"]] for file in trained["files"]],
-        test=prepared["digests"]["test"],
-        train=prepared["digests"]["train"],
+        bundle=given.evaluated["bundle"],
+        files=[[file["path"], file["digest"]] for file in given.trained["files"]],
+        test=given.prepared["digests"]["test"],
+        train=given.prepared["digests"]["train"],
         tests=project.tests,
         model=project.model,
         decision=project.decision,
@@ -94,40 +80,45 @@ def _key(
         window=project.monitor.window,
         hidden=[project.log.drop, project.log.hash],
         seed=project.train.seed,
-        champion=source["champion"] if any(test.kind == "golden" for test in project.tests) else None,
-        functions=[source["tree"], environment["digest"], project.train.params, project.train.frames]
+        champion=given.source["champion"] if any(test.kind == "golden" for test in project.tests) else None,
+        functions=[
+            given.source["tree"],
+            given.environment["digest"],
+            project.train.params,
+            project.train.frames,
+        ]
         if files
         else None,
-        training=[source["code"], environment["digest"], project.train, project.steps, prepared["digests"]]
+        training=[
+            given.source["code"],
+            given.environment["digest"],
+            project.train,
+            project.steps,
+            given.prepared["digests"],
+        ]
         if any(test.kind in TRAINING_KINDS for test in project.tests)
         else None,
     )
 
 
-def _payload(
-    job: Job,
-    source: dict[str, Any],
-    prepared: dict[str, Any],
-    trained: dict[str, Any],
-    evaluated: dict[str, Any],
-) -> dict[str, Any]:
+def _payload(job: Job, given: Given) -> dict[str, Any]:
     """What both children are told: the package, fetched and verified, and the rows as requests have them."""
-    made = ready_model(job, trained)
-    package = fetch(evaluated["bundle"], job.shop.blobs, job.shop.settings.cache_folder)
+    made = ready_model(job, given.trained)
+    package = fetch(given.evaluated["bundle"], job.shop.blobs, job.shop.settings.cache_folder)
     train = job.bench.path("data") / "train.parquet"
     test = job.bench.path("held_out") / "test.parquet"
-    if trained["has_frames"]:
+    if given.trained["has_frames"]:
         train, test = made / "train.parquet", made / "test.parquet"
-    champion = champion_of(job, source)
+    champion = champion_of(job, given.source)
     return {
         "project": msgspec.to_builtins(job.project),
-        "contract": trained["contract"],
-        "positive": prepared["positive"],
+        "contract": given.trained["contract"],
+        "positive": given.prepared["positive"],
         "package": str(package),
         "train": str(train),
         "test": str(test),
-        "twin": trained["twin"],
-        "twin_folder": None if trained["twin"] is None else str(made / "evaluated"),
+        "twin": given.trained["twin"],
+        "twin_folder": None if given.trained["twin"] is None else str(made / "evaluated"),
         "champion": None if champion is None else champion["folder"],
     }
 
@@ -143,14 +134,12 @@ def _declared(job: Job, payload: dict[str, Any]) -> list[dict[str, Any]]:
     return results
 
 
-def _training(
-    job: Job, source: dict[str, Any], environment: dict[str, Any], prepared: dict[str, Any]
-) -> list[dict[str, Any]]:
+def _training(job: Job, given: Given) -> list[dict[str, Any]]:
     """Tests that train again, with the limits of a training for each training."""
     tests = [test for test in job.project.tests if test.kind in TRAINING_KINDS]
     if not tests:
         return []
-    payload = training_payload(job, source, environment, prepared, job.bench.fresh("tested"))
+    payload = training_payload(job, given, job.bench.fresh("tested"))
     trainings = 2 * len(tests) + sum(test.seeds or MOST_SEEDS for test in tests if test.kind == "seeds")
     limits = training_limits(job, parse_duration(job.project.train.timeout) * trainings)
     plain = {**payload, "tests": msgspec.to_builtins(tests)}
@@ -160,9 +149,9 @@ def _training(
     return results
 
 
-def _functions(job: Job, source: dict[str, Any], payload: dict[str, Any]) -> list[dict[str, Any]]:
+def _functions(job: Job, given: Given, payload: dict[str, Any]) -> list[dict[str, Any]]:
     """The project's own functions, in a child without credentials; one that hangs is a failure, not a broken run."""
-    files = source.get("test_files")
+    files = given.source.get("test_files")
     if not files:
         return []
     current = job.bench.fresh("functions") / CURRENT

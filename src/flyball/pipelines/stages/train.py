@@ -10,7 +10,7 @@ import msgspec
 
 from flyball.core.durations import parse_duration
 from flyball.pipelines.calls import ChildLimits, call_child
-from flyball.pipelines.stages.job import Job, Made, look_up, step_key
+from flyball.pipelines.stages.job import Given, Job, Made, look_up, step_key
 from flyball.pipelines.stages.prepare import ready_data
 from flyball.pipelines.stages.source import ready_source
 from flyball.registry.bundle import fetch
@@ -21,15 +21,13 @@ _THREAD_VARIABLES = (
 )  # fmt: skip
 
 
-def train_model(
-    job: Job, source: dict[str, Any], environment: dict[str, Any], prepared: dict[str, Any]
-) -> Made:
+def train_model(job: Job, given: Given) -> Made:
     """A fitted model as files, from an earlier run where code, data, parameters, seed and environment are the same."""
-    key = _key(job, source, environment, prepared)
+    key = _key(job, given)
     if (outputs := look_up(job, key)) is not None:
         return Made(outputs, _facts(outputs), key, is_cached=True)
-    ready_data(job, prepared)
-    outputs = _call(job, source, environment, prepared)
+    ready_data(job, given.prepared)
+    outputs = _call(job, given)
     outputs["files"] = _keep(job, job.bench.path("made"))
     return Made(outputs, _facts(outputs), key)
 
@@ -50,11 +48,11 @@ def ready_model(job: Job, trained: dict[str, Any]) -> Path:
     return folder
 
 
-def _key(job: Job, source: dict[str, Any], environment: dict[str, Any], prepared: dict[str, Any]) -> str:
+def _key(job: Job, given: Given) -> str:
     project, train = job.project, job.project.train
     return step_key(
         "train",
-        code=source["code"],
+        code=given.source["code"],
         entry=train.entry,
         frames=train.frames,
         params=train.params,
@@ -67,40 +65,36 @@ def _key(job: Job, source: dict[str, Any], environment: dict[str, Any], prepared
         protected=project.data.protected,
         exclude=project.data.exclude,
         window=project.monitor.window,
-        data=prepared["digests"],
-        contract=prepared["contract"],
-        environment=environment["digest"],
-        champion=source["champion"] if source["wants_champion"] else None,
+        data=given.prepared["digests"],
+        contract=given.prepared["contract"],
+        environment=given.environment["digest"],
+        champion=given.source["champion"] if given.source["wants_champion"] else None,
     )
 
 
-def _call(
-    job: Job, source: dict[str, Any], environment: dict[str, Any], prepared: dict[str, Any]
-) -> dict[str, Any]:
-    payload = training_payload(job, source, environment, prepared, job.bench.fresh("made"))
+def _call(job: Job, given: Given) -> dict[str, Any]:
+    payload = training_payload(job, given, job.bench.fresh("made"))
     limits = training_limits(job, parse_duration(job.project.train.timeout))
     return call_child(job.shop, job.run_id, "train", payload, job.bench.folder, limits)
 
 
-def training_payload(
-    job: Job, source: dict[str, Any], environment: dict[str, Any], prepared: dict[str, Any], made: Path
-) -> dict[str, Any]:
+def training_payload(job: Job, given: Given, made: Path) -> dict[str, Any]:
     """What a child that trains is told. made: the folder for what comes of it."""
     project = job.project
-    champion = source["champion"] if source["wants_champion"] else None
+    champion = given.source["champion"] if given.source["wants_champion"] else None
     return {
         "source": ready_source(job),
         "project": msgspec.to_builtins(project),
         "prepared": {
-            name: prepared[name] for name in ("features", "contract", "classes", "positive", "kept")
+            name: given.prepared[name] for name in ("features", "contract", "classes", "positive", "kept")
         },
         "data": str(job.bench.path("data")),
         "held_out": str(job.bench.path("held_out")),
         "made": str(made),
         "champion": None if champion is None else str(_fetch(job, champion["digest"])),
         "step_cache": str(job.shop.settings.cache_folder / "steps"),
-        "code": source["code"],
-        "environment": environment["digest"],
+        "code": given.source["code"],
+        "environment": given.environment["digest"],
     }
 
 
