@@ -17,13 +17,24 @@ def binary_metrics(truth: Values, said: Values, scores: Values | None) -> dict[s
     truth, said: 1.0 for the positive class. scores: its probability, None when the model gives none. Ranking
     metrics need both classes, rates their own class.
     """
-    hits = float((truth * said).sum())
-    positives, called = float(truth.sum()), float(said.sum())
-    negatives = truth.size - positives
+    found: dict[str, float | None] = {"accuracy": float((truth == said).mean())}
+    found |= decision_metrics(float((truth * said).sum()), float(truth.sum()), float(said.sum()), truth.size)
+    if scores is not None:
+        found["roc_auc"] = roc_auc(truth, scores)
+        found["average_precision"] = average_precision(truth, scores)
+        found["log_loss"] = float(log_losses(truth, scores).mean())
+        found["brier"] = float(((scores - truth) ** 2).mean())
+    return found
+
+
+def decision_metrics(hits: float, positives: float, called: float, row_count: int) -> dict[str, float | None]:
+    """What follows from counts alone, 0.0 to 1.0; None where undefined.
+
+    hits: rows that are positive and said to be; positives: those that are; called: those said to be.
+    """
     recall = _ratio(hits, positives)
-    false_alarms = _ratio(called - hits, negatives)
-    found: dict[str, float | None] = {
-        "accuracy": float((truth == said).mean()),
+    false_alarms = _ratio(called - hits, row_count - positives)
+    return {
         "precision": _ratio(hits, called),
         "true_positive_rate": recall,
         "false_positive_rate": false_alarms,
@@ -32,12 +43,6 @@ def binary_metrics(truth: Values, said: Values, scores: Values | None) -> dict[s
         if recall is None or false_alarms is None
         else (recall + 1.0 - false_alarms) / 2,
     }
-    if scores is not None:
-        found["roc_auc"] = roc_auc(truth, scores)
-        found["average_precision"] = average_precision(truth, scores)
-        found["log_loss"] = float(log_losses(truth, scores).mean())
-        found["brier"] = float(((scores - truth) ** 2).mean())
-    return found
 
 
 def roc_auc(truth: Values, scores: Values) -> float | None:

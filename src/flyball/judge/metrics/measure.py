@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from flyball.core.values import Interval
 from flyball.judge.metrics import delong
 from flyball.judge.metrics.intervals import Indices, bootstrap_draws, percentile_interval, resampled_rows
 from flyball.judge.metrics.means import mean_of
+from flyball.judge.metrics.redrawn import Redrawn
 from flyball.judge.metrics.student import two_sided_p
 from flyball.judge.metrics.table import (
     Labels,
@@ -78,8 +79,9 @@ def measure(
     groups: Groups | None = None,
     confidence: float = 0.95,
     resamples: int = 300,
+    only: str | None = None,
 ) -> dict[str, Measured]:
-    """Every metric of the task with its confidence interval.
+    """Every metric of the task (or one, by `only`) with its confidence interval.
 
     groups: label per row that says what belongs together (a block of time when rows are ordered, an entity
     when they repeat). AUC of two classes as in `delong`, means over rows as in `means`, all else by percentile
@@ -92,6 +94,8 @@ def measure(
         answers = msgspec.structs.replace(answers, prediction=is_positive(prediction, positive))
         y, positive = is_positive(y, positive), 1
     values = _values(task, y, answers, positive, None)
+    if only is not None:
+        values = {name: value for name, value in values.items() if name == only}
     by_bootstrap = [name for name in values if not _has_own_interval(task, name)]
     drawn = _bootstrap(
         task,
@@ -153,19 +157,10 @@ def paired_difference(
         mean = mean_of(rows_new - rows_old, labels)
         interval, p = mean.interval(confidence), mean.p
     else:
-        if task == "binary" and metric not in SCORE_METRICS:
-            # Without scores no resample is sorted, which would take most of the time.
-            old_answers, new_answers = (
-                msgspec.structs.replace(a, scores=None) for a in (champion, candidate)
-            )
-        else:
-            old_answers, new_answers = champion, candidate
+        first, second = (_drawing(task, y, answers, positive, [metric]) for answers in (champion, candidate))
 
         def difference(rows: Indices) -> float | None:
-            a, b = (
-                _values(task, y, answers, positive, rows).get(metric)
-                for answers in (old_answers, new_answers)
-            )
+            a, b = first(rows).get(metric), second(rows).get(metric)
             return None if a is None or b is None else b - a
 
         drawn = bootstrap_draws(difference, len(y), seed=seed, groups=labels, resamples=resamples)
@@ -274,8 +269,9 @@ def _bootstrap(
     if not metrics or units < LEAST_DRAWN:
         return {}
     found: dict[str, list[float]] = {name: [] for name in metrics}
+    drawing = _drawing(task, y, answers, positive, metrics)
     for rows in resampled_rows(len(y), seed=seed, groups=labels, resamples=resamples):
-        values = _values(task, y, answers, positive, rows)
+        values = drawing(rows)
         for name in metrics:
             if name in values:
                 found[name].append(values[name])
@@ -284,6 +280,16 @@ def _bootstrap(
         for name, drawn in found.items()
         if len(drawn) >= 0.8 * resamples
     }
+
+
+def _drawing(
+    task: str, y: Labels, answers: Answers, positive: Any, metrics: Sequence[str]
+) -> Callable[[Indices], dict[str, float]]:
+    """What gives the metrics of drawn rows, at least these; of two classes without sorting each draw."""
+    if task != "binary":
+        return lambda rows: _values(task, y, answers, positive, rows)
+    scores = _scores(answers) if set(metrics) & set(SCORE_METRICS) else None
+    return Redrawn(np.asarray(y), np.asarray(answers.prediction), scores).values
 
 
 def _values(

@@ -63,6 +63,7 @@ METRICS: dict[str, Metric] = {
     )
 }
 
+_PLAIN = {bool, int, float, str}
 _DEFAULT_LOSS = {"regression": "mae", "binary": "log_loss", "multiclass": "log_loss"}
 
 
@@ -147,7 +148,11 @@ def is_positive(labels: Labels, positive: Any) -> Values:
         positive = max((_text(label) for label in labels), default="1")
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "biuf" and isinstance(positive, int | float):
         return np.asarray(labels == positive, dtype=np.float64)
-    return np.array([_text(label) == _text(positive) for label in labels], dtype=np.float64)
+    wanted, kinds = _text(positive), set(map(type, labels))
+    if kinds <= _PLAIN:  # equal values read alike, so that each is looked at once
+        said = {label: _text(label) == wanted for label in set(labels)}
+        return np.array([said[label] for label in labels], dtype=np.float64)
+    return np.array([_text(label) == wanted for label in labels], dtype=np.float64)
 
 
 def _text(label: Any) -> str:

@@ -101,6 +101,7 @@ def _at_confidence(measured: Measured, metric: str, gate: GateSection, evidence:
         groups=group_rows(evidence.test, project),
         confidence=gate.confidence,
         seed=project.train.seed,
+        only=metric,
     )
     return again[metric].interval if metric in again else None
 
@@ -129,6 +130,7 @@ def _slices(metric: str, gate: GateSection, evidence: Evidence) -> dict[str, Mea
             groups=None if groups is None else groups[rows],
             confidence=gate.confidence,
             seed=project.train.seed,
+            only=metric,
         )
         if metric in measured:
             found[level] = measured[metric]
