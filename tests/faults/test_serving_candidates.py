@@ -75,19 +75,20 @@ def test_a_shadow_that_fails_costs_the_champion_nothing(
     model_server: ModelServer, bundles: Bundles, behaviour: str
 ):
     canary(model_server, bundles, behaviour, candidate_role="shadow", share=0.0)
-    slowest = 0.0
     for turn in range(20):
-        began = time.monotonic()
         answer = model_server.predict(MODEL, [TROUBLE if turn % 5 == 4 else ROW])
-        slowest = max(slowest, time.monotonic() - began)
         assert (answer.status, answer.json["version"]) == (200, 1)
-    assert slowest < 1.0
     failed = 4 if behaviour != "hang" else 1
     wait_until(
         lambda: len([r for r in model_server.predictions("shadow") if r.error]) >= failed,
         12,
         "the shadow's faults",
     )
+    if behaviour == "hang":
+        # Had an answer waited for the shadow's on the same row, the first hang would have ended before the sixth.
+        told = model_server.predictions()
+        first = next(place for place, record in enumerate(told) if record.error)
+        assert [record.role for record in told[:first]].count("champion") == 20
     assert model_server.worker_status()["shadow"]["dropped"] == 0
 
 
