@@ -17,6 +17,7 @@ from flyball.operations.opening import Backends, open_backends
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from flyball.operations.ci.affected import Affected
     from flyball.operations.ci.report import CiReport, ModelTestResult
 
 ANONYMOUS = "FLYBALL_CONTROL_ANONYMOUS"
@@ -150,6 +151,13 @@ def check_change(
     return check(folder, base=base, on_line=on_line)
 
 
+def affected_models(folder: Path, *, base: str | None = None) -> Affected:
+    """The models of a repository that a change affects; see `flyball ci affected`."""
+    from flyball.operations.ci.affected import affected_models as find_affected
+
+    return find_affected(folder, base, os.environ)
+
+
 def check_report_place(path: Path) -> None:
     """Refuse a place that no form of a report fits. Raises BadInput."""
     from flyball.operations.ci.writing import check_place
@@ -166,13 +174,16 @@ def write_ci_report(report: CiReport, path: Path) -> list[Path]:
 
 def post_ci_report(report: CiReport) -> str:
     """Write a report on the change that this CI job runs for; a sentence that tells where, or why not. Never raises."""
-    from flyball.backends.egress.comments import NotPosted
-    from flyball.operations.ci.posting import post_report
+    from flyball.operations.ci.posting import post_report, told_of
 
-    outcome = post_report(report, os.environ)
-    if isinstance(outcome, NotPosted):
-        return f"the report was not posted: {outcome.because}"
-    return f"the report was posted{f' at {outcome.url}' if outcome.url else ''}"
+    return told_of(post_report(report, os.environ))
+
+
+def post_received_reports(place: Path) -> list[dict[str, str]]:
+    """The same for reports that an earlier job wrote to a file or folder: a sentence for each. Never raises."""
+    from flyball.operations.ci.posting import post_received
+
+    return post_received(place, os.environ)
 
 
 def infer_contract(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`flyball ci`."""
+"""`flyball ci` and its verbs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,29 @@ import click
 from flyball.cli.output import json_option, progress, show, table
 
 
-@click.command()
-@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
+class CheckOrVerb(click.Group):
+    """`flyball ci [FOLDER]` checks a change; a first word that is one of its verbs is that verb."""
+
+    allow_interspersed_args = True
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        verb = self.commands.get(args[0]) if args else None
+        if verb is not None:
+            return verb.make_context(f"{info_name} {args[0]}", args[1:], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+
+class OwnArgument(click.Argument):
+    """An argument of the check itself: no part of the names of its verbs."""
+
+    def get_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return super().get_usage_pieces(ctx) if isinstance(ctx.command, CheckOrVerb) else []
+
+
+@click.group(cls=CheckOrVerb, invoke_without_command=True, subcommand_metavar="")
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False), cls=OwnArgument)
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
@@ -28,10 +49,11 @@ from flyball.cli.output import json_option, progress, show, table
 def ci(folder: Path, report: Path | None, base: str | None, post: bool, as_json: bool) -> None:
     """Check a change: project, data, training, gates, comparison with champion and base; register what passes.
 
-    FOLDER holds flyball.toml. What neither code, data, parameters nor environment changed is not trained again, also
-    on another machine with the same FLYBALL_OBJECTS. Nothing is deployed. The base is where the change left the base
-    branch: of the pull request as the host names it, else origin's default branch. Exit codes: 0 it passes, 1 it
-    fails, 2 wrong use, 3 something broke, 4 not enough evidence.
+    FOLDER holds flyball.toml; one that is named like a command below is written ./init. What neither code, data,
+    parameters nor environment changed is not trained again, also on another machine with the same FLYBALL_OBJECTS.
+    Nothing is deployed. The base is where the change left the base branch: of the pull request as the host names it,
+    else origin's default branch. Exit codes: 0 it passes, 1 it fails, 2 wrong use, 3 something broke, 4 not enough
+    evidence.
 
     \b
     Example: flyball ci --report report.md
@@ -78,3 +100,21 @@ def _row(line: Any) -> tuple[Any, ...]:
 
 def _told(difference: Any) -> str:
     return "" if difference is None else f"{difference.estimate:+.4g} {difference.label}"
+
+
+@ci.command()
+@click.argument("place", metavar="REPORT.json|FOLDER", type=click.Path(path_type=Path))
+@json_option
+def post(place: Path, as_json: bool) -> None:
+    """Write reports that an earlier job kept on the pull or merge request, for a job that holds the token for it.
+
+    The job that runs the project's code needs no token then. Of a folder, every report.json below it is posted. What
+    the files say is shown as text and trusted in nothing else. The exit code is 0 whether it worked or not, for the
+    verdict is the check's; the sentence says which.
+
+    \b
+    Example: flyball ci post reports
+    """
+    from flyball.app import post_received_reports
+
+    show(post_received_reports(place), as_json, lambda told: click.echo("\n".join(t["told"] for t in told)))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 from flyball.backends.egress.comments import CommentHost, NotPosted, Posted, post_comment
 from flyball.backends.egress.github import find_pull_request
 from flyball.backends.egress.gitlab import find_merge_request
-from flyball.core.errors import EgressRefused
+from flyball.core.errors import BadInput, EgressRefused
 from flyball.operations.ci.markdown import write_comment
+from flyball.operations.ci.received import find_received, page_of_job, read_received
 from flyball.operations.ci.report import CiReport, Link
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,31 @@ def post_report(
         # The edge of posting: logged and told as not posted, because the verdict stands whatever the host does.
         log.exception("the report could not be posted")
         return NotPosted("something unforeseen went wrong, see the log; the report is kept as a file")
+
+
+def told_of(outcome: Posted | NotPosted) -> str:
+    """One sentence that says whether a report was posted, and where or why not."""
+    if isinstance(outcome, NotPosted):
+        return f"the report was not posted: {outcome.because}"
+    return f"the report was posted{f' at {outcome.url}' if outcome.url else ''}"
+
+
+def post_received(place: Path, environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """Post the reports that an earlier job wrote to a file or folder; for each its file and what came of it."""
+    try:
+        paths = find_received(place)
+    except BadInput as error:
+        return [{"file": str(place), "told": f"nothing was posted: {error.message}"}]
+    told = []
+    for path in paths:
+        try:
+            report = read_received(path)
+        except BadInput as error:
+            told.append({"file": str(path), "told": f"the report was not posted: {error.message}"})
+            continue
+        sentence = told_of(post_report(report, environment, full=page_of_job(environment)))
+        told.append({"file": str(path), "told": f"{report.model}: {sentence}"})
+    return told
 
 
 def find_host(environment: Mapping[str, str]) -> CommentHost | NotPosted:
