@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from flyball.cli.ci_affected import affected
 from flyball.cli.output import json_option, progress, show, table
 
 
@@ -118,3 +119,6 @@ def post(place: Path, as_json: bool) -> None:
     from flyball.app import post_received_reports
 
     show(post_received_reports(place), as_json, lambda told: click.echo("\n".join(t["told"] for t in told)))
+
+
+ci.add_command(affected)

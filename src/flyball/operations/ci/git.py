@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from flyball.core.errors import BadInput
+from flyball.operations.ci.git_run import ask_git
 
 _BASE_VARIABLES = (
     "GITHUB_BASE_REF",
@@ -139,7 +138,7 @@ def extract(facts: GitFacts, folder: Path) -> list[str]:
     The folder becomes a repository of its own, so that the same files count as source there as in a clean clone.
     """
     assert facts.root is not None and facts.base is not None
-    archive = _run(facts.root, "archive", "--format=tar", facts.base)
+    archive = ask_git(facts.root, "archive", "--format=tar", facts.base).printed
     notes: list[str] = []
     with tarfile.open(fileobj=io.BytesIO(archive or b"")) as tar:
         tar.extractall(folder, filter="data")
@@ -160,22 +159,5 @@ def _is_pointer(path: Path) -> bool:
 
 def git(folder: Path, *arguments: str) -> str | None:
     """What git prints, stripped; None where it fails, is not installed, or the folder is in no repository."""
-    done = _run(folder, *arguments)
-    return None if done is None else done.decode(errors="replace").strip()
-
-
-def _run(folder: Path, *arguments: str) -> bytes | None:
-    # A hook that calls this sets GIT_DIR and GIT_INDEX_FILE, which would lead away from the folder.
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    kept = {name: os.environ[name] for name in ("GIT_CEILING_DIRECTORIES",) if name in os.environ}
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            check=False,
-            timeout=120,
-            env={**clean, **kept, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
-        )
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+    printed = ask_git(folder, *arguments).printed
+    return None if printed is None else printed.decode(errors="replace").strip()

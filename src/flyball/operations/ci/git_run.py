@@ -1,0 +1,42 @@
+"""Git as a child process: what it prints, or why it printed nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+_SECONDS = 120.0
+
+
+class GitAnswer(msgspec.Struct, frozen=True):
+    """What git printed; `printed` is None where it failed, and `problem` says why in its own words."""
+
+    printed: bytes | None
+    problem: str = ""
+    is_installed: bool = True
+
+
+def ask_git(folder: Path, *arguments: str, told: bytes | None = None) -> GitAnswer:
+    """Run git in a folder. told: what it reads from standard input."""
+    # A hook that calls this sets GIT_DIR and GIT_INDEX_FILE, which would lead away from the folder.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    kept = {name: os.environ[name] for name in ("GIT_CEILING_DIRECTORIES",) if name in os.environ}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            check=False,
+            timeout=_SECONDS,
+            input=told or b"",
+            env={**clean, **kept, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        return GitAnswer(None, "git is not installed", is_installed=False)
+    except subprocess.TimeoutExpired:
+        return GitAnswer(None, f"git {arguments[0]} had not ended after {_SECONDS:g} s")
+    if done.returncode != 0:
+        return GitAnswer(None, done.stderr.decode(errors="replace").strip())
+    return GitAnswer(done.stdout)

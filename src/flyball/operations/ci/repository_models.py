@@ -1,0 +1,153 @@
+"""The models of a repository: what their project files name, read without a check and without running anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from flyball.core.errors import BadInput
+from flyball.pipelines.project_file import FILE_NAME
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class RepositoryModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One project of a repository. folder: below the root, "" for the root itself, as is every path.
+
+    entries: modules that a run loads. sources: key of the project file and path or pattern of rows that lie in the
+    repository. link: where the project file lies, if it is a link. problem: why nothing else is known of it.
+    """
+
+    folder: str
+    name: str
+    entries: list[str] = []
+    sources: list[tuple[str, str]] = []
+    link: str | None = None
+    problem: str | None = None
+
+    @property
+    def file(self) -> str:
+        """Its project file."""
+        return join(self.folder, FILE_NAME)
+
+
+def join(folder: str, name: str) -> str:
+    """A path below a folder of the repository, or below its root."""
+    return f"{folder}/{name}" if folder else name
+
+
+def folder_of(path: str) -> str:
+    """The folder that a path lies in; "" for the root."""
+    return path.rpartition("/")[0]
+
+
+def project_files(files: Iterable[str]) -> list[str]:
+    """Those of a repository's files that are project files."""
+    return [path for path in files if path.rpartition("/")[2] == FILE_NAME]
+
+
+def read_models(root: Path, files: Iterable[str], environment: Mapping[str, str]) -> list[RepositoryModel]:
+    """The models of project files that are there, in order of their folders.
+
+    Raises BadInput where two have one name: their versions could not be told apart.
+    """
+    paths = sorted(project_files(files))
+    models = [_read_model(root, path, environment) for path in paths if os.path.lexists(root / path)]
+    first: dict[str, RepositoryModel] = {}
+    for model in models:
+        if model.problem is None and first.setdefault(model.name, model) is not model:
+            raise two_of_one_name(model.name, first[model.name].file, model.file)
+    return models
+
+
+def two_of_one_name(name: str, first: str, second: str) -> BadInput:
+    """What is said of two project files that name their model alike."""
+    return BadInput(
+        f"two project files name their model {name!r}: {first} and {second}. Versions, champion and traffic go by that "
+        "name; give one of them another under [model]",
+        model=name,
+        files=[first, second],
+    )
+
+
+def name_in(text: bytes) -> str:
+    """The model's name in a project file. Raises ValueError, saying what is wrong."""
+    return _name(_parse(text))
+
+
+def _read_model(root: Path, path: str, environment: Mapping[str, str]) -> RepositoryModel:
+    folder = folder_of(path)
+    try:
+        document = _parse((root / path).read_bytes())
+        name = _name(document)
+        data, train = _table(document, "data"), _table(document, "train")
+        entries = [train.get("entry"), *(step.get("entry") for step in _tables(document, "steps"))]
+        named = [("[data].source", data.get("source"))]
+        named += [("[[data.join]].source", other.get("source")) for other in _tables(data, "join")]
+    except OSError as error:
+        return _unknown(root, folder, f"{path} can't be read: {error.strerror}")
+    except ValueError as error:
+        return _unknown(root, folder, f"{path} can't be read: {error}")
+    places = [(key, _place(root, folder, text, environment)) for key, text in named if isinstance(text, str)]
+    return RepositoryModel(
+        folder=folder,
+        name=name,
+        entries=[text.partition(":")[0] for text in entries if isinstance(text, str)],
+        sources=[(key, place) for key, place in places if place is not None],
+        link=_relative(root, os.path.realpath(root / path)) if (root / path).is_symlink() else None,
+    )
+
+
+def _unknown(root: Path, folder: str, problem: str) -> RepositoryModel:
+    return RepositoryModel(folder=folder, name=PurePosixPath(folder).name or root.name, problem=problem)
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not UTF-8 text") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _name(document: dict[str, Any]) -> str:
+    name = _table(document, "model").get("name")
+    if not isinstance(name, str) or not name:
+        raise ValueError("it names no model under [model]")
+    return name
+
+
+def _table(document: dict[str, Any], key: str) -> dict[str, Any]:
+    found = document.get(key, {})
+    if not isinstance(found, dict):
+        raise ValueError(f"{key} is no table")
+    return found
+
+
+def _tables(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    found = document.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise ValueError(f"{key} is no list of tables")
+    return found
+
+
+def _place(root: Path, folder: str, source: str, environment: Mapping[str, str]) -> str | None:
+    """Path or pattern, below the root, of rows that lie in the repository."""
+    text = _VARIABLE.sub(lambda match: environment.get(match[1], match[0]), source)
+    text = text.removeprefix("file://").removeprefix("sqlite:///")
+    if "://" in text:
+        return None
+    place = root / folder / Path(text).expanduser()
+    return _relative(root, os.path.realpath(place)) or _relative(root, os.path.normpath(place))
+
+
+def _relative(root: Path, place: str) -> str | None:
+    path = Path(place)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else None

@@ -1,0 +1,336 @@
+"""`flyball ci affected`: which models of a repository a change affects, found from paths and imports."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyball.core.errors import BadInput
+from flyball.operations.ci.affected import Affected, affected_models
+
+TOML = """[model]
+name = "{name}"
+task = "regression"
+target = "y"
+[data]
+source = "{source}"
+[train]
+entry = "train:train"
+{more}"""
+RUNNER = {"CI": "true"}
+LAPTOP: dict[str, str] = {}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    who = [
+        "-c",
+        "user.name=A Person",
+        "-c",
+        "user.email=person@example.org",
+        "-c",
+        "protocol.file.allow=always",
+    ]
+    done = subprocess.run(
+        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+class Repository:
+    """Models in one repository on `main`, and a branch for the change."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True)
+        _git(root, "init", "--quiet", "--initial-branch=main", ".")
+
+    def write(self, path: str, text: str = "") -> Repository:
+        """Write a file."""
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text)
+        return self
+
+    def model(
+        self, folder: str, name: str, train: str = "", source: str = "rows.csv", more: str = ""
+    ) -> Repository:
+        """Write a project."""
+        self.write(f"{folder}/flyball.toml", TOML.format(name=name, source=source, more=more))
+        return self.write(f"{folder}/train.py", f"{train}\ndef train(X, y):\n    return None\n")
+
+    def commit(self) -> Repository:
+        """Commit everything."""
+        _git(self.root, "add", "--all")
+        _git(self.root, "commit", "--quiet", "--allow-empty", "--message", "a commit")
+        return self
+
+    def branch(self) -> Repository:
+        """Commit everything on `main` and begin the change."""
+        self.commit()
+        _git(self.root, "checkout", "--quiet", "-b", "change")
+        return self
+
+    def affected(self, environment: dict[str, str] = RUNNER, base: str | None = None) -> Affected:
+        """What the change affects."""
+        return affected_models(self.root, base, environment)
+
+    def names(self, environment: dict[str, str] = RUNNER) -> list[str]:
+        """The models that the change affects."""
+        return [one.model for one in self.affected(environment).models]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """An empty repository."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    return Repository(tmp_path / "Modelle der Bänke")
+
+
+def test_a_model_is_affected_by_its_own_files_and_a_nested_model_has_its_own(repository: Repository):
+    repository.model("credit", "credit").model("credit/small", "small").model("fraud", "fraud").branch()
+    repository.write("credit/small/train.py", "# other").commit()
+    found = repository.affected()
+    assert [(one.folder, one.model) for one in found.models] == [("credit/small", "small")]
+    assert found.models[0].because == "credit/small/train.py changed"
+    assert (found.unaffected, found.notes) == (2, [])
+    repository.write("credit/notes.md", "a note").write("README.md", "of nobody").commit()
+    assert repository.names() == ["credit", "small"]
+
+
+def test_a_model_is_affected_by_what_its_entries_steps_and_tests_import_through_any_number_of_files(
+    repository: Repository,
+):
+    steps = '[[steps]]\nname = "f"\nentry = "build:f"\n'
+    repository.write("libs/common/pyproject.toml").write("libs/common/src/common/__init__.py")
+    repository.write("libs/common/src/common/deep.py", "from . import deeper\n")
+    repository.write("libs/common/src/common/deeper.py").write("libs/common/src/common/alone.py")
+    repository.model("by_entry", "by-entry", train="def train(X, y):\n    from common import deep\n")
+    repository.model("by_step", "by-step", more=steps).write("by_step/build.py", "import common.deep as d\n")
+    repository.model("by_model_test", "by-model-test").write(
+        "by_model_test/model_tests.py", "import common.deep"
+    )
+    repository.model("by_test", "by-test").write(
+        "by_test/tests/unit/test_x.py", "from common.deep import *\n"
+    )
+    repository.model("by_name", "by-name", train='import importlib\nimportlib.import_module("common.deep")\n')
+    repository.model("in_script", "in-script").write("in_script/plot.py", "import common.deep\n")
+    repository.model("other", "other", train="import common.alone, json\n").branch()
+    repository.write("libs/common/src/common/deeper.py", "# other").commit()
+    found = repository.affected()
+    assert [one.model for one in found.models] == [
+        "by-entry",
+        "by-model-test",
+        "by-name",
+        "by-step",
+        "by-test",
+    ]
+    assert found.models[0].because == (
+        "libs/common/src/common/deeper.py changed, which libs/common/src/common/deep.py imports"
+    )
+    # The script is imported by nothing that a run or a test loads.
+    assert found.unaffected == 2
+
+
+def test_names_are_looked_for_in_the_models_own_folder_first_then_in_the_repository(repository: Repository):
+    repository.write("src/shared.py").write("elsewhere/tools/__init__.py").write("elsewhere/tools/a.py")
+    repository.model("own", "own", train="import shared\n").write("own/shared.py")
+    repository.model("from_src", "from-src", train="import shared\n")
+    repository.model("from_path", "from-path", train="from tools.a import x\n")
+    repository.model("from_model", "from-model", train="from own.train import train as other\n").branch()
+    repository.write("src/shared.py", "# other").commit()
+    # What another model's file imports is looked for beside the model that it is imported by, too.
+    assert repository.names() == ["from-model", "from-src"]
+    repository.write("elsewhere/tools/a.py", "# other").write("own/train.py", "# other").commit()
+    assert repository.names() == ["from-model", "from-path", "from-src", "own"]
+
+
+def test_a_module_that_was_moved_away_affects_whoever_imported_it_and_whoever_imports_it_now(
+    repository: Repository,
+):
+    repository.write("src/old.py", "x = 1\n" * 50).model("before", "before", train="import old\n")
+    repository.model("after", "after", train="import new\n").model("other", "other").branch()
+    _git(repository.root, "mv", "src/old.py", "src/new.py")
+    repository.commit()
+    assert repository.names() == ["after", "before"]
+
+
+def test_files_beside_imported_modules_count_and_those_of_other_models_do_not(repository: Repository):
+    repository.write("src/shared/__init__.py").write("src/shared/words/list.txt")
+    repository.model("uses", "uses", train="import shared\n").model("other", "other").branch()
+    repository.write("src/shared/words/list.txt", "more").write("src/readme.txt", "of nobody").commit()
+    found = repository.affected()
+    assert [(one.model, one.because) for one in found.models] == [
+        ("uses", "src/shared/words/list.txt changed, beside modules that are imported")
+    ]
+
+
+def test_rows_in_the_repository_affect_the_models_that_name_them(repository: Repository):
+    join = '[[data.join]]\nsource = "../data/months/*.csv"\non = "id"\navailable_at = "at"\n'
+    repository.write("data/rows.csv", "x").write("data/months/01.csv", "x").write("data/other.csv", "x")
+    repository.model("by_file", "by-file", source="../data/rows.csv").model(
+        "folder", "folder", source="../data"
+    )
+    repository.model("joined", "joined", source="s3://somewhere/rows", more=join).model(
+        "none", "none"
+    ).branch()
+    repository.write("data/rows.csv", "y").commit()
+    found = repository.affected()
+    assert [one.model for one in found.models] == ["by-file", "folder"]
+    assert (
+        found.models[0].because == "data/rows.csv changed, which [data].source of by_file/flyball.toml names"
+    )
+    repository.write("data/months/02.csv", "new").commit()
+    assert repository.names() == ["by-file", "folder", "joined"]
+
+
+def test_locks_of_the_folder_of_those_above_and_of_what_is_imported_count(repository: Repository):
+    repository.write("libs/pyproject.toml").write("libs/shared.py").write("teams/requirements-dev.txt")
+    repository.model("teams/one", "one").model("two", "two", train="import shared\n").model(
+        "three", "three"
+    ).branch()
+    repository.write("teams/requirements-dev.txt", "polars==1.0").commit()
+    assert repository.names() == ["one"]
+    repository.write("libs/pyproject.toml", "[project]").commit()
+    assert repository.names() == ["one", "two"]
+    repository.write("uv.lock", "x").commit()
+    found = repository.affected()
+    assert [one.model for one in found.models] == ["one", "three", "two"]
+    assert found.models[1].because == "uv.lock changed, where packages are named"
+
+
+@pytest.mark.parametrize(
+    "path", [".github/workflows/flyball.yml", ".gitlab-ci.yml", "azure-pipelines.yml", "Jenkinsfile"]
+)
+def test_a_changed_workflow_affects_every_model(repository: Repository, path: str):
+    repository.model("one", "one").model("two", "two").branch()
+    repository.write(path, "x").commit()
+    found = repository.affected()
+    assert [one.model for one in found.models] == ["one", "two"] and path in found.models[0].because
+
+
+def test_an_imported_file_that_cannot_be_parsed_affects_whoever_imports_it(repository: Repository):
+    repository.write("src/broken.py", "def (:\n").write("src/other.py")
+    repository.model("uses", "uses", train="import broken\n").model("not", "not").branch()
+    assert repository.names() == []
+    repository.write("src/other.py", "# other").commit()
+    found = repository.affected()
+    assert [one.model for one in found.models] == ["uses"]
+    assert "src/broken.py can't be parsed (line 1" in found.models[0].because
+
+
+def test_nothing_of_a_project_is_run(repository: Repository, tmp_path: Path):
+    trap = f"open({str(tmp_path / 'ran')!r}, 'w')\n"
+    repository.write("conftest.py", trap).write("src/shared.py", trap).model(
+        "one", "one", train="import shared\n" + trap
+    )
+    repository.write("one/model_tests.py", trap).write("one/tests/test_x.py", trap).branch()
+    repository.write("conftest.py", trap + "# other").commit()
+    found = repository.affected()
+    assert found.models[0].because == "conftest.py changed, which pytest loads"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_not_committed_counts_on_a_laptop_and_not_on_a_runner(repository: Repository):
+    repository.model("one", "one").model("two", "two").model("three", "three").branch()
+    repository.write("one/train.py", "# other").model("new", "new").write("three/out/report.html", "x")
+    assert repository.names(RUNNER) == []
+    found = repository.affected(LAPTOP)
+    assert [one.model for one in found.models] == ["new", "one"] and found.unaffected == 2
+
+
+def test_without_a_base_every_model_counts_as_affected_and_it_is_said_why(
+    repository: Repository, tmp_path: Path
+):
+    repository.model("one", "one").model("two", "two").branch()
+    found = repository.affected({**RUNNER, "GITHUB_BASE_REF": "gone"})
+    assert [one.because for one in found.models] == ["there is no base to compare with"] * 2
+    assert (
+        "gone is not in this clone" in found.notes[0] and "every model counts as affected" in found.notes[-1]
+    )
+    (repository.root / ".git").rename(tmp_path / "elsewhere.git")
+    plain = repository.affected()
+    assert [one.folder for one in plain.models] == ["one", "two"] and "no Git repository" in plain.notes[0]
+
+
+def test_two_models_of_one_name_are_named_with_both_files(
+    repository: Repository, command: Callable[..., Any]
+):
+    repository.model("one", "same").model("deep/two", "same").branch()
+    with pytest.raises(BadInput, match=r"'same': deep/two/flyball\.toml and one/flyball\.toml"):
+        repository.affected()
+    said = command("ci", "affected", "--json", cwd=repository.root)
+    assert (said.code, said.out) == (2, "") and "give one of them another" in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[model", "Expected"),
+        ("x = 1", "names no model"),
+        ("data = 3\n[model]\nname = 'x'", "data is no table"),
+    ],
+)
+def test_a_project_file_that_cannot_be_read_affects_its_model_and_stops_no_other(
+    repository: Repository, text: str, problem: str
+):
+    repository.model("one", "one").write("odd/flyball.toml", text).branch()
+    found = repository.affected()
+    assert [(one.folder, one.model) for one in found.models] == [("odd", "odd")] and found.unaffected == 1
+    assert (
+        found.models[0].because.startswith("odd/flyball.toml can't be read")
+        and problem in found.models[0].because
+    )
+
+
+def test_a_model_that_is_called_otherwise_or_gone_is_told(repository: Repository):
+    repository.model("one", "one").model("two", "two").model("moved", "moved").branch()
+    repository.model("one", "uno")
+    _git(repository.root, "rm", "-r", "--quiet", "two")
+    _git(repository.root, "mv", "moved", "elsewhere")
+    repository.commit()
+    found = repository.affected()
+    assert [one.model for one in found.models] == ["moved", "uno"]
+    renamed, gone = found.notes
+    assert (
+        "one/flyball.toml calls its model uno, which was one: the new name begins without champion" in renamed
+    )
+    assert gone.startswith("two/flyball.toml is gone: two is not checked any more")
+
+
+def test_a_submodule_that_moved_affects_its_importers_and_every_model_where_its_files_are_missing(
+    repository: Repository, tmp_path: Path
+):
+    library = Repository(tmp_path / "library").write("pyproject.toml").write("shared.py").commit()
+    repository.model("uses", "uses", train="import shared\n").model("other", "other")
+    _git(repository.root, "submodule", "--quiet", "add", f"file://{library.root}", "libs")
+    repository.branch()
+    assert repository.names() == []
+    library.write("shared.py", "# other").commit()
+    _git(repository.root / "libs", "pull", "--quiet", "origin", "main")
+    repository.commit()
+    assert repository.names() == ["uses"]
+    _git(repository.root, "submodule", "--quiet", "deinit", "--force", "libs")
+    found = repository.affected()
+    assert [one.model for one in found.models] == ["other", "uses"]
+    assert "libs changed, a submodule whose files are not in this clone" in found.models[0].because
+
+
+def test_the_command_answers_for_people_and_for_a_matrix(
+    repository: Repository, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CI", "true")
+    repository.model("one", "one").model("two", "two").branch()
+    repository.write("two/train.py", "# other").commit()
+    said = command("ci", "affected", "two", "--base", "main", "--json", cwd=repository.root)
+    assert (said.code, said.err) == (0, "")
+    assert said.json() == {
+        "models": [{"folder": "two", "model": "two", "because": "two/train.py changed"}],
+        "unaffected": 1,
+        "notes": [],
+    }
+    told = command("ci", "affected", cwd=repository.root)
+    assert "two/train.py changed" in told.out and "1 not affected" in told.out
+    assert command("ci", "affected", "--base", "gone", cwd=repository.root).code == 2
