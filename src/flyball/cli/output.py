@@ -13,6 +13,13 @@ from flyball.core import errors
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
+key_option = click.option(
+    "--key",
+    default=None,
+    metavar="KEY",
+    help="Your scheduler's id for this: asked again under it, nothing is done again and the result is the same.",
+)
+
 EXIT_CODES: tuple[tuple[type[errors.FlyballError], int], ...] = (
     (errors.NotEnoughEvidence, 4),
     (errors.Refused, 1),

@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import exit_code_of, facts, json_option, printable, progress, short, show, table
+from flyball.cli.output import (
+    exit_code_of,
+    facts,
+    json_option,
+    key_option,
+    printable,
+    progress,
+    short,
+    show,
+    table,
+)
 from flyball.pipelines.left_out import OUTPUT_FOLDERS
 
 RUN_HELP = f"""Snapshot, check, train, evaluate, package, gate and register a version. Nothing is deployed.
@@ -32,8 +42,10 @@ Example: flyball run --set train.params.learning_rate=0.05
     "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a setting: train.params.k=v"
 )
 @click.option("--why", default="", help="Recorded with the run and the version.")
+@key_option
+@click.option("--wait", is_flag=True, help="Wait for the end of the run, as it always does.")
 @json_option
-def run(folder: Path, sets: tuple[str, ...], why: str, as_json: bool) -> None:
+def run(folder: Path, sets: tuple[str, ...], why: str, key: str | None, wait: bool, as_json: bool) -> None:
     """Make a run and print what it gave; see `RUN_HELP`."""
     from flyball.app import open_app
     from flyball.cli.connection import tell_home
@@ -45,7 +57,7 @@ def run(folder: Path, sets: tuple[str, ...], why: str, as_json: bool) -> None:
     told = RunProgress()
     with open_app(folder) as app:
         try:
-            result = app.run(folder, sets=sets, why=why, on_line=told)
+            result = app.run(folder, sets=sets, why=why, on_line=told, key=key)
         except KeyboardInterrupt:
             told("the next `flyball run`, or a running `flyball up`, goes on with it")
             raise
@@ -55,6 +67,8 @@ def run(folder: Path, sets: tuple[str, ...], why: str, as_json: bool) -> None:
             for warning in told.warnings:
                 click.echo(f"warning: {warning}", err=True)
         show(result, as_json, _render_run)
+    if key is not None and result.state not in ("registered", "refused"):
+        progress(f"the key {key!r} stands for this end; to try again choose another, such as {key + '-2'!r}")
     sys.exit(_exit_code(result))
 
 
@@ -149,6 +163,7 @@ def _render_steps(found: Any) -> None:
             ("started", run_row.started_at),
             ("finished", run_row.finished_at),
             ("why", run_row.why),
+            ("key", (run_row.request or {}).get("key")),
             ("error", error.get("message")),
         ]
     )

@@ -284,7 +284,7 @@ class NotAPerson(Refused):
 
 
 class KeyInUse(Conflict):
-    """An Idempotency-Key that belongs to another request, or to one that has no answer yet."""
+    """A key (--key, Idempotency-Key) that belongs to another request, or to one that has no answer yet."""
 
     code = "key_in_use"
 

@@ -8,6 +8,9 @@ import re
 import threading
 import time
 
+from flyball.core.errors import BadInput
+
+LONGEST_KEY = 200
 _ID = re.compile(r"^[a-z]{2,5}_[0-9a-f]{32}$")
 _lock = threading.Lock()
 _last = 0
@@ -39,6 +42,22 @@ def derived_id(prefix: str, *parts: str) -> str:
     value = (value & ~(0xF << 76)) | (0x8 << 76)
     value = (value & ~(0b11 << 62)) | (0b10 << 62)
     return f"{prefix}_{value:032x}"
+
+
+def keyed_id(prefix: str, key: str) -> str:
+    """The id of what is asked for under a key that the caller chose: equal keys, equal ids. Raises BadInput.
+
+    >>> keyed_id("run", "nightly-2026-11-21") == keyed_id("run", "nightly-2026-11-21")
+    True
+    """
+    check_key(key)
+    return derived_id(prefix, f"key:{key}")
+
+
+def check_key(key: str, what: str = "a key") -> None:
+    """Raises BadInput for a caller's key that is empty, longer than 200 characters or not printable."""
+    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+        raise BadInput(f"{what} has 1 to {LONGEST_KEY} printable characters", key=key[:LONGEST_KEY])
 
 
 def is_id(text: str, prefix: str | None = None) -> bool:

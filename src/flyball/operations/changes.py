@@ -39,11 +39,16 @@ class Changes(Readings):
         why: str = "",
         actor: Actor | None = None,
         on_line: Callable[[str], None] | None = None,
+        key: str | None = None,
     ) -> Any:
-        """Run the pipeline of a project folder to its end. Takes up abandoned runs of the home first."""
+        """Run the pipeline of a project folder to its end. Takes up abandoned runs of the home first.
+
+        key: asked for again under it, the run that it made is the result. Raises KeyInUse if that was something else.
+        """
         from flyball.operations.running import run_project
 
-        return run_project(self.backends, folder, sets=sets, why=why, actor=_person(actor), on_line=on_line)
+        person = _person(actor)
+        return run_project(self.backends, folder, sets=sets, why=why, actor=person, on_line=on_line, key=key)
 
     def deploy(
         self, ref: str, *, why: str = "", strategy: str | None = None, actor: Actor | None = None

@@ -11,12 +11,14 @@ from flyball.backends.db.heartbeats import dead_executors
 from flyball.backends.executors.local import end_children
 from flyball.backends.workflows.engine import WorkflowEngine
 from flyball.core.errors import BadInput
+from flyball.core.ids import keyed_id
 from flyball.core.values import Actor
 from flyball.operations.control import open_workshop
 from flyball.operations.opening import Backends
+from flyball.pipelines.keyed import find_repeated
 from flyball.pipelines.project_file import ProjectFile, read_project
 from flyball.pipelines.request import DataChoice, RunRequest
-from flyball.pipelines.run import follow_run, resume_abandoned, start_run
+from flyball.pipelines.run import find_equal, follow_run, result_of, resume_abandoned, start_run
 from flyball.pipelines.workshop import Workshop
 
 
@@ -28,17 +30,26 @@ def run_project(
     why: str,
     actor: Actor,
     on_line: Callable[[str], None] | None,
+    key: str | None = None,
 ) -> Any:
     """The result of a project folder's pipeline run; what processes that died left in the middle is finished too.
 
     A run left in the middle whose code, data and settings are still these is gone on with, and is the result.
-    Raises ProjectError, BadInput for a setting that is not `key=value`, and what the run itself raises.
+    key: a run that was made under it is the result, however it ended, and nothing is done again.
+    Raises ProjectError, BadInput for a setting that is not `key=value` or a bad key, KeyInUse for a key that came with
+    something else, and what the run itself raises.
     """
     import os
 
     file = read_project(folder, flags=_flags(sets), environment=os.environ)
-    request = request_of(file, why=why, actor=actor)
+    request = request_of(file, why=why, actor=actor, key=key)
+    known = find_repeated(backends.database, backends.blobs, request)
+    if known is not None and known.state != "running":
+        return result_of(known)
     with executing(backends) as (engine, workshop, left):
+        if key is not None and (equal := find_equal(workshop, request)) is not None:
+            # Made under another key or none: once it has ended, there is nothing left to be trained here.
+            follow_run(workshop, equal, engine=engine)
         run_id = start_run(engine, workshop, request)
         _tell(left, run_id, on_line)
         result = follow_run(workshop, run_id, on_line=on_line, engine=engine)
@@ -47,8 +58,8 @@ def run_project(
         return result
 
 
-def request_of(file: ProjectFile, *, why: str, actor: Actor) -> RunRequest:
-    """The run of a project as its folder is now."""
+def request_of(file: ProjectFile, *, why: str, actor: Actor, key: str | None = None) -> RunRequest:
+    """The run of a project as its folder is now. Raises BadInput for a bad key."""
     return RunRequest(
         model=file.project.model.name,
         project=file.project,
@@ -59,6 +70,8 @@ def request_of(file: ProjectFile, *, why: str, actor: Actor) -> RunRequest:
         champion=None,
         actor=actor,
         why=why,
+        run_id=None if key is None else keyed_id("run", key),
+        key=key,
     )
 
 

@@ -30,6 +30,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     decided_at: model time of the retraining that asks for this run. progressive: the loss that this way of training had
     on the windows before, for the monitor's reference.
     registers: False for a run that is only compared with: it ends as `compared`, without a version.
+    key: chosen by whoever asks; asked for again under it, this is the same run, and so it joins no other.
     """
 
     model: str
@@ -48,6 +49,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     git: GitState | None = None
     run_id: str | None = None
     registers: bool = True
+    key: str | None = None
 
 
 def plain(request: RunRequest) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from flyball.core.errors import BadInput, NotFound, WorkflowTimeout
 from flyball.core.ids import is_id, new_id
 from flyball.core.values import Actor
 from flyball.governance.journal import Change, record
+from flyball.pipelines.keyed import check_repeat
 from flyball.pipelines.request import RunRequest, fingerprint, plain, read_request
 from flyball.pipelines.runs import (
     Run,
@@ -61,13 +62,16 @@ def start_run(engine: WorkflowEngine, shop: Workshop, request: RunRequest) -> st
     """Start a run, or join the unfinished one of an equal request; its id. Returns once it is recorded.
 
     The folder's files are taken now: what is edited while the run goes on changes nothing. A run whose process died
-    is taken over by this one. Raises BadInput for a request without folder and tree.
+    is taken over by this one. Raises BadInput for a request without folder and tree, KeyInUse for one whose key came
+    with another.
     """
     request = _settle(shop, request)
     run_id = request.run_id or new_id("run")
     now = shop.clock.now()
     with shop.database.write() as conn:
-        known = find_run(conn, run_id) or find_unfinished(conn, fingerprint(request))
+        known = find_run(conn, run_id)
+        if known is None and request.key is None:
+            known = find_unfinished(conn, fingerprint(request))
         if known is None:
             insert_run(conn, _new_run(run_id, request, now))
             change = Change(
@@ -80,17 +84,27 @@ def start_run(engine: WorkflowEngine, shop: Workshop, request: RunRequest) -> st
                     "run_id": run_id,
                     "tree": request.tree,
                     "signal_id": request.signal_id,
+                    **({} if request.key is None else {"key": request.key}),
                 },
                 event="run.started",
             )
             record(conn, change, now)
     if known is not None:
+        check_repeat(shop.blobs, known, request)
         run_id = known.id
         if known.state == "running":
             _take_up(engine, shop, known)
         return run_id
     engine.start(WORKFLOW, plain(request), run_id)
     return run_id
+
+
+def find_equal(shop: Workshop, request: RunRequest) -> str | None:
+    """The id of an unfinished run that asks for the same as a request; None without one."""
+    asked = fingerprint(_settle(shop, request))
+    with shop.database.read() as conn:
+        found = find_unfinished(conn, asked)
+    return None if found is None or found.id == request.run_id else found.id
 
 
 def resume_abandoned(

@@ -10,9 +10,7 @@ from litestar import Response
 
 from flyball.app import ControlApp
 from flyball.core.digests import digest_json
-from flyball.core.errors import BadInput
-
-LONGEST_KEY = 200
+from flyball.core.ids import check_key
 
 
 def once(
@@ -24,8 +22,7 @@ def once(
     """
     if key is None:
         return Response(_as_object(work()))
-    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
-        raise BadInput(f"an Idempotency-Key has 1 to {LONGEST_KEY} printable characters")
+    check_key(key, "an Idempotency-Key")
     kept = flyball.once(key, digest_json(asked), lambda: _as_object(work()))
     headers = {"Idempotent-Replayed": "true"} if kept.repeated else {}
     return Response(kept.answer, headers=headers)
