@@ -182,8 +182,9 @@ def _effect(test: ModelTestSection, task: str, path: tuple[str | int, ...]) -> I
     if test.effect is None:
         return
     if test.effect not in DIRECTIONS and not (test.kind == "metamorphic" and _EFFECT.match(test.effect)):
-        more = ', "same", "times 2" or "plus 10"' if test.kind == "metamorphic" else ""
-        expected = f'"not lower" or "not higher"{more}' if not more else f'"not lower", "not higher"{more}'
+        expected = '"not lower" or "not higher"'
+        if test.kind == "metamorphic":
+            expected = '"not lower", "not higher", "same", "times 2" or "plus 10"'
         near = nearest(test.effect, DIRECTIONS)
         yield Fault(path=(*path, "effect"), problem=f'is "{test.effect}"', expected=expected, nearest=near)
     elif task == "multiclass" and test.effect != "same":

@@ -9,7 +9,7 @@ from flyball.core.values import Interval
 from flyball.judge.behaviour.alone import none_tells_all
 from flyball.judge.behaviour.baseline import beats
 from flyball.judge.behaviour.calibration import calibrated
-from flyball.judge.behaviour.changes import Grid, moves, stays
+from flyball.judge.behaviour.changes import Grid, are_usable, moves, stays
 from flyball.judge.behaviour.found import few_enough, share_interval
 from flyball.judge.metrics.measure import Paired
 
@@ -52,6 +52,12 @@ def test_few_rows_without_a_failure_show_nothing():
     assert stays(np.zeros(29), np.zeros(29), max_change=0.1).verdict.outcome == "inconclusive"
     assert stays(np.zeros(0), np.zeros(0), max_change=0.1).verdict.outcome == "inconclusive"
     assert stays(np.zeros(3), np.ones(3), max_change=0.1).verdict.outcome == "fail"
+
+
+def test_where_nothing_is_asked_of_the_size_usable_answers_pass_in_plain_words():
+    verdict = are_usable(np.zeros(80)).verdict
+    assert (verdict.outcome, verdict.because) == ("pass", "0 of 80 answers can't be used")
+    assert are_usable(np.zeros(29)).verdict.outcome == "inconclusive"
 
 
 def test_the_interval_of_a_share_is_the_exact_one():

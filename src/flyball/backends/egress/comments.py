@@ -171,15 +171,22 @@ def read_answer(answer: Answer, *, name: str, needs: str, now: float) -> Any:
     if status in (403, 404):
         text = f"{name} does not let this token comment here, as on changes from forks: {needs}"
         raise HostRefused(text, status=status)
-    if status < 500 and status >= 400:
+    if 400 <= status < 500:
         raise HostRefused(f"{name} does not take the comment (status {status})", status=status)
     raise HostUnavailable(f"{name} does not answer as it should (status {status})")
 
 
 def _wait(headers: Mapping[str, str], now: float) -> int | None:
-    if headers.get("retry-after", "").isdigit():
-        return int(headers["retry-after"][:9])
+    if (seconds := _whole(headers, "retry-after")) is not None:
+        return seconds
     # GitHub tells the moment instead, where the hour's requests are used up.
-    if headers.get("x-ratelimit-remaining") == "0" and headers.get("x-ratelimit-reset", "").isdigit():
-        return max(1, int(int(headers["x-ratelimit-reset"][:12]) - now))
+    reset = _whole(headers, "x-ratelimit-reset")
+    if headers.get("x-ratelimit-remaining") == "0" and reset is not None:
+        return max(1, int(reset - now))
     return None
+
+
+def _whole(headers: Mapping[str, str], name: str) -> int | None:
+    told = headers.get(name, "")
+    # A host may answer with any digits: "²" is one, and no number.
+    return int(told[:12]) if told.isascii() and told.isdigit() else None

@@ -26,9 +26,15 @@ def stays(before: Values, after: Values, *, max_change: float, max_share: float 
     )
 
 
-def keeps_class(before: Mask, change: Values, *, max_share: float) -> Found:
-    """Does the decided class stay? before: whether each row's class changed; change: by how much its answer did."""
-    return few_enough(before, change, max_share=max_share, what="rows get another class")
+def keeps_class(is_other: Mask, change: Values, *, max_share: float) -> Found:
+    """Does the decided class stay? is_other: whether each row's class changed; change: by how much its answer did."""
+    return few_enough(is_other, change, max_share=max_share, what="rows get another class")
+
+
+def are_usable(answers: Values) -> Found:
+    """Is there an answer for enough rows? That each is a number was seen when it was given."""
+    none = np.zeros(len(answers), dtype=bool)
+    return few_enough(none, np.zeros(len(answers)), max_share=0.0, what="answers can't be used")
 
 
 def moves(
@@ -40,8 +46,7 @@ def moves(
     """
     wanted = expected_answers(before, effect)
     if wanted is not None:
-        found = stays(wanted, after, max_change=tolerance, max_share=max_share)
-        return found
+        return stays(wanted, after, max_change=tolerance, max_share=max_share)
     wrong = before - after if effect == "not lower" else after - before
     wrong = np.nan_to_num(wrong, nan=np.inf)
     bad: Mask = wrong > tolerance + ROUNDING

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flyball.core.project import ModelTestSection
-from flyball.judge.behaviour.changes import Grid, keeps_class, moves, stays
+from flyball.judge.behaviour.changes import Grid, are_usable, keeps_class, moves, stays
 from flyball.judge.behaviour.found import Found, not_shown, sizes
 from flyball.pipelines.children.behaviour.subject import Subject, put
 
@@ -158,8 +158,7 @@ def _judge(
     if test.max_change is not None or test.effect == "same":
         return stays(old, new, max_change=test.max_change or 0.0, max_share=share)
     if test.max_share is None:
-        # Nothing is asked of the size: that each answer is usable was seen when it was given.
-        return stays(old, new, max_change=float("inf"))
+        return are_usable(new)
     if subject.predictor.classes is None:
         return not_shown("max_share is about classes here; a regression test needs max_change beside it")
     other = subject.decided(old) != subject.decided(new)
