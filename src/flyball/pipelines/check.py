@@ -15,6 +15,7 @@ from flyball.core.durations import parse_duration
 from flyball.core.errors import FlyballError
 from flyball.core.project import Project
 from flyball.pipelines.calls import CHILD_MODULE
+from flyball.pipelines.hidden import hidden_columns
 from flyball.pipelines.model_test_rules import feature_problems
 from flyball.pipelines.not_acted_on import NotActedOn, not_acted_on
 from flyball.pipelines.project_file import ProjectFile
@@ -149,6 +150,7 @@ def _look_at_data(file: ProjectFile) -> dict[str, Any]:
         blobs="",
         now="",
         to={},
+        hidden=sorted(hidden_columns(project.log)),
     )
     looked = look_at(task)
     return {

@@ -16,6 +16,7 @@ from flyball.operations.ci.draft import Draft
 from flyball.operations.ci.findings import changed_predictions, importances, metric_lines
 from flyball.operations.ci.report import Compared
 from flyball.operations.opening import Backends
+from flyball.pipelines.hidden import hidden_columns
 from flyball.pipelines.project_file import ProjectFile
 from flyball.pipelines.runs import Run
 from flyball.registry.evidence import list_evidence
@@ -59,12 +60,12 @@ def compare_change(
     _end_comparison(draft, base, champion, others, began)
     closest = "base" if "base" in others else "champion"
     draft.facts.update(
-        metrics=metric_lines(result, others, file.project.data.protected),
+        metrics=metric_lines(result, others, file.project),
         changed_predictions=changed_predictions(others.get(closest)),
         importances=importances(contrasts["importances"], closest),
         package_now=package_facts(result["package"], result["training"]),
     )
-    _describe(draft, backends, run, base, champion)
+    _describe(draft, backends, file, run, base, champion)
 
 
 def _run_base(draft: Draft, engine: Any, shop: Any, file: ProjectFile, run: Run, actor: Actor) -> BaseRun:
@@ -152,7 +153,9 @@ def _said(name: str, contrast: dict[str, Any] | None) -> str:
     return f"compared with {name} on {contrast['rows']} rows: {shown or 'no difference is shown'}"
 
 
-def _describe(draft: Draft, backends: Backends, run: Run, base: BaseRun, champion: Champion | None) -> None:
+def _describe(
+    draft: Draft, backends: Backends, file: ProjectFile, run: Run, base: BaseRun, champion: Champion | None
+) -> None:
     """Data, contract and environment beside those of the base or, where those are the same, of a version before."""
     result = run.result or {}
     before = _version_before(backends, run, champion)
@@ -164,7 +167,9 @@ def _describe(draft: Draft, backends: Backends, run: Run, base: BaseRun, champio
             snapshot = base.run.result["snapshot"]
         snapshot = base.snapshot or snapshot
     try:
-        draft.facts["data"] = data_difference(backends.blobs, snapshot, result, contract)
+        draft.facts["data"] = data_difference(
+            backends.blobs, snapshot, result, contract, hidden_columns(file.project.log)
+        )
     except FlyballError as error:
         draft.warn(f"the data could not be compared: {error.message}")
     if before is None:

@@ -20,7 +20,7 @@ from flyball.pipelines.workshop import Workshop
 from flyball.registry.bundle import fetch
 
 # Raise it when the contrast gives something else for the same packages and rows.
-_VERSION = 1
+_VERSION = 2
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,14 @@ def contrast_run(backends: Backends, shop: Workshop, run: Run, others: list[Side
         "others": others,
         "snapshot": result["snapshot"],
         "split": request.split or project.data.split,
-        "project": [project.model, project.gates, project.decision, project.data, project.monitor.window],
+        "project": [
+            project.model,
+            project.gates,
+            project.decision,
+            project.data,
+            project.monitor.window,
+            project.log,
+        ],
         "seed": project.train.seed,
         "environment": read_environment().digest,
     }

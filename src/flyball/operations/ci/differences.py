@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,6 +11,7 @@ from flyball.backends.blobs.store import BlobStore
 from flyball.core.errors import FlyballError
 from flyball.operations.ci.report import ColumnDifference, DataDifference, PackageChange, PackageFacts
 from flyball.pipelines.environment import Environment
+from flyball.pipelines.hidden import HIDDEN
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,10 +20,15 @@ LEAST_DISTANCE = 0.05  # below it, samples of a few hundred rows of one source d
 
 
 def data_difference(
-    blobs: BlobStore, before: str | None, result: dict[str, Any], contract_before: dict[str, Any] | None
+    blobs: BlobStore,
+    before: str | None,
+    result: dict[str, Any],
+    contract_before: dict[str, Any] | None,
+    hidden: Collection[str] = (),
 ) -> DataDifference:
     """Rows and columns of a run's data beside those of a snapshot; None for `before` says that nothing is known.
 
+    hidden: columns whose values are not shown, nor the rules and means that are made of them.
     Raises SnapshotNotFound, CorruptObject where one can't be read.
     """
     columns = list(_contract_changes(contract_before or {}, result["contract"]))
@@ -35,6 +41,7 @@ def data_difference(
         old, new = read_snapshot(before, blobs), read_snapshot(result["snapshot"], blobs)
         rows_before = old.height
         columns += _column_changes(old, new)
+    columns = [_without_values(column) if column.column in hidden else column for column in columns]
     return DataDifference(
         rows_before=rows_before,
         rows_after=result["rows"]["source"],
@@ -42,6 +49,14 @@ def data_difference(
         snapshot_after=result["snapshot"],
         columns=columns,
     )
+
+
+def _without_values(column: ColumnDifference) -> ColumnDifference:
+    """A type is shown; what else stands there is made of values."""
+    if column.change in ("contract", "distribution"):
+        sides = [None if side is None else HIDDEN for side in (column.before, column.after)]
+        return msgspec.structs.replace(column, before=sides[0], after=sides[1])
+    return column
 
 
 def _column_changes(old: pl.DataFrame, new: pl.DataFrame) -> Iterator[ColumnDifference]:

@@ -17,6 +17,7 @@ from flyball.core.errors import (
     UserCodeFailed,
     find_class,
 )
+from flyball.core.project import Project
 from flyball.core.values import Interval
 from flyball.judge.metrics.table import METRICS
 from flyball.operations.ci.report import (
@@ -29,6 +30,7 @@ from flyball.operations.ci.report import (
     ModelTestResult,
     StageOutcome,
 )
+from flyball.pipelines.hidden import names_levels
 from flyball.pipelines.project_file import ProjectFile
 
 _ORDER: tuple[StageOutcome, ...] = ("broken", "fail", "inconclusive", "pass", "skipped")
@@ -59,10 +61,11 @@ def outcome_of_error(code: str) -> CiOutcome:
     return "fail" if issubclass(kind, Refused | BadInput) else "broken"
 
 
-def metric_lines(
-    result: dict[str, Any], contrasts: dict[str, Any], protected: Sequence[str]
-) -> list[MetricLine]:
-    """Every metric over all held-out rows, and the task's loss in each slice, beside champion and base."""
+def metric_lines(result: dict[str, Any], contrasts: dict[str, Any], project: Project) -> list[MetricLine]:
+    """Every metric over all held-out rows, and the task's loss in each slice, beside champion and base.
+
+    Slices by a column that [log] drops or hashes are those that the project asks for.
+    """
     lines = []
     for name, measured in result["metrics"].items():
         lines.append(
@@ -79,7 +82,7 @@ def metric_lines(
     loss = _loss_of(result)
     for column, levels in result["slices"].items():
         for level, entry in levels.items():
-            if loss is None or entry.get("loss") is None:
+            if loss is None or entry.get("loss") is None or not names_levels(column, project):
                 continue
             lines.append(
                 MetricLine(
@@ -89,7 +92,7 @@ def metric_lines(
                     interval=_interval(entry["loss"].get("interval")),
                     rows=entry["row_count"],
                     slice=f"{column} = {level}",
-                    is_protected=column in protected,
+                    is_protected=column in project.data.protected,
                     versus_champion=_difference(contrasts.get("champion"), loss, column, level),
                     versus_base=_difference(contrasts.get("base"), loss, column, level),
                 )

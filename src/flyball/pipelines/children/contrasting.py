@@ -5,7 +5,7 @@ It judges nothing: gates do. It has no stores and no credentials; all is read fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from flyball.pipelines.children.measuring import (
     slice_rows,
     take,
 )
+from flyball.pipelines.hidden import hidden_columns, names_levels, shown_row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,14 +74,22 @@ def contrast(payload: dict[str, Any]) -> dict[str, Any]:
     test, project = pl.read_parquet(task.test), task.project
     now = _ask(task.now, test, task)
     assert isinstance(now, _Asked)
-    found, importances = {}, {"now": _importances(task.now, now, test, task)}
+    found: dict[str, dict[str, Any]] = {}
+    importances = {"now": _importances(task.now, now, test, task)}
+    done: dict[tuple[str, str | None, str | None], str] = {}
     for other in task.others:
+        # Champion and base are often one package: what is drawn again and again is drawn once.
+        same = done.get((other.digest, other.seen, other.trained_until))
+        if same is not None:
+            found[other.name], importances[other.name] = found[same], importances[same]
+            continue
         old = _ask(other, test, task)
         if isinstance(old, str):
             found[other.name] = {"rows": 0, "left_out": test.height, "because": old}
             continue
         found[other.name] = _contrast(now, old, test, project)
         importances[other.name] = _importances(other, old, test, task)
+        done[other.digest, other.seen, other.trained_until] = other.name
     return {"others": found, "importances": importances}
 
 
@@ -122,11 +131,12 @@ def _contrast(now: _Asked, old: _Asked, test: pl.DataFrame, project: Project) ->
         facts["because"] = f"{len(rows)} held-out rows were seen by neither model; {LEAST_ROWS} are needed"
         return facts
     part, new_held, old_held = test[rows], take(now.held, rows), take(old.held, rows)
-    pairs = dict(_pairs(part, new_held, old_held, project, slice_columns(part, project, now.features)))
+    columns = [name for name in slice_columns(part, project, now.features) if names_levels(name, project)]
+    pairs = dict(_pairs(part, new_held, old_held, project, columns))
     return {
         **facts,
         "differences": _labelled(pairs),
-        "changed": _changed(part, new_held, old_held, now.features),
+        "changed": _changed(part, new_held, old_held, now.features, hidden_columns(project.log)),
     }
 
 
@@ -184,8 +194,13 @@ def _labelled(pairs: dict[tuple[str, str, str], Paired]) -> list[dict[str, Any]]
     ]
 
 
-def _changed(part: pl.DataFrame, now: Held, old: Held, features: list[str]) -> list[dict[str, Any]]:
-    """The rows whose answer changed most: by the number that is watched or, of classes, those that are others."""
+def _changed(
+    part: pl.DataFrame, now: Held, old: Held, features: list[str], hidden: Collection[str]
+) -> list[dict[str, Any]]:
+    """The rows whose answer changed most: by the number that is watched or, of classes, those that are others.
+
+    Values of hidden columns are not shown.
+    """
     before, after = old.watched(), now.watched()
     distances = [
         abs(b - a) if isinstance(a, float) and isinstance(b, float) else float(a != b)
@@ -196,7 +211,12 @@ def _changed(part: pl.DataFrame, now: Held, old: Held, features: list[str]) -> l
     rows = [row for row in order if distances[row] > 0]
     shown = part[rows].select(columns).to_dicts() if rows else []
     return [
-        {"row": values, "before": before[row], "after": after[row], "outcome": now.truth[row]}
+        {
+            "row": shown_row(values, hidden),
+            "before": before[row],
+            "after": after[row],
+            "outcome": now.truth[row],
+        }
         for row, values in zip(rows, shown, strict=True)
     ]
 

@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flyball.core.clock import isoformat, parse_moment
-from flyball.core.contract import Contract
+from flyball.core.contract import Contract, Violation
 from flyball.core.errors import BadInput, ContractBroken
 from flyball.core.project import ContractSection, DataSection, ModelSection, SplitSection
+from flyball.pipelines.hidden import HIDDEN
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from flyball.data.findings import Finding
     from flyball.data.rows import Rows
 
 MOST_SHOWN = 5
 
 
 class PrepareTask(msgspec.Struct, frozen=True, kw_only=True):
-    """What `prepare` is asked: which rows, what they must satisfy, how they are divided, where the parts go."""
+    """What `prepare` is asked: which rows, what they must satisfy, how they are divided, where the parts go.
+
+    hidden: columns whose values no finding may quote.
+    """
 
     choice: dict[str, Any]
     folder: str | None
@@ -34,6 +39,7 @@ class PrepareTask(msgspec.Struct, frozen=True, kw_only=True):
     blobs: str
     now: str
     to: dict[str, str]
+    hidden: list[str] = []
 
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,9 +122,17 @@ def _divide(frame: pl.DataFrame, task: PrepareTask) -> Looked:
         positive=rows.positive,
         parts={"train": split.train, "validation": split.validation, "test": split.test},
         by=split.by,
-        findings=[*broken, *(msgspec.to_builtins(finding) for finding in found)],
+        findings=[*broken, *(_told(finding, task) for finding in found)],
         source_rows=frame.height,
     )
+
+
+def _told(finding: Finding, task: PrepareTask) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(finding)
+    feature = finding.facts.get("feature")
+    if finding.kind == "constant_feature" and feature in task.hidden:
+        plain["sentence"] = f"{feature} is the same in every row and can't help a model"
+    return plain
 
 
 def _read(task: PrepareTask, blobs: Any) -> pl.DataFrame:
@@ -170,6 +184,7 @@ def _hold_against_contract(
     violations = check_frame(Contract(features=rules), frame, limit=frame.height * len(rules))
     if not violations:
         return _only(rows, frame, None), []
+    violations = [_quotable(violation, task) for violation in violations]
     bad = sorted({violation.row for violation in violations})
     shown = "; ".join(
         f"row {v.row}, {v.feature}: {v.problem}, got {v.got}, expected {v.expected}"
@@ -184,6 +199,10 @@ def _hold_against_contract(
         )
     finding = {"kind": "contract", "sentence": f"{sentence}; they are left out", "facts": {"rows": len(bad)}}
     return _only(rows, frame, bad), [finding]
+
+
+def _quotable(violation: Violation, task: PrepareTask) -> Violation:
+    return msgspec.structs.replace(violation, got=HIDDEN) if violation.feature in task.hidden else violation
 
 
 def _only(rows: Rows, frame: pl.DataFrame, bad: list[int] | None) -> Rows:

@@ -16,6 +16,7 @@ from flyball.core.digests import digest_file
 from flyball.data.catalogue import add_snapshot
 from flyball.data.snapshots import SnapshotManifest
 from flyball.pipelines.calls import ChildLimits, call_child
+from flyball.pipelines.hidden import hidden_columns
 from flyball.pipelines.stages.job import Job, Made, look_up, step_key
 
 # A source in the cloud is read with the credentials of whoever runs; our own code reads it, never the user's.
@@ -63,6 +64,7 @@ def _key(job: Job, identity: list[Any]) -> str:
         contract=project.contract,
         split=job.split,
         seed=project.train.seed,
+        hidden=sorted(hidden_columns(project.log)),
     )
 
 
@@ -78,6 +80,7 @@ def _call(job: Job, choice: dict[str, Any]) -> dict[str, Any]:
         "split": msgspec.to_builtins(job.split),
         "has_train_steps": any(step.at == "train" for step in project.steps),
         "seed": project.train.seed,
+        "hidden": sorted(hidden_columns(project.log)),
         "blobs": shop.blobs.url,
         "now": isoformat(shop.clock.now()),
         "to": {"data": str(job.bench.fresh("data")), "held_out": str(job.bench.fresh("held_out"))},

@@ -20,6 +20,7 @@ from flyball.core.contract import Contract
 from flyball.core.errors import UserCodeFailed
 from flyball.core.project import Project
 from flyball.pipelines.children.asking import ask_package
+from flyball.pipelines.hidden import hidden_columns, without_values
 from flyball.pipelines.user_code import call_by_name, enter_source, told
 from flyball.registry.bundle import read_folder_manifest
 from flyball.registry.formats.answers import Answers
@@ -46,6 +47,15 @@ class FunctionsTask(msgspec.Struct, frozen=True, kw_only=True):
     files: list[str]
     current: str
 
+    def told(self, message: str) -> str:
+        """What a function said, without values that the log drops or hashes."""
+        import polars as pl
+
+        hidden = hidden_columns(self.project.log)
+        if not hidden:
+            return message
+        return without_values(message, (pl.read_parquet(path) for path in (self.test, self.train)), hidden)
+
 
 def run_functions(payload: dict[str, Any]) -> dict[str, Any]:
     """A result per function, in the order of files and lines."""
@@ -60,7 +70,7 @@ def run_functions(payload: dict[str, Any]) -> dict[str, Any]:
         except UserCodeFailed as error:
             results.append(_result(Path(path).stem, path, None, "broken", error.message, 0.0))
             continue
-        results += [_call(function, path, source, available, Path(task.current)) for function in functions]
+        results += [_call(function, path, source, available, task) for function in functions]
     return {"tests": results}
 
 
@@ -84,10 +94,10 @@ def _call(
     path: str,
     source: Path,
     available: dict[str, Callable[[], Any]],
-    current: Path,
+    task: FunctionsTask,
 ) -> dict[str, Any]:
     line, name = function.__code__.co_firstlineno, function.__name__
-    current.write_bytes(msgspec.json.encode({"name": name, "file": path, "line": line}))
+    Path(task.current).write_bytes(msgspec.json.encode({"name": name, "file": path, "line": line}))
     began = time.perf_counter()
     try:
         call_by_name(function, available, source, f"{path}:{line} {name}")
@@ -96,9 +106,9 @@ def _call(
         seconds = time.perf_counter() - began
         if isinstance(cause, AssertionError):
             at, words = _failed_at(cause, source / path)
-            return _result(name, path, at or line, "fail", words, seconds)
+            return _result(name, path, at or line, "fail", task.told(words), seconds)
         # An error that is no assertion says nothing about the model's behaviour, but what it should show is not shown.
-        return _result(name, path, line, "broken", error.message, seconds)
+        return _result(name, path, line, "broken", task.told(error.message), seconds)
     because = (inspect.getdoc(function) or "it held").splitlines()[0]
     return _result(name, path, line, "pass", because, time.perf_counter() - began)
 

@@ -14,6 +14,7 @@ from flyball.core.errors import BadAnswer, NotFound
 from flyball.core.project import Project
 from flyball.core.records import label_text
 from flyball.pipelines.children.answering import Held
+from flyball.pipelines.hidden import HIDDEN, hidden_columns, shown_row, shown_value, without_values
 from flyball.registry.formats.answers import Answers, check_answers
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 2000
 MOST_CELLS = 40
-HIDDEN = "(not shown)"
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +124,10 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
         place = int(values.argmax())
         return f"{label_text(self.predictor.classes[place])} ({values[place]:.3g})"
 
+    def told(self, error: Exception) -> str:
+        """What an error says, without values that the log drops or hashes: a library often quotes what it got."""
+        return without_values(str(error)[:500], (self.test, self.train), hidden_columns(self.project.log))
+
     def example(
         self, row: dict[str, Any], changed: Mapping[str, Sequence[Any]] | None = None, **answers: Any
     ) -> dict[str, Any]:
@@ -131,20 +135,15 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
         Columns that the log drops or hashes are not shown: examples are kept with the version.
         """
-        hidden = {*self.project.log.drop, *self.project.log.hash}
-
-        def plain(name: str, value: Any) -> Any:
-            if name in hidden:
-                return HIDDEN
-            return value if isinstance(value, str | int | float | bool) or value is None else str(value)
-
+        hidden = hidden_columns(self.project.log)
         first = dict(list(row.items())[:MOST_CELLS])
         shown: dict[str, Any] = {}
         if changed:
             shown["changed"] = {
-                name: [plain(name, value) for value in pair] for name, pair in changed.items()
+                name: [HIDDEN if name in hidden else shown_value(value) for value in pair]
+                for name, pair in changed.items()
             }
-        return {**shown, **answers, "row": {name: plain(name, value) for name, value in first.items()}}
+        return {**shown, **answers, "row": shown_row(first, hidden)}
 
 
 def put(frame: pl.DataFrame, name: str, value: Any) -> pl.DataFrame:

@@ -107,11 +107,11 @@ def _run(test: ModelTestSection, subject: Subject) -> dict[str, Any]:
         outcome, because = verdict.outcome, verdict.because
     except FlyballError as error:
         # The model gave an answer that can't be used, or the test is about what there is not.
-        outcome, because, rows = "fail" if error.code == "bad_answer" else "broken", error.message, []
+        outcome, because, rows = "fail" if error.code == "bad_answer" else "broken", subject.told(error), []
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - the model's own code and its library may raise anything
-        outcome, because, rows = "fail", f"the model raised {type(error).__name__}: {str(error)[:500]}", []
+        outcome, because, rows = "fail", f"the model raised {type(error).__name__}: {subject.told(error)}", []
     return {
         "kind": test.kind,
         "name": name_of(test),

@@ -24,6 +24,7 @@ from flyball.pipelines.children.fitting import run_train_steps
 from flyball.pipelines.children.maker import ModelMaker
 from flyball.pipelines.children.measuring import losses_of
 from flyball.pipelines.children.train import Ready, TrainTask, get_ready, read_test
+from flyball.pipelines.hidden import hidden_columns, shown_row
 from flyball.pipelines.model_test_rules import name_of
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def deterministic(test: ModelTestSection, trainer: _Trainer) -> Shown:
         {
             "before": _shown(old[row]),
             "after": _shown(new[row]),
-            "row": _plain(rows.row(row, named=True), trainer),
+            "row": shown_row(rows.row(row, named=True), hidden_columns(trainer.project.log)),
         }
         for row in found.worst
     ]
@@ -163,15 +164,6 @@ def _as_numbers(labels: list[Any], classes: list[Any]) -> Any:
 
 def _shown(number: Any) -> Any:
     return round(float(number), 6) if np.ndim(number) == 0 else [round(float(value), 4) for value in number]
-
-
-def _plain(row: dict[str, Any], trainer: _Trainer) -> dict[str, Any]:
-    hidden = {*trainer.project.log.drop, *trainer.project.log.hash}
-    return {
-        name: value if isinstance(value, str | int | float | bool) or value is None else str(value)
-        for name, value in row.items()
-        if name not in hidden
-    }
 
 
 _KINDS = {"deterministic": deterministic, "seeds": seeds, "small-batch": small_batch}

@@ -93,7 +93,9 @@ def borders(test: ModelTestSection, subject: Subject) -> Shown:
         except (FlyballError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             row = base.row(0, named=True)
             pairs = {name: [row[name], value] for name, value in changed.items()}
-            failures.append(subject.example(row, pairs, answer=f"{type(error).__name__}: {error}"[:300]))
+            failures.append(
+                subject.example(row, pairs, answer=f"{type(error).__name__}: {subject.told(error)}"[:300])
+            )
     words = f"{len(failures)} of {len(probes)} borders of {len(rules)} features get no usable answer"
     if failures:
         return Found(Verdict("fail", words)), failures[:MOST_EXAMPLES]
