@@ -13,6 +13,7 @@ from flyball.operations.ci.repository_models import folder_of, join
 # A folder with one of these can be installed in place, so what lies in it, or in its `src`, may be imported by name.
 _PACKAGING = ("pyproject.toml", "setup.py", "setup.cfg")
 _DYNAMIC = ("import_module", "__import__")
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 class ImportGraph:
@@ -141,9 +142,7 @@ def folders_above(path: str) -> Iterator[str]:
 
 
 def _imports(tree: ast.Module, is_dynamic: bool) -> Iterator[tuple[int, str]]:
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
+    for node in ast.walk(tree) if is_dynamic else _statements(tree):
         if isinstance(node, ast.Import):
             yield from ((0, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -151,9 +150,16 @@ def _imports(tree: ast.Module, is_dynamic: bool) -> Iterator[tuple[int, str]]:
             yield from ((node.level, before + alias.name) for alias in node.names)
         elif is_dynamic and isinstance(node, ast.Call):
             yield from _imported_by_call(node)
-        # Imports are statements; without calls to look for, expressions need not be walked.
-        children = ast.iter_child_nodes(node)
-        waiting += [child for child in children if is_dynamic or not isinstance(child, ast.expr)]
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every statement, wherever it stands; expressions, which are most of a tree, are not walked."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in _BLOCKS:
+            waiting += getattr(node, name, ())
 
 
 def _imported_by_call(node: ast.Call) -> Iterator[tuple[int, str]]:
