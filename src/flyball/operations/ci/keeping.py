@@ -7,8 +7,7 @@ from typing import Any
 
 from flyball.core.errors import CorruptObject
 from flyball.operations.opening import Backends
-from flyball.pipelines.runs import find_cached, keep_cached
-from flyball.pipelines.shared_steps import find_shared, keep_shared, read_shared
+from flyball.pipelines.shared_steps import find_shared, keep_shared
 
 
 def made_once(
@@ -28,19 +27,12 @@ def made_once(
         return known, True
     made = make()
     if key is not None and use == "read-write" and keeps(made):
-        kept = keep_shared(backends.blobs, key, step, made)
-        with backends.database.write() as conn:
-            keep_cached(conn, key, step, kept, "ci", backends.clock.now())
+        keep_shared(backends.blobs, key, step, made)
     return made, False
 
 
 def _look_up(backends: Backends, key: str) -> dict[str, Any] | None:
-    with backends.database.read() as conn:
-        known = find_cached(conn, key)
     try:
-        entry = read_shared(backends.blobs, key)
-        if known is not None and entry is not None and entry.outputs == known:
-            return known  # a row alone is not believed
         shared = find_shared(backends.blobs, key)
     except CorruptObject:
         return None  # made again, and replaced by that
