@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ def affected(folder: Path, base: str | None, as_json: bool) -> None:
     \b
     Example: flyball ci affected --base main --json
     """
-    from flyball.app import affected_models
+    from flyball.operations.ci.affected import affected_models  # not by app, which loads what opens databases
 
-    show(affected_models(folder, base=base), as_json, _render)
+    show(affected_models(folder, base, os.environ), as_json, _render)
 
 
 def _render(found: Any) -> None:
