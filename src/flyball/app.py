@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from flyball.operations.ci.affected import Affected
     from flyball.operations.ci.report import CiReport, ModelTestResult
+    from flyball.operations.environments.deploying import Deployed
+    from flyball.operations.environments.places import Environment
 
 ANONYMOUS = "FLYBALL_CONTROL_ANONYMOUS"
 ANSWER_SECONDS = 60.0
@@ -90,6 +92,27 @@ def open_app(folder: Path | None = None) -> Iterator[Flyball]:
         yield Flyball(backends)
     finally:
         backends.close()
+
+
+@contextmanager
+def open_environment(environment: Environment) -> Iterator[Flyball]:
+    """The local Flyball object of an environment in place. Raises NotFound where nothing was deployed to it."""
+    from flyball.operations.environments.places import open_environment as open_stores
+
+    with open_stores(environment) as backends:
+        yield Flyball(backends)
+
+
+def deploy_to(ref: str, environment: Environment, *, why: str, strategy: str | None) -> Deployed:
+    """Take a version to an environment of the working folder's project and start its rollout there."""
+    from flyball.governance.actors import local_actor
+    from flyball.operations.environments.deploying import deploy_to as deploy
+    from flyball.pipelines.project_file import read_project
+
+    file = read_project(Path.cwd(), environment=os.environ)
+    return deploy(
+        file, parse_ref(ref), environment, os.environ, why=why, strategy=strategy, actor=local_actor()
+    )
 
 
 def open_control(settings: Settings, serve_url: str | None) -> ControlApp:

@@ -116,6 +116,7 @@ def keys(table: dict[str, Any], above: str = "") -> Iterator[str]:
 
 def test_every_environment_variable_that_the_program_reads_is_documented_with_its_meaning():
     from flyball.core.environment import VARIABLES
+    from flyball.operations.environments.places import VARIABLE_KEYS
     from flyball.serving.options import SPEC_VARIABLE
 
     named = set()
@@ -124,7 +125,9 @@ def test_every_environment_variable_that_the_program_reads_is_documented_with_it
             named |= set(re.findall(r"FLYBALL_[A-Z][A-Z_]*", path.read_text(encoding="utf-8")))
     listed = [variable for variables in VARIABLES.values() for variable in variables]
     # One that the supervisor of a model server writes for its workers is nobody's to set.
-    assert named - {SPEC_VARIABLE} == {variable.name for variable in listed}
+    of_environments = {f"FLYBALL_<NAME>_{key}" for key in VARIABLE_KEYS}
+    assert named - {SPEC_VARIABLE} == {variable.name for variable in listed} - of_environments
+    assert of_environments < {variable.name for variable in listed}
     page = (FOLDER / "environment.md").read_text(encoding="utf-8")
     assert all(f"| `{one.name}` | {one.default or 'not set'} | {one.meaning} |" in page for one in listed)
 

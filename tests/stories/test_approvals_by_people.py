@@ -13,10 +13,10 @@ GRACE = Actor("grace", "person", "local:4711")
 
 
 def test_a_candidate_waits_for_another_persons_approval(whole, monkeypatch):
-    project = whole.folder / "flyball.toml"
-    project.write_text(project.read_text() + '[rollout]\napprovals = 1\nstrategy = "canary"\n')
     whole.flyball("run")
     whole.flyball("deploy", "plant", "--why", "first version")
+    project = whole.folder / "flyball.toml"
+    project.write_text(project.read_text() + '[rollout]\napprovals = 1\nstrategy = "canary"\n')
     assert whole.json("run", "--set", "train.params.trees=12")["version"] == 2
     whole.flyball("deploy", "plant@2", "--why", "more trees")
     assert whole.json("rollout", "status", "plant")["state"] == "waiting"
@@ -35,10 +35,10 @@ def test_a_candidate_waits_for_another_persons_approval(whole, monkeypatch):
 
 
 def test_a_rejected_candidate_never_rolls_out(whole, monkeypatch):
-    project = whole.folder / "flyball.toml"
-    project.write_text(project.read_text() + "[rollout]\napprovals = 1\n")
     whole.flyball("run")
     whole.flyball("deploy", "plant", "--why", "first version")
+    project = whole.folder / "flyball.toml"
+    project.write_text(project.read_text() + "[rollout]\napprovals = 1\n")
     whole.flyball("run", "--set", "train.params.trees=12")
     whole.flyball("deploy", "plant@2", "--why", "more trees")
     whole.flyball("reject", "plant@2", "--why", "wrong unit")

@@ -1,4 +1,4 @@
-"""Which Flyball a command talks to: the home on this machine, or the control plane that FLYBALL_URL names."""
+"""Which Flyball a command talks to: the home on this machine, an environment, or a control plane elsewhere."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from flyball.core.home import find_distant_home, find_home
 
 
 @contextmanager
-def open_flyball() -> Iterator[Any]:
+def open_flyball(environment: str | None = None) -> Iterator[Any]:
     """The Flyball of the working folder, or the one FLYBALL_URL (with FLYBALL_TOKEN) names.
 
-    Raises NotFound where there is neither a home nor a project, so that looking around leaves nothing behind.
+    environment: name of one of the project file, which is opened instead: in place, or by its address and
+    FLYBALL_<NAME>_TOKEN. Raises NotFound where there is neither a home nor a project, and for an environment that
+    nothing was deployed to, so that looking around leaves nothing behind.
     """
-    if url := os.environ.get("FLYBALL_URL"):
+    if environment is not None:
+        with _open_environment(environment) as app:
+            yield app
+    elif url := os.environ.get("FLYBALL_URL"):
         from flyball.client import Client
 
         with Client(url, os.environ.get("FLYBALL_TOKEN")) as client:
@@ -30,11 +35,35 @@ def open_flyball() -> Iterator[Any]:
 
 
 @contextmanager
-def open_home() -> Iterator[Any]:
-    """The home of the working folder, for what is done in place only.
+def _open_environment(name: str) -> Iterator[Any]:
+    from flyball.app import open_environment
+    from flyball.cli.environment import find
 
-    Raises NotFound where there is none, BadInput with FLYBALL_URL set.
+    found = find(name)
+    if found.url is None:
+        with open_environment(found) as app:
+            yield app
+        return
+    from flyball.client import Client
+    from flyball.operations.environments.places import variable_of
+
+    with Client(found.url, os.environ.get(variable_of(name, "TOKEN"))) as client:
+        yield client
+
+
+@contextmanager
+def open_home(environment: str | None = None) -> Iterator[Any]:
+    """The home of the working folder, or of an environment in place, for what is done in place only.
+
+    Raises NotFound where there is none, BadInput with FLYBALL_URL set or for an environment behind an address.
     """
+    if environment is not None:
+        from flyball.app import open_environment
+        from flyball.cli.environment import find
+
+        with open_environment(find(environment)) as app:
+            yield app
+        return
     if os.environ.get("FLYBALL_URL"):
         raise BadInput(
             "this is done in place, and FLYBALL_URL names a control plane elsewhere; run it there, or unset FLYBALL_URL"

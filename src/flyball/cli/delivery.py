@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import facts, json_option, progress, show, table
+from flyball.cli.environment import environment_option
+from flyball.cli.output import facts, json_option, progress, short, show, table
 
 
 @click.command()
@@ -21,23 +22,35 @@ from flyball.cli.output import facts, json_option, progress, show, table
 @click.option(
     "--wait", is_flag=True, help="Follow the rollout to its end; exit 0 promoted, 1 aborted, 4 undecided."
 )
+@environment_option
 @json_option
-def deploy(ref: str, why: str, strategy: str | None, wait: bool, as_json: bool) -> None:
+def deploy(
+    ref: str, why: str, strategy: str | None, wait: bool, environment: str | None, as_json: bool
+) -> None:
     """Start a rollout of a version (the newest registered one without @REF).
 
-    The first version of a model becomes champion at once: there is nothing to compare it with.
+    The first version of a model becomes champion as soon as it has its approvals: there is nothing to compare it with.
+
+    With --env the version is taken, byte for byte, from this home to that environment, or from the environment that it
+    comes `after` (only its champion), and its rollout starts there. A repeat changes nothing.
 
     \b
-    Example: flyball deploy credit-default@4 --why "new features" --wait
+    Examples: flyball deploy credit-default@4 --why "new features" --wait
+              flyball deploy credit-default --env production --why "a week in staging"
     """
     from flyball.cli.connection import open_flyball, tell_home
 
     tell_home()
-    with open_flyball() as app:
-        done: Any = app.deploy(ref, why=why, strategy=strategy)
-        if not wait:
-            show(done, as_json, _render_started)
-            return
+    done: Any
+    if environment is not None:
+        done = _deploy_to(ref, environment, why, strategy)
+    else:
+        with open_flyball() as app:
+            done = app.deploy(ref, why=why, strategy=strategy)
+    if not wait:
+        show(done, as_json, _render_started)
+        return
+    with open_flyball(environment) as app:
         from flyball.cli.following import follow_rollout
 
         done = follow_rollout(app, done, progress)
@@ -45,14 +58,29 @@ def deploy(ref: str, why: str, strategy: str | None, wait: bool, as_json: bool) 
     sys.exit({"aborted": 1, "rolled_back": 1, "undecided": 4}.get(done.state, 0))
 
 
+def _deploy_to(ref: str, environment: str, why: str, strategy: str | None) -> Any:
+    from flyball.app import deploy_to
+    from flyball.cli.environment import find
+
+    return deploy_to(ref, find(environment), why=why, strategy=strategy)
+
+
 def _render_started(started: Any) -> None:
+    option = ""
+    if environment := getattr(started, "environment", None):
+        option = f" --env {environment}"
+        taken = f"{started.model}@{started.taken_version} of {started.taken_from or 'this home'}"
+        click.echo(f"{taken} is {started.model}@{started.version} of {environment}: {short(started.digest)}")
+    if started.rollout_id is None and not started.first:
+        click.echo(f"{started.model}@{started.version}: {started.because}")
+        return
     if started.first:
         click.echo(f"{started.model}@{started.version} is champion: {started.because}")
         return
     click.echo(f"{started.model}@{started.version}: rollout {started.rollout_id} is {started.state}")
     if started.waiting_for:
         click.echo(f"{started.waiting_for} approvals are missing before it begins")
-    click.echo(f"`flyball rollout status {started.model}` shows how it goes")
+    click.echo(f"`flyball rollout status {started.model}{option}` shows how it goes")
 
 
 def _render_rollout(found: Any) -> None:
@@ -63,7 +91,7 @@ def _render_rollout(found: Any) -> None:
         [
             ("rollout", found.id),
             ("model", found.model),
-            ("candidate", f"version {found.candidate}, over {found.champion}"),
+            ("candidate", f"version {found.candidate}, over {found.champion or 'none'}"),
             ("strategy", found.strategy),
             ("state", found.state),
             ("step", found.step + 1),
@@ -84,8 +112,9 @@ def rollout() -> None:
 
 @rollout.command()
 @click.argument("model")
+@environment_option
 @json_option
-def status(model: str, as_json: bool) -> None:
+def status(model: str, environment: str | None, as_json: bool) -> None:
     """Show the newest rollout of MODEL and each guard.
 
     \b
@@ -93,7 +122,7 @@ def status(model: str, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show(app.rollout_status(model), as_json, _render_status)
 
 
@@ -116,11 +145,12 @@ def _decision(name: str, text: str) -> None:
     @rollout.command(name, help=f"{text}\n\n\b\nExample: {example}")
     @click.argument("model")
     @click.option("--why", required=True, help="Recorded with the decision.")
+    @environment_option
     @json_option
-    def command(model: str, why: str, as_json: bool) -> None:
+    def command(model: str, why: str, environment: str | None, as_json: bool) -> None:
         from flyball.cli.connection import open_flyball
 
-        with open_flyball() as app:
+        with open_flyball(environment) as app:
             show(app.decide_rollout(model, name, why=why), as_json, _render_rollout)
 
 
@@ -136,8 +166,9 @@ _decision("abort", "End the rollout of MODEL; the champion stays.")
     "--to", default=None, metavar="REF", help="A version number or alias; default: the previous champion."
 )
 @click.option("--why", required=True, help="Recorded with the rollback.")
+@environment_option
 @json_option
-def rollback(model: str, to: str | None, why: str, as_json: bool) -> None:
+def rollback(model: str, to: str | None, why: str, environment: str | None, as_json: bool) -> None:
     """Put MODEL's previous champion back in service, at once.
 
     The version that goes out is rejected: a second rollback goes one champion further back, and never to a rejected
@@ -148,7 +179,7 @@ def rollback(model: str, to: str | None, why: str, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         result = app.rollback(model, to=to, why=why)
         show(result, as_json, _render_rollback)
 

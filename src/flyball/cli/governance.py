@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from flyball.cli.environment import environment_option
 from flyball.cli.output import facts, json_option, short, show, table
 
 
@@ -22,8 +23,9 @@ def audit() -> None:
 @audit.command()
 @click.option("--model", default=None, help="Only entries about this model.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10000), help="How many.")
+@environment_option
 @json_option
-def log(model: str | None, limit: int, as_json: bool) -> None:
+def log(model: str | None, limit: int, environment: str | None, as_json: bool) -> None:
     """Print the newest entries.
 
     \b
@@ -31,7 +33,7 @@ def log(model: str | None, limit: int, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show(
             app.audit_log(model, limit),
             as_json,
@@ -53,8 +55,9 @@ def _who(actor: object) -> str:
     metavar="NUMBER:DIGEST",
     help="A head noted earlier: nothing before it can be missing unnoticed.",
 )
+@environment_option
 @json_option
-def verify(head: str | None, as_json: bool) -> None:
+def verify(head: str | None, environment: str | None, as_json: bool) -> None:
     """Check every entry against the chain; exit code 1 when one was changed, removed or moved.
 
     \b
@@ -62,7 +65,7 @@ def verify(head: str | None, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         result = app.audit_verify(head)
         show(result, as_json, _render_verification)
     sys.exit(0 if result.ok else 1)
@@ -89,8 +92,9 @@ def _head(head: Any) -> str:
     type=click.Path(dir_okay=False),
     help="The file to write; must not exist.",
 )
+@environment_option
 @json_option
-def export(output: str, as_json: bool) -> None:
+def export(output: str, environment: str | None, as_json: bool) -> None:
     """Write the whole trail to a file, one entry a line.
 
     \b
@@ -98,7 +102,7 @@ def export(output: str, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_home
 
-    with open_home() as app:
+    with open_home(environment) as app:
         count = app.audit_export(output)
     show(
         {"file": output, "entries": count},

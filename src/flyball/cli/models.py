@@ -6,13 +6,15 @@ from typing import Any
 
 import click
 
+from flyball.cli.environment import environment_option
 from flyball.cli.output import cell, facts, json_option, moment, short, table
 from flyball.cli.output import show as show_result
 
 
 @click.command()
+@environment_option
 @json_option
-def models(as_json: bool) -> None:
+def models(environment: str | None, as_json: bool) -> None:
     """List models with their champion.
 
     \b
@@ -20,7 +22,7 @@ def models(as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show_result(
             app.list_models(),
             as_json,
@@ -33,8 +35,9 @@ def models(as_json: bool) -> None:
 
 @click.command()
 @click.argument("model")
+@environment_option
 @json_option
-def versions(model: str, as_json: bool) -> None:
+def versions(model: str, environment: str | None, as_json: bool) -> None:
     """List the versions of MODEL, newest first.
 
     \b
@@ -42,7 +45,7 @@ def versions(model: str, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show_result(
             app.list_versions(model),
             as_json,
@@ -65,8 +68,9 @@ def versions(model: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("ref", metavar="MODEL[@REF]")
+@environment_option
 @json_option
-def show(ref: str, as_json: bool) -> None:
+def show(ref: str, environment: str | None, as_json: bool) -> None:
     """Show a version with its evidence. REF: number, digest prefix or alias; the champion without it.
 
     \b
@@ -74,7 +78,7 @@ def show(ref: str, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show_result(app.show_version(ref), as_json, _render_version)
 
 
@@ -106,8 +110,9 @@ def _render_version(found: Any) -> None:
     "--at", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]),
     help="Only what each alias pointed at by that moment (UTC, wall time).",
 )  # fmt: skip
+@environment_option
 @json_option
-def history(model: str, at: Any, as_json: bool) -> None:
+def history(model: str, at: Any, environment: str | None, as_json: bool) -> None:
     """Tell which version was champion when, who moved it, and why.
 
     \b
@@ -115,7 +120,7 @@ def history(model: str, at: Any, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         moves = app.history(model)
         show_result(moves if at is None else _standing(moves, at), as_json, _render_moves)
 
@@ -137,8 +142,9 @@ def _render_moves(moves: Any) -> None:
 
 @click.command()
 @click.argument("target")
+@environment_option
 @json_option
-def lineage(target: str, as_json: bool) -> None:
+def lineage(target: str, environment: str | None, as_json: bool) -> None:
     """Trace TARGET: a prediction id or MODEL@REF back to its data; a digest (of data, code, …) on to its versions.
 
     \b
@@ -148,7 +154,7 @@ def lineage(target: str, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show_result(
             app.lineage(target), as_json, lambda items: facts((i["what"], cell(i["name"])) for i in items)
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from flyball.cli.environment import environment_option, find
 from flyball.cli.output import cell, facts, json_option, show, table
 
 MOST_SCORES = 3
@@ -20,8 +21,9 @@ url_option = click.option(
 @click.argument("model")
 @click.argument("rows")
 @url_option
+@environment_option
 @json_option
-def predict(model: str, rows: str, url: str | None, as_json: bool) -> None:
+def predict(model: str, rows: str, url: str | None, environment: str | None, as_json: bool) -> None:
     """Ask for predictions of ROWS: JSON text, a .json, .jsonl, .csv or .parquet file, or - for standard input.
 
     \b
@@ -33,17 +35,23 @@ def predict(model: str, rows: str, url: str | None, as_json: bool) -> None:
     from flyball.operations.asking import find_classes
     from flyball.operations.asking import predict as ask
 
-    server = url or _server()
+    server = url or _server(environment)
     answer = ask(server, model, rows)
     classes = find_classes(server, model, answer)
     show(answer if classes is None else {**answer, "classes": classes}, as_json, _render_answer)
 
 
-def _server() -> str:
+def _server(environment: str | None) -> str:
+    from flyball.core.errors import BadInput
     from flyball.core.settings import read_settings
     from flyball.operations.asking import find_server
 
-    return find_server(read_settings().home)
+    if environment is None:
+        return find_server(read_settings().home)
+    found = find(environment)
+    if found.settings is None:
+        raise BadInput(f"{environment} is the control plane at {found.url}; name its model server with --url")
+    return find_server(found.settings.home)
 
 
 def _render_answer(answer: Any) -> None:
@@ -98,8 +106,9 @@ def outcomes() -> None:
 @click.argument("model")
 @click.argument("file")
 @url_option
+@environment_option
 @json_option
-def add(model: str, file: str, url: str | None, as_json: bool) -> None:
+def add(model: str, file: str, url: str | None, environment: str | None, as_json: bool) -> None:
     """Add outcomes from FILE (.csv, .parquet, .json, .jsonl, or - for JSON on standard input).
 
     Columns: value and prediction_id (or entity and time), and at where the moment of knowing is recorded. Adding the
@@ -111,7 +120,7 @@ def add(model: str, file: str, url: str | None, as_json: bool) -> None:
     from flyball.operations.asking import add_outcomes
 
     show(
-        add_outcomes(url or _server(), model, file),
+        add_outcomes(url or _server(environment), model, file),
         as_json,
         lambda done: click.echo(f"{done['accepted']} outcomes accepted"),
     )
@@ -119,8 +128,9 @@ def add(model: str, file: str, url: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("prediction_id", metavar="PREDICTION")
+@environment_option
 @json_option
-def replay(prediction_id: str, as_json: bool) -> None:
+def replay(prediction_id: str, environment: str | None, as_json: bool) -> None:
     """Give the same input to the same version again and compare (exit code 1 when it differs).
 
     \b
@@ -128,7 +138,7 @@ def replay(prediction_id: str, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_home
 
-    with open_home() as app:
+    with open_home(environment) as app:
         result = app.replay(prediction_id)
         show(result, as_json, _render_replay)
     sys.exit(0 if result["agrees"] else 1)

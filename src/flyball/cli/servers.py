@@ -6,7 +6,11 @@ import sys
 
 import click
 
+from flyball.cli.environment import enter, environment_option
 from flyball.cli.output import progress
+
+CONTROL_PORT = 8080
+SERVE_PORT = 8081
 
 
 @click.command()
@@ -16,20 +20,21 @@ from flyball.cli.output import progress
     show_default=True,
     help="Address to listen on; loopback unless access is set up.",
 )
-@click.option(
-    "--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Console and API."
-)
-@click.option(
-    "--serve-port", default=8081, show_default=True, type=click.IntRange(1, 65535), help="Model server."
-)
+@click.option("--port", type=click.IntRange(1, 65535), help="Console and API; default: 8080.")
+@click.option("--serve-port", type=click.IntRange(1, 65535), help="Model server; default: 8081.")
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer."
 )
-def up(host: str, port: int, serve_port: int, workers: int) -> None:
+@environment_option
+def up(host: str, port: int | None, serve_port: int | None, workers: int, environment: str | None) -> None:
     """Run everything on this machine: console and API, workflows, model servers. Ctrl-C stops it.
 
+    With --env it runs that environment's processes, on ports of their own: 8090 and 8091 for the first one of the file,
+    8100 and 8101 for the second, and so on.
+
     \b
-    Example: flyball up --port 8080 --serve-port 8081
+    Examples: flyball up --port 8080 --serve-port 8081
+              flyball up --env staging
     """
     from flyball.app import check_bind
     from flyball.cli.connection import tell_home
@@ -38,7 +43,13 @@ def up(host: str, port: int, serve_port: int, workers: int) -> None:
 
     check_bind(host)
     tell_home()
-    up_settings = UpSettings(host=host, port=port, serve_port=serve_port, workers=workers)
+    shift = 0 if environment is None else 10 * (1 + enter(environment))
+    up_settings = UpSettings(
+        host=host,
+        port=port or CONTROL_PORT + shift,
+        serve_port=serve_port or SERVE_PORT + shift,
+        workers=workers,
+    )
     sys.exit(Supervisor(read_settings(), up_settings, progress).run())
 
 
@@ -50,14 +61,17 @@ def up(host: str, port: int, serve_port: int, workers: int) -> None:
     show_default=True,
     help="Address to listen on; loopback unless access is set up.",
 )
-@click.option(
-    "--port", default=8081, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on."
-)
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; default: 8081.")
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer."
 )
-def serve(models: tuple[str, ...], host: str, port: int, workers: int) -> None:
+@environment_option
+def serve(
+    models: tuple[str, ...], host: str, port: int | None, workers: int, environment: str | None
+) -> None:
     """Run a model server only (data plane) for MODELS, or for every model with a published route.
+
+    With --env it is that environment's, by default on the port that `flyball up --env` takes for it.
 
     \b
     Example: flyball serve credit-default --port 8081 --workers 2
@@ -66,4 +80,6 @@ def serve(models: tuple[str, ...], host: str, port: int, workers: int) -> None:
     from flyball.app import serve as serve_models
 
     check_bind(host)
+    shift = 0 if environment is None else 10 * (1 + enter(environment))
+    port = port or SERVE_PORT + shift
     sys.exit(serve_models(host=host, port=port, workers=workers, models=list(models) or None))

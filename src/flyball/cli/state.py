@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+from flyball.cli.environment import environment_option
 from flyball.cli.output import facts, json_option, moment, show, table
 
 
 @click.command()
+@environment_option
 @json_option
-def status(as_json: bool) -> None:
+def status(environment: str | None, as_json: bool) -> None:
     """Tell what runs, where state lives, and how each model stands.
 
     \b
@@ -20,7 +22,7 @@ def status(as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show(app.status(), as_json, _render_status)
 
 
@@ -53,8 +55,9 @@ def _render_status(found: Any) -> None:
 
 @click.command()
 @click.argument("model")
+@environment_option
 @json_option
-def why(model: str, as_json: bool) -> None:
+def why(model: str, environment: str | None, as_json: bool) -> None:
     """Tell in a paragraph how MODEL stands and why.
 
     \b
@@ -62,13 +65,14 @@ def why(model: str, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show(app.why(model), as_json, lambda found: click.echo(found["text"]))
 
 
 @click.command()
+@environment_option
 @json_option
-def doctor(as_json: bool) -> None:
+def doctor(environment: str | None, as_json: bool) -> None:
     """Look for anything broken; exit code 1 when something is.
 
     \b
@@ -76,7 +80,7 @@ def doctor(as_json: bool) -> None:
     """
     from flyball.cli.connection import open_home
 
-    with open_home() as app:
+    with open_home(environment) as app:
         findings = app.doctor()
         show(
             findings,

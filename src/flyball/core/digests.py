@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,19 @@ def digest_json(value: Any) -> str:
 def is_digest(text: str) -> bool:
     """Whether `text` has the form of a digest."""
     return bool(_DIGEST.match(text))
+
+
+def digests_in(value: Any) -> Iterator[str]:
+    """Every digest among JSON values, however deep; keys are not looked at.
+
+    >>> list(digests_in({"a": ["sha256:" + "0" * 64, 1]}))[0][:12]
+    'sha256:00000'
+    """
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from digests_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from digests_in(item)
+    elif isinstance(value, str) and is_digest(value):
+        yield value

@@ -47,6 +47,25 @@ VARIABLES: dict[str, tuple[Variable, ...]] = {
             "encryption too: origins, separated by commas, such as `https://git.example.com`",
         ),
     ),
+    "Environments of a project": (
+        Variable(
+            "FLYBALL_<NAME>_HOME",
+            "`environments/<name>` in the home",
+            "folder of the environment's home; `<NAME>` is its name in capitals, with `_` for `-`",
+        ),
+        Variable(
+            "FLYBALL_<NAME>_DATABASE",
+            "`flyball.db` in the environment's home",
+            "URL of its metadata database",
+        ),
+        Variable("FLYBALL_<NAME>_OBJECTS", "`objects` in the environment's home", "URL of its object store"),
+        Variable(
+            "FLYBALL_<NAME>_URL",
+            "`url` of its section, where no variable says where its home is",
+            "address of its control plane, which is asked instead",
+        ),
+        Variable("FLYBALL_<NAME>_TOKEN", "", "sent to that control plane"),
+    ),
     "Commands and the Python client": (
         Variable(
             "FLYBALL_URL",

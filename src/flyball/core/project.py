@@ -209,9 +209,13 @@ class MonitorSection(Section, frozen=True, kw_only=True):
 
 
 class EnvironmentSection(Section, frozen=True, kw_only=True):
-    """[environments.NAME]: where else a version is deployed, with its own rollout, gates and approvals."""
+    """[environments.NAME]: where else a version is deployed, with its own rollout, gates and approvals.
+
+    `after`: the environment whose champion this one takes, and nothing else.
+    """
 
     url: str | None = None
+    after: str | None = None
     approvals: int | None = None
     rollout: RolloutSection | None = None
     gates: list[GateSection] | None = None

@@ -64,23 +64,30 @@ def read_settings(start: Path | None = None, environment: Mapping[str, str] | No
     """The settings that hold in a folder. Raises BadInput for what none of them may be."""
     environment = os.environ if environment is None else environment
     home = find_home(start or Path.cwd(), environment)
-    database_url = environment.get("FLYBALL_DATABASE") or f"sqlite:///{home / 'flyball.db'}"
-    objects_url = environment.get("FLYBALL_OBJECTS") or f"file://{home / 'objects'}"
     executor_url = environment.get("FLYBALL_EXECUTOR") or "local"
-    _check_scheme("FLYBALL_DATABASE", database_url, ("sqlite:///", "postgresql://", "postgresql+psycopg://"))
-    _check_scheme("FLYBALL_OBJECTS", objects_url, ("file:///", "s3://", "gs://", "az://"))
+    settings = settings_at(home, environment.get("FLYBALL_DATABASE"), environment.get("FLYBALL_OBJECTS"))
     if executor_url != "local":
         raise BadInput(
             "FLYBALL_EXECUTOR may be: local; training runs on this machine in this release",
             setting="FLYBALL_EXECUTOR",
         )
-    return Settings(
-        home=home,
-        database_url=database_url,
-        objects_url=objects_url,
-        executor_url=executor_url,
-        cache=_read_cache(environment.get("FLYBALL_CACHE") or "read-write"),
-    )
+    cache = _read_cache(environment.get("FLYBALL_CACHE") or "read-write")
+    return msgspec.structs.replace(settings, executor_url=executor_url, cache=cache)
+
+
+def settings_at(
+    home: Path, database_url: str | None, objects_url: str | None, *, prefix: str = "FLYBALL_"
+) -> Settings:
+    """The settings of a home, in which lies what no URL names. prefix: of the variables that gave the URLs.
+
+    Raises BadInput for a URL of another kind.
+    """
+    database_url = database_url or f"sqlite:///{home / 'flyball.db'}"
+    objects_url = objects_url or f"file://{home / 'objects'}"
+    databases = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
+    _check_scheme(f"{prefix}DATABASE", database_url, databases)
+    _check_scheme(f"{prefix}OBJECTS", objects_url, ("file:///", "s3://", "gs://", "az://"))
+    return Settings(home=home, database_url=database_url, objects_url=objects_url)
 
 
 def _read_cache(text: str) -> CacheUse:

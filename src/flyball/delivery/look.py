@@ -290,6 +290,7 @@ def _rules(rollout: Rollout, project: Project, standard: Standard) -> RolloutRul
 
 def _standard(database: Database, blobs: BlobStore, rollout: Rollout) -> Standard:
     """The champion's standard: what its answers mean, and the loss that margins are shares of."""
+    assert rollout.champion is not None  # a first version waits for approvals; it never runs beside anybody
     with database.read() as conn:
         digest = get_version(conn, rollout.model, rollout.champion).digest
     return load_standard(digest, blobs)

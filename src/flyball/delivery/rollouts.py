@@ -15,6 +15,8 @@ from flyball.core.project import RolloutSection
 State = Literal["waiting", "running", "paused", "promoted", "aborted", "undecided", "rolled_back"]
 LIVE = ("running", "paused")
 UNFINISHED = ("waiting", *LIVE)
+# In the column, which holds no null; versions are numbered from 1.
+_NO_CHAMPION = 0
 
 rollouts = Table(
     "rollouts",
@@ -66,14 +68,15 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
 
     `waiting`: `approvals` people have not approved yet. `paused`: a person (or a sample-ratio mismatch) holds it, the
     present step stays. `undecided`: time ran out and the candidate was taken back. `rolled_back`: a person went back
-    while it ran. `looked_until`: the day boundary up to which a shadow's daily differences were judged. `evidence`:
+    while it ran. `champion` is None for a model's first version, which waits for approvals and nothing else.
+    `looked_until`: the day boundary up to which a shadow's daily differences were judged. `evidence`:
     the last look, guard by guard.
     `project` comes into force when the candidate is promoted.
     """
 
     id: str
     model: str
-    champion: int
+    champion: int | None
     candidate: int
     digest: str
     strategy: Literal["canary", "shadow", "blue-green", "immediate"]
@@ -162,14 +165,19 @@ def list_rollouts(
 
 
 def _columns(values: dict[str, Any]) -> dict[str, Any]:
-    return {
+    columns = {
         name: msgspec.to_builtins(value) if name in ("settings", "steps", "evidence") else value
         for name, value in values.items()
     }
+    if "champion" in columns and columns["champion"] is None:
+        columns["champion"] = _NO_CHAMPION
+    return columns
 
 
 def _read(row: Any) -> Rollout:
     values = dict(row)
     values["settings"] = msgspec.convert(values["settings"], RolloutSection)
     values["steps"] = msgspec.convert(values["steps"], list[RolloutStep])
+    if values["champion"] == _NO_CHAMPION:
+        values["champion"] = None
     return Rollout(**values)

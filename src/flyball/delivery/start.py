@@ -1,4 +1,4 @@
-"""Putting a version on its way: at once when there is nothing to compare with, else as a rollout."""
+"""Putting a version on its way: as a rollout or, where there is nothing to compare with, at once when it is approved."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def deploy(
     project: Project | None = None,
     origin: Origin | None = None,
 ) -> Started:
-    """Start the rollout of a version, or put a model's first version into service at once.
+    """Start the rollout of a version; a model's first one goes into service as soon as it has its approvals.
 
     project: the settings that come into force with it; the version's own by default. Raises VersionNotFound,
     Refused for a version that failed its gates or was rejected, RolloutRunning, Conflict if it is the champion already.
@@ -81,9 +81,8 @@ def deploy(
     project = project or msgspec.convert(version.project, Project)
     moment = Moment(now=now, model_time=model_time or now)
     deployment = current(conn, model)
-    if deployment is None or deployment.champion is None:
-        return _first(conn, version, project, actor, why, moment)
-    if deployment.champion == number:
+    champion = None if deployment is None else deployment.champion
+    if champion == number:
         raise Conflict(f"{model}@{number} is the champion already", model=model, version=number)
     running = rollouts.find_unfinished(conn, model)
     if running is not None:
@@ -93,7 +92,9 @@ def deploy(
             model=model,
             rollout_id=running.id,
         )
-    rollout = _new_rollout(version, deployment.champion, project, origin or Origin(), actor, why, moment)
+    rollout = _new_rollout(version, champion, project, origin or Origin(), actor, why, moment)
+    if champion is None and rollout.approvals <= 0:
+        return _first(conn, rollout, actor=actor, moment=moment)
     rollouts.save_new(conn, rollout)
     return launch(conn, rollout, actor=actor, moment=moment)
 
@@ -103,6 +104,8 @@ def launch(conn: Connection, rollout: Rollout, *, actor: Actor, moment: Moment) 
     left = approvals_left(conn, rollout)
     if left > 0:
         return _started(rollout, left, f"waits for {left} approval(s) by people other than the author")
+    if rollout.champion is None:
+        return _end_first(conn, rollout, actor=actor, moment=moment)
     if rollout.strategy == "immediate":
         because = _with_reason("strategy immediate: no comparison was asked for", rollout.why)
         done = promote(conn, rollout, because, {}, actor=actor, moment=moment)
@@ -116,17 +119,16 @@ def _with_reason(because: str, why: str) -> str:
     return f"{because} ({why})" if why else because
 
 
-def _first(
-    conn: Connection, version: ModelVersion, project: Project, actor: Actor, why: str, moment: Moment
-) -> Started:
+def _first(conn: Connection, rollout: Rollout, *, actor: Actor, moment: Moment) -> Started:
+    """Put a model's first version into service at once. Where nothing is waited for, no row of a rollout is kept."""
     because = _with_reason(
-        "first deployment: there is no champion to compare with, so it went into service at once", why
+        "first deployment: there is no champion to compare with, so it went into service at once", rollout.why
     )
     revision = put_in_service(
         conn,
-        version.model,
-        version.number,
-        project=msgspec.to_builtins(project),
+        rollout.model,
+        rollout.candidate,
+        project=rollout.project,
         previous=None,
         rollout_id=None,
         actor=actor,
@@ -134,22 +136,15 @@ def _first(
         moment=moment,
     )
     facts = {
-        "model": version.model,
-        "version": version.number,
+        "model": rollout.model,
+        "version": rollout.candidate,
         "revision": revision,
         "model_time": isoformat(moment.model_time),
         "because": because,
     }
-    add_evidence(
-        conn,
-        version.model,
-        version.number,
-        "rollout",
-        {"verdict": "first", **facts},
-        actor=actor,
-        now=moment.now,
-    )
-    subject = f"version:{version.model}@{version.number}"
+    told = {"verdict": "first", **facts}
+    add_evidence(conn, rollout.model, rollout.candidate, "rollout", told, actor=actor, now=moment.now)
+    subject = f"version:{rollout.model}@{rollout.candidate}"
     change = Change(
         actor=actor,
         action="deployment.first",
@@ -160,8 +155,8 @@ def _first(
     )
     record(conn, change, moment.now)
     return Started(
-        model=version.model,
-        version=version.number,
+        model=rollout.model,
+        version=rollout.candidate,
         rollout_id=None,
         state="promoted",
         revision=revision,
@@ -171,9 +166,17 @@ def _first(
     )
 
 
+def _end_first(conn: Connection, rollout: Rollout, *, actor: Actor, moment: Moment) -> Started:
+    """End the wait of a first version that has its approvals: it is in service from now on."""
+    started = _first(conn, rollout, actor=actor, moment=moment)
+    ended = {"ended_at": moment.now, "ended_model_at": moment.model_time}
+    rollouts.change(conn, rollout.id, state="promoted", because=started.because, **ended)
+    return msgspec.structs.replace(started, rollout_id=rollout.id)
+
+
 def _new_rollout(
     version: ModelVersion,
-    champion: int,
+    champion: int | None,
     project: Project,
     origin: Origin,
     actor: Actor,

@@ -65,6 +65,8 @@ def _watched(conn: Connection, signal: Signal) -> Rollout | None:
         ended = rollout.ended_model_at
         if ended is None or signal.facts.get("version") != rollout.candidate:
             return None
+        if rollout.champion is None:
+            return None  # the first version: there is none to go back to
         # A window that began in the period counts, though its outcomes come in later.
         if signal.window_start <= ended + parse_duration(rollout.settings.watch):
             return rollout

@@ -29,7 +29,7 @@ def answer(backends: Backends, ref: ModelRef, *, approves: bool, why: str, actor
             "now": now,
             "model": version.model,
         }
-        author = _author_id(conn, version)
+        author = author_of(conn, version)
         standing = list_standing(conn, given["subject"], version.digest)
         if not approves:
             done = reject(conn, **given)
@@ -46,9 +46,12 @@ def answer(backends: Backends, ref: ModelRef, *, approves: bool, why: str, actor
     }
 
 
-def _author_id(conn: Any, version: Any) -> str | None:
-    """Who asked for the run that made the version."""
+def author_of(conn: Any, version: Any) -> str | None:
+    """Id of who asked for the run that made the version, here or in the home that it was carried over from."""
     from flyball.pipelines.runs import find_run
 
     run = None if version.run_id is None else find_run(conn, version.run_id)
-    return None if run is None else run.request["actor"].get("id")
+    known: dict[str, Any] = {} if run is None else run.request["actor"]
+    origin: dict[str, Any] = version.lineage.get("origin") or {}
+    author: str | None = origin.get("author_id") if run is None else known.get("id")
+    return author

@@ -16,12 +16,20 @@ from flyball.operations.opening import Backends
 from flyball.operations.publishing import publish_now
 
 
-def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None, actor: Actor) -> Any:
+def deploy(
+    backends: Backends,
+    ref: ModelRef,
+    *,
+    why: str,
+    strategy: str | None,
+    actor: Actor,
+    project: Project | None = None,
+) -> Any:
     """The rollout that was started, or, for a model's first version, its deployment.
 
     Settings (rollout, monitor, log, retrain) are those of the project file in the working folder when it is this
-    model's, else those the version was registered with. Raises Corrupt or NotFound, and deploys nothing, when a file
-    of the version is damaged or gone: no model server could load it.
+    model's, else those the version was registered with; `project`, where it is given. Raises Corrupt or NotFound, and
+    deploys nothing, when a file of the version is damaged or gone: no model server could load it.
     """
     from flyball.data.model_time import find_model_time
     from flyball.delivery.start import deploy as start
@@ -36,10 +44,10 @@ def deploy(backends: Backends, ref: ModelRef, *, why: str, strategy: str | None,
             why=why,
             now=now,
             model_time=find_model_time(conn, ref.model, now),
-            project=_settings(ref.model, strategy, version),
+            project=project or _settings(ref.model, strategy, version),
         )
 
-    return _decide(backends, lambda conn: _choose(conn, ref), act)
+    return _decide(backends, lambda conn: choose_version(conn, ref), act)
 
 
 def promote(backends: Backends, model: str, *, why: str, actor: Actor) -> Any:
@@ -96,7 +104,7 @@ def _decide(backends: Backends, choose: Callable[[Any], Any], act: Callable[[Any
     while True:
         with backends.database.read() as conn:
             checked = choose(conn)
-        _check_files(backends, checked)
+        check_files(backends, checked)
         with backends.database.write() as conn:
             version = choose(conn)
             if version.number != checked.number:
@@ -106,7 +114,7 @@ def _decide(backends: Backends, choose: Callable[[Any], Any], act: Callable[[Any
         return done
 
 
-def _check_files(backends: Backends, version: Any) -> None:
+def check_files(backends: Backends, version: Any) -> None:
     """Raise what is wrong with a version's files. What its gates refused is refused later, with their reasons."""
     from flyball.delivery.damage import find_damage
 
@@ -120,7 +128,8 @@ def _check_files(backends: Backends, version: Any) -> None:
         raise damage
 
 
-def _choose(conn: Any, ref: ModelRef) -> Any:
+def choose_version(conn: Any, ref: ModelRef) -> Any:
+    """The version that is meant; without a reference the newest registered one. Raises as `resolve`, and Conflict."""
     from flyball.registry.versions import list_versions, resolve
 
     if ref != ModelRef(ref.model):

@@ -11,7 +11,6 @@ from flyball.pipelines.project_file import ProjectFile
 _REASONS: dict[str, str] = {
     "alerts": "nothing is sent yet; look at the console, the event stream or `flyball incidents`",
     "data.split.folds": "one split is made; walk-forward folds are not",
-    "environments": "no command takes an environment yet",
     "log.keep": "nothing is deleted from the log yet",
     "policy": "gates and rollout decide alone for now",
     "retrain.schedule": "retraining starts from signals only for now",

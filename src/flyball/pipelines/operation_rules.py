@@ -16,12 +16,14 @@ from flyball.pipelines.faults import (
     repeated,
     share_fault,
 )
-from flyball.pipelines.shape import Fault
+from flyball.pipelines.shape import Fault, nearest
 
 _CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _OUTCOMES = re.compile(r"^outcomes [1-9]\d*$")
 _CAUSES = ("performance", "drift", "prediction", "schedule")
 _SLIDING = re.compile(r"^sliding\s+(.+)$")
+# It becomes part of a variable's name and of a path.
+_ENVIRONMENT = re.compile(r"^[A-Za-z][A-Za-z0-9-]{0,39}$")
 
 
 def operation_rules(project: Project) -> Iterator[Fault]:
@@ -67,12 +69,47 @@ def _monitor(project: Project) -> Iterator[Fault]:
 
 
 def _environments(project: Project) -> Iterator[Fault]:
+    variables: dict[str, str] = {}
     for name, section in project.environments.items():
+        if not _ENVIRONMENT.match(name):
+            yield fault(
+                "is no name of an environment", "environments", name,
+                expected="up to 40 letters, digits and -, beginning with a letter",
+            )  # fmt: skip
+        if (other := variables.setdefault(name.upper(), name)) != name:
+            yield fault(
+                f'and "{other}" have the same variables', "environments", name, expected="another name"
+            )
+        yield from _after(project, name)
         yield from at_least(section.approvals, 0, "environments", name, "approvals")
         if section.url is not None and not section.url.startswith(("http://", "https://")):
             yield fault(
                 f'is "{section.url[:80]}"', "environments", name, "url", expected="an http(s) address"
             )
+
+
+def _after(project: Project, name: str) -> Iterator[Fault]:
+    """What is wrong with the environment that another is named to come after."""
+    environments = project.environments
+    before, path = environments[name].after, ("environments", name, "after")
+    if before is None:
+        return
+    others = [other for other in environments if other != name]
+    if before not in environments or before == name:
+        problem = (
+            "names itself" if before == name else f'is "{before[:80]}", which is no environment of this file'
+        )
+        expected = f"one of {', '.join(others)}" if others else "a further section [environments.…]"
+        yield Fault(path=path, problem=problem, expected=expected, nearest=nearest(before, others))
+        return
+    seen = [name]
+    while before is not None and before in environments and before not in seen:
+        seen.append(before)
+        before = environments[before].after
+    if before == name:
+        yield fault(
+            f"goes round in a circle: {' after '.join([*seen, name])}", *path, expected="a first environment"
+        )
 
 
 def _log(project: Project) -> Iterator[Fault]:

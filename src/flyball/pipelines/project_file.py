@@ -145,6 +145,9 @@ def _apply_section(
     _, faults = fill(EnvironmentSection, chosen)
     if faults:
         return  # reported with their own path when the whole document is checked
+    asked = [found.get("approvals") for found in (document.get("rollout"), chosen, chosen.get("rollout"))
+             if isinstance(found, dict)]  # fmt: skip
+    approvals = max([found for found in asked if isinstance(found, int)], default=0)
     for name in _OVERRIDABLE:
         if name not in chosen:
             continue
@@ -155,9 +158,9 @@ def _apply_section(
         else:
             document[name] = given
             origins |= dict.fromkeys(_given({name: given}), f"environments.{section}")
-    if "approvals" in chosen:
-        rollout = document.setdefault("rollout", {})
-        rollout["approvals"] = max(int(rollout.get("approvals", 0)), int(chosen["approvals"]))
+    if "approvals" in chosen or "approvals" in (chosen.get("rollout") or {}):
+        # The strictest decides: an environment may ask for more than the file, never for less.
+        document.setdefault("rollout", {})["approvals"] = approvals
         origins["rollout.approvals"] = f"environments.{section}"
 
 

@@ -8,13 +8,12 @@ changes run with gets FLYBALL_CACHE=read and credentials that can't write.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from flyball.backends.blobs.store import BlobStore
-from flyball.core.digests import digest_bytes, is_digest
+from flyball.core.digests import digest_bytes, digests_in
 from flyball.core.errors import CorruptObject, FlyballError, NotFound, ObjectExists, ObjectNotFound
 from flyball.data.snapshots import find_manifest, manifest_key
 from flyball.registry.bundle import read_manifest
@@ -120,7 +119,7 @@ def _decode(key: str, data: bytes) -> SharedStep:
 
 def _needed(blobs: BlobStore, outputs: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
     """Every object that outputs name, those of a bundle and of a snapshot included, and a snapshot's manifest."""
-    objects = {digest for digest in _digests(outputs) if blobs.has_object(digest)}
+    objects = {digest for digest in digests_in(outputs) if blobs.has_object(digest)}
     files: dict[str, str] = {}
     if isinstance(bundle := outputs.get("bundle"), str):
         objects.update(file.digest for file in read_manifest(bundle, blobs).files)
@@ -131,17 +130,6 @@ def _needed(blobs: BlobStore, outputs: dict[str, Any]) -> tuple[list[str], dict[
         objects.update(part.digest for part in manifest.parts)
         files[manifest_key(snapshot)] = digest_bytes(blobs.get(manifest_key(snapshot)))
     return sorted(objects), files
-
-
-def _digests(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _digests(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _digests(item)
-    elif isinstance(value, str) and is_digest(value):
-        yield value
 
 
 def _refused(key: str, problem: str) -> FlyballError:

@@ -78,6 +78,7 @@ def plan_retraining(conn: Connection, blobs: BlobStore, identity: str) -> Retrai
     project = own if deployment is None else _combine(own, project_of(deployment))
     signature = read_manifest(version.digest, blobs).signature
     run = find_run(conn, version.run_id) if version.run_id is not None else None
+    origin: dict[str, Any] = version.lineage.get("origin") or {}  # of a version that was carried over
     has_train_steps = any(step.at == "train" for step in project.steps)
     return RetrainPlan(
         retraining_id=identity,
@@ -85,7 +86,7 @@ def plan_retraining(conn: Connection, blobs: BlobStore, identity: str) -> Retrai
         bundle=version.digest,
         tree=version.source_tree,
         root_snapshot=_root_snapshot(conn, version),
-        folder=None if run is None else run.request.get("folder"),
+        folder=origin.get("folder") if run is None else run.request.get("folder"),
         project=project,
         contract=version.contract,
         classes=None if signature.classes is None else list(signature.classes),

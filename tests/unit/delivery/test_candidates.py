@@ -3,12 +3,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from flyball.core.clock import FixedClock, isoformat
 from flyball.core.digests import digest_bytes
+from flyball.core.errors import Conflict, RolloutRunning
 from flyball.core.values import Actor
 from flyball.delivery import candidates, control
 from flyball.delivery.approvals import subject_of
 from flyball.delivery.rollouts import find_unfinished, list_rollouts
+from flyball.delivery.start import Origin
 from flyball.delivery.watching import note_watch_alarm
 from flyball.governance.approvals import approve, reject
 from flyball.governance.journal import Change, record
@@ -131,6 +135,51 @@ def test_a_candidate_waits_for_the_strictest_count_of_approvals(loop_home, loop_
         consume(loop_home)
         with loop_home.database.read() as conn:
             assert find_unfinished(conn, MODEL).state == expected
+
+
+def say(home, number: int, said, name: str) -> None:
+    """A person's word on a version."""
+    with home.database.write() as conn:
+        version = get_version(conn, MODEL, number)
+        given = {"subject": subject_of(MODEL, number), "digest": version.digest, "actor": Actor(name)}
+        author = {"author_id": "person:ada"} if said is approve else {}
+        said(conn, **given, **author, why="looked at it", now=home.now, model=MODEL)
+
+
+def test_a_first_version_waits_for_the_strictest_count_of_approvals_too(loop_home, loop_project):
+    started = loop_home.deploy(
+        loop_home.register(loop_project(rollout={"approvals": 1})), origin=Origin(approvals=2)
+    )
+    assert (started.state, started.waiting_for, started.revision) == ("waiting", 2, None)
+    with loop_home.database.read() as conn:
+        assert current(conn, MODEL) is None and find_unfinished(conn, MODEL).champion is None
+    with pytest.raises(RolloutRunning):
+        loop_home.deploy(loop_home.register(loop_project(rollout={"approvals": 1})))
+    with loop_home.database.write() as conn, pytest.raises(Conflict, match=r"2 more approval\(s\)"):
+        control.promote(conn, MODEL, actor=Actor("grace"), why="now", now=loop_home.now, model_time=DECIDED)
+    say(loop_home, 1, approve, "lin")
+    consume(loop_home)
+    with loop_home.database.read() as conn:
+        assert current(conn, MODEL) is None
+    say(loop_home, 1, approve, "sam")
+    consume(loop_home)
+    with loop_home.database.read() as conn:
+        assert (current(conn, MODEL).champion, current(conn, MODEL).previous) == (1, None)
+        (ended,) = list_rollouts(conn, MODEL)
+        assert (ended.state, ended.candidate) == ("promoted", 1) and ended.ended_at is not None
+        (proof,) = list_evidence(conn, MODEL, 1, kind="rollout")
+    assert proof.facts["verdict"] == "first"
+
+
+def test_a_first_version_that_is_rejected_never_goes_into_service(quick_loop_home, loop_project):
+    home = quick_loop_home
+    home.deploy(home.register(loop_project(rollout={"approvals": 1})))
+    say(home, 1, reject, "lin")
+    consume(home)
+    with home.database.read() as conn:
+        assert current(conn, MODEL) is None
+        (ended,) = list_rollouts(conn, MODEL)
+    assert ended.state == "aborted" and "looked at it" in ended.because
 
 
 def test_a_rejection_ends_a_waiting_rollout_and_the_champion_stays(quick_loop_home, loop_project):

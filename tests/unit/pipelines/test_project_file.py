@@ -316,6 +316,37 @@ def test_an_environment_section_overrides_the_file_and_the_strictest_approvals_h
     assert project_at(tmp_path, WHOLE, section="production").project.rollout.approvals == 1
 
 
+def test_an_environment_asks_for_no_fewer_approvals_than_the_file(tmp_path: Path):
+    text = WHOLE.replace("approvals = 0", "approvals = 2", 1)
+    text += "\n[environments.staging]\napprovals = 0\n[environments.staging.rollout]\napprovals = 1\n"
+    assert project_at(tmp_path, text).project.rollout.approvals == 2
+    file = project_at(tmp_path, text, section="staging")
+    assert file.project.rollout.approvals == 2
+    assert file.origins["rollout.approvals"] == "environments.staging"
+
+
+@pytest.mark.parametrize(
+    ("sections", "key", "words"),
+    [
+        ('[environments.a]\nafter = "a"', "environments.a.after", "names itself"),
+        ('[environments.a]\nafter = "production"\n[environments.b]\nafter = "prodution"', "environments.b.after",
+         "no environment of this file; did you mean production"),
+        ('[environments.a]\nafter = "b"\n[environments.b]\nafter = "c"\n[environments.c]\nafter = "a"',
+         "environments.a.after", "circle: a after b after c after a"),
+        ("[environments.a_b]", "environments.a_b", "letters, digits and -"),
+        ("[environments.Production]", "environments.Production", "the same variables"),
+    ],
+)  # fmt: skip
+def test_an_environment_that_can_not_be_is_told_with_its_line(
+    tmp_path: Path, sections: str, key: str, words: str
+):
+    text = f"{WHOLE}\n{sections}\n"
+    (found,) = [problem for problem in problems_of(tmp_path, text) if problem["key"] == key]
+    assert words in found["message"], found
+    line = text.splitlines()[found["line"] - 1]
+    assert line.startswith("after" if key.endswith("after") else "[environments.")
+
+
 def test_an_unknown_environment_names_the_known_ones(tmp_path: Path):
     with pytest.raises(ProjectError, match="did you mean production"):
         project_at(tmp_path, WHOLE, section="prodcution")

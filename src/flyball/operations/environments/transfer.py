@@ -1,0 +1,226 @@
+"""Carrying a version over: verified copies of all that it needs, then one transaction that registers the same digest.
+
+Objects are named by their content, so a copy that was cut off harms nobody and is finished by the next one; what names
+others is written last. Only then does the target's database hear of the version, of its evidence and of who made it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from flyball.backends.blobs.store import BlobStore
+from flyball.backends.scratch import ScratchFolder
+from flyball.core.clock import isoformat
+from flyball.core.digests import digests_in
+from flyball.core.errors import CorruptObject, ObjectExists
+from flyball.core.values import Actor
+from flyball.data.catalogue import add_snapshot
+from flyball.data.snapshots import SnapshotManifest, encode_manifest, manifest_key, read_manifest
+from flyball.operations.approving import author_of
+from flyball.operations.opening import Backends
+from flyball.pipelines.runs import Run, find_run
+from flyball.registry import bundle
+from flyball.registry.evidence import Evidence, add_evidence, list_evidence
+from flyball.registry.known_champion import keep_lineage
+from flyball.registry.models import Model, get_model
+from flyball.registry.versions import ModelVersion, NewVersion, find_by_digest, register_version
+
+# What was found out about the bytes. How a rollout went is about the traffic of one home, and stays there.
+CARRIED_KINDS = ("evaluation", "gate", "tests")
+_OF_THE_MAKING = ("registered_at", "author", "author_id", "folder", "compared_with")
+
+
+class Carried(msgspec.Struct, frozen=True, kw_only=True):
+    """A version in the home that it was carried to, how many objects were copied, and whether it was known there."""
+
+    version: ModelVersion
+    copied: int
+    was_known: bool
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What the source's database knows of a version."""
+
+    version: ModelVersion
+    model: Model
+    evidence: list[Evidence]
+    origin: dict[str, Any]
+
+
+def carry(
+    source: Backends,
+    target: Backends,
+    version: ModelVersion,
+    *,
+    source_name: str | None,
+    actor: Actor,
+    verdicts: list[dict[str, Any]] | None = None,
+) -> Carried:
+    """The same version in the target's home: the one that stands there, else a new one with the same digest.
+
+    source_name: of the environment it comes from, None for a home. verdicts: of the target's own gates, kept as
+    evidence. Safe to repeat, and for two at once. Raises CorruptObject or ObjectNotFound, and registers nothing, when
+    something that the version needs is damaged or gone in the source.
+    """
+    record = _read(source, version, source_name)
+    manifest = None if version.snapshot is None else read_manifest(version.snapshot, source.blobs)
+    copied = 0
+    if source.blobs.url.rstrip("/") != target.blobs.url.rstrip("/"):
+        copied = _copy_all(source.blobs, target.blobs, record, manifest)
+    keep_lineage(target.blobs, version.digest, version.lineage)
+    now = target.clock.now()
+    with target.database.write() as conn:
+        known = find_standing(conn, version)
+        standing = known or _register(conn, record, manifest, actor, now)
+        for verdict in verdicts or []:
+            _add_once(conn, standing, "gate", verdict, actor, now)
+    if standing.digest != version.digest:
+        raise CorruptObject(
+            f"{standing.model}@{standing.number} there is {standing.digest}, and {version.digest} was tested; nothing "
+            "is deployed",
+            digest=version.digest,
+        )
+    return Carried(version=standing, copied=copied, was_known=known is not None)
+
+
+def find_standing(conn: Connection, version: ModelVersion) -> ModelVersion | None:
+    """The version of a home that has these bytes under these settings, the newest of several; None if there is none."""
+    same = [
+        found
+        for found in find_by_digest(conn, version.digest)
+        if (found.model, found.state, found.project) == (version.model, version.state, version.project)
+    ]
+    return same[-1] if same else None
+
+
+def _read(source: Backends, version: ModelVersion, source_name: str | None) -> _Record:
+    with source.database.read() as conn:
+        run = None if version.run_id is None else find_run(conn, version.run_id)
+        tested = None if run is None or run.result is None else run.result.get("digest")
+        if tested not in (None, version.digest):
+            raise CorruptObject(
+                f"run {version.run_id} tested {tested}, and {version.model}@{version.number} is {version.digest}: "
+                "what was not tested is not deployed",
+                digest=version.digest,
+            )
+        origin = {
+            "environment": source_name,
+            "number": version.number,
+            "digest": version.digest,
+            "registered_at": isoformat(version.created_at),
+            "author": version.author,
+            "author_id": author_of(conn, version),
+            "folder": None if run is None else run.request.get("folder"),
+            "compared_with": compared_with(run),
+        }
+        known: dict[str, Any] = version.lineage.get("origin") or {}
+        return _Record(
+            version=version,
+            model=get_model(conn, version.model),
+            evidence=list_evidence(conn, version.model, version.number),
+            # Who made it, and where: of the first home, however many environments lie between.
+            origin=origin | {name: known[name] for name in _OF_THE_MAKING if name in known},
+        )
+
+
+def compared_with(run: Run | None) -> str | None:
+    """Digest of the champion that gates against a champion were judged with."""
+    champion: dict[str, Any] = ((run.result or {}).get("champion") or {}) if run is not None else {}
+    return champion.get("digest")
+
+
+def _register(
+    conn: Connection, record: _Record, manifest: SnapshotManifest | None, actor: Actor, now: datetime
+) -> ModelVersion:
+    version = record.version
+    new = NewVersion(
+        model=version.model,
+        task=version.task,
+        digest=version.digest,
+        state=version.state,
+        author=version.author,
+        # The run is in the home that made it; the lineage names it.
+        run_id=None,
+        isolated=version.isolated,
+        snapshot=version.snapshot,
+        source_tree=version.source_tree,
+        environment=version.environment,
+        project=version.project,
+        contract=version.contract,
+        params=version.params,
+        metrics=version.metrics,
+        lineage={**version.lineage, "origin": record.origin},
+        why=version.why,
+        owner=record.model.owner,
+        description=record.model.description,
+    )
+    registered = register_version(conn, new, actor, now)
+    if manifest is not None:
+        add_snapshot(conn, manifest, actor=actor, now=now, model=version.model)
+    because = (
+        f"carried over from {record.origin['environment'] or 'the home that made it'}, where it is version "
+        f"{version.number}; {version.author} made it on {record.origin['registered_at'][:10]}"
+    )
+    add_evidence(
+        conn,
+        version.model,
+        registered.number,
+        "origin",
+        {**record.origin, "because": because},
+        actor=actor,
+        now=now,
+    )
+    for found in record.evidence:
+        if found.kind in CARRIED_KINDS:
+            add_evidence(
+                conn, version.model, registered.number, found.kind, found.facts, actor=actor, now=now
+            )
+    return registered
+
+
+def _add_once(
+    conn: Connection, version: ModelVersion, kind: str, facts: dict[str, Any], actor: Actor, now: datetime
+) -> None:
+    known = list_evidence(conn, version.model, version.number, kind)
+    if not any(found.facts == facts for found in known):
+        add_evidence(conn, version.model, version.number, kind, facts, actor=actor, now=now)
+
+
+def _copy_all(
+    source: BlobStore, target: BlobStore, record: _Record, manifest: SnapshotManifest | None
+) -> int:
+    """Copy what the version names, then what its evidence and lineage name and the source still has."""
+    version = record.version
+    parts = [] if manifest is None else [part.digest for part in manifest.parts]
+    files = [file.digest for file in bundle.read_manifest(version.digest, source).files]
+    named = [version.lineage.get("trained_rows"), version.source_tree, version.environment]
+    needed = [*parts, *files, *(digest for digest in named if digest is not None)]
+    mentioned = {
+        digest
+        for digest in digests_in([version.lineage, *(found.facts for found in record.evidence)])
+        if digest != version.digest and source.has_object(digest)
+    }
+    with ScratchFolder("carry") as folder:
+        every = dict.fromkeys([*needed, *sorted(mentioned), version.digest])
+        count = sum(_copy(digest, source, target, folder / "object") for digest in every)
+    if manifest is not None:
+        with suppress(ObjectExists):
+            target.create(manifest_key(manifest.digest), encode_manifest(manifest))
+    return count
+
+
+def _copy(digest: str, source: BlobStore, target: BlobStore, path: Path) -> int:
+    """Copy one object, its bytes held against its name on the way; 0 where the target has it."""
+    size = source.size(source.object_key(digest))
+    if target.find_size(target.object_key(digest)) == size:
+        return 0
+    source.fetch_object(digest, path)
+    if target.put_file(path) != digest:
+        raise CorruptObject(f"object {digest} was changed on its way; deploy again", digest=digest)
+    return 1
