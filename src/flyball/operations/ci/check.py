@@ -28,6 +28,7 @@ from flyball.operations.ci.findings import (
     worst,
 )
 from flyball.operations.ci.git import GitFacts, read_git
+from flyball.operations.ci.places import without_places
 from flyball.operations.ci.report import Annotation, CiOutcome, CiReport, ModelTestResult, StageOutcome
 from flyball.operations.opening import Backends, open_backends
 from flyball.operations.running import executing, request_of
@@ -223,7 +224,15 @@ def _finish(draft: Draft, model: str, began: float) -> CiReport:
         seconds=round(time.monotonic() - began, 3),
         **draft.facts,
     )
-    return msgspec.structs.replace(report, what_to_do=what_to_do(report))
+    report = msgspec.structs.replace(report, what_to_do=what_to_do(report))
+    return without_places(report, draft.root, _home(draft.path.parent))
+
+
+def _home(folder: Path) -> Path:
+    try:
+        return read_settings(folder).home
+    except FlyballError:  # told as what the check stopped at
+        return folder
 
 
 @contextmanager
