@@ -1,4 +1,4 @@
-"""Putting a version on its way: as a rollout or, where there is nothing to compare with, at once when it is approved."""
+"""Putting a version on its way: as a rollout or, with nothing to compare with, at once when it is approved."""
 
 from __future__ import annotations
 
