@@ -90,14 +90,14 @@ def test_a_person_can_not_promote_a_candidate_whose_files_are_damaged(
 def test_a_version_that_takes_anothers_place_while_that_one_is_checked_is_checked_as_well(
     app: Any, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
-    backends, check = app.backends, deploying._check_files
+    backends, check = app.backends, deploying.check_files
     bundle = store_bundle(backends.blobs, MODEL, 4)
     if verb == "promote":
         app.deploy(f"{MODEL}@2", why="better", strategy="shadow")
     states = []
 
     def exchanged_meanwhile(of: Any, version: Any) -> None:
-        monkeypatch.setattr(deploying, "_check_files", check)
+        monkeypatch.setattr(deploying, "check_files", check)
         check(of, version)
         with backends.database.write() as conn:
             _register(conn, MODEL, 4, "a test", local_actor(), bundle)
@@ -107,7 +107,7 @@ def test_a_version_that_takes_anothers_place_while_that_one_is_checked_is_checke
         flip(file_of(app, 4))
         states.append(state_of(app))
 
-    monkeypatch.setattr(deploying, "_check_files", exchanged_meanwhile)
+    monkeypatch.setattr(deploying, "check_files", exchanged_meanwhile)
     with pytest.raises(CorruptObject):
         if verb == "promote":
             app.decide_rollout(MODEL, "promote", why="the board decided")

@@ -41,6 +41,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "In service": {
         "serve": ("flyball.cli.servers:serve", "A model server only (data plane)"),
         "rollout": ("flyball.cli.delivery:rollout", "Status of a rollout; pause, resume, promote, abort"),
+        "plan": ("flyball.cli.planning:plan", "What deployments files would change, and why"),
+        "apply": ("flyball.cli.planning:apply", "Bring environments to what deployments files say"),
         "outcomes": ("flyball.cli.predictions:outcomes", "Add what really happened"),
         "replay": ("flyball.cli.predictions:replay", "The same input through the same version, compared"),
         "monitor": ("flyball.cli.monitoring:monitor", "Analyse closed windows now; the state of every check"),

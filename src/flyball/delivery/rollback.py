@@ -89,6 +89,12 @@ def next_target(conn: Connection, model: str) -> int | None:
 
     That is the champion before the present one that no rollback has rejected since it was last deployed.
     """
+    way = way_back(conn, model)
+    return way[-1] if way else None
+
+
+def way_back(conn: Connection, model: str) -> list[int]:
+    """Every champion that rollbacks would come to one after the other, the next one last."""
     changes = list_champions(conn, model)
     rollbacks = {
         found.facts["revision"]
@@ -103,7 +109,7 @@ def next_target(conn: Connection, model: str) -> int | None:
                 while kept.pop() != champion:
                     pass
         kept.append(champion)
-    return kept[-2] if len(kept) > 1 else None
+    return kept[:-1]
 
 
 def _nowhere_to_go(deployment: Deployment) -> Conflict:

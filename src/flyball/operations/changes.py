@@ -58,6 +58,28 @@ class Changes(Readings):
 
         return deploy(self.backends, parse_ref(ref), why=why, strategy=strategy, actor=_person(actor))
 
+    def plan(self, files: Sequence[Path], *, take_back: bool = False) -> Any:
+        """What `apply` of deployments files would change now, and why. Writes nothing."""
+        from flyball.operations.planning.plan import plan
+
+        return plan(self.backends, files, take_back=take_back)
+
+    def apply(
+        self,
+        files: Sequence[Path],
+        *,
+        why: str = "",
+        take_back: bool = False,
+        on_plan: Callable[[Any], None] | None = None,
+        actor: Actor | None = None,
+    ) -> Any:
+        """Do what deployments files want, model by model; told first by `on_plan`."""
+        from flyball.operations.planning.applying import apply
+
+        return apply(
+            self.backends, files, why=why, take_back=take_back, actor=_person(actor), on_plan=on_plan
+        )
+
     def decide_rollout(self, model: str, decision: str, *, why: str, actor: Actor | None = None) -> Any:
         """Pause, resume, promote or abort the running rollout by a person's decision."""
         from flyball.data.model_time import find_model_time

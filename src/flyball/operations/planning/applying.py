@@ -1,0 +1,327 @@
+"""Doing what files want, model by model: each in one transaction that judges anew, with its mark in the audit trail.
+
+The mark (`deployment.applied`) is written with the change itself, so that a process that dies in between leaves either
+both or none, and later it can be told what an apply did from what people did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from flyball.core.errors import FlyballError, Refused
+from flyball.core.values import Actor
+from flyball.data.model_time import find_model_time
+from flyball.delivery import control, rollback, start
+from flyball.delivery.rollouts import get_unfinished
+from flyball.delivery.settings import change_settings
+from flyball.delivery.transitions import Moment
+from flyball.governance.journal import Change as Entry
+from flyball.governance.journal import head, list_entries, record
+from flyball.operations.deploying import check_files
+from flyball.operations.environments.deploying import check_routes
+from flyball.operations.environments.transfer import carry
+from flyball.operations.opening import Backends
+from flyball.operations.planning.aims import Wanted, find_aim, find_prefix
+from flyball.operations.planning.differences import Change, compare, differing
+from flyball.operations.planning.files import Asked, DeploymentsFile, read_files
+from flyball.operations.planning.plan import Plan, Planned, in_order, make_plan, stand
+from flyball.operations.planning.sites import Site, Sites
+from flyball.operations.planning.state import APPLIED, find_refusal, read_standing
+from flyball.operations.publishing import publish_now
+from flyball.registry.versions import get_version
+
+FILE_APPLIED = "deployments.applied"
+# What no server could load must not go into service: files are read before.
+STARTING = ("first", "deploy", "begin", "roll back")
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one planned change. change: as it was judged when it was done.
+
+    done: in words; empty where nothing was. unlike_plan: whether reality had moved since the plan. error: what went
+    wrong, with its stable code.
+    """
+
+    planned: Planned
+    change: Change
+    done: str = ""
+    unlike_plan: bool = False
+    rollout_id: str | None = None
+    revision: int | None = None
+    error: str | None = None
+    code: str | None = None
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """What an apply did. exit_code: 0 when all is done or under way, 1 when something failed, is held or blocked."""
+
+    plan: Plan
+    outcomes: list[Outcome]
+    exit_code: int
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """Who applies, with which reason, and whether also against what people decided."""
+
+    actor: Actor
+    why: str
+    take_back: bool
+
+
+def apply(
+    backends: Backends,
+    paths: Sequence[Path],
+    *,
+    why: str,
+    take_back: bool,
+    actor: Actor,
+    on_plan: Callable[[Plan], None] | None = None,
+) -> Applied:
+    """Do what the files want. One model's failure stops no other; a repeat does nothing.
+
+    Raises as `plan`, and Refused for environments from where strangers' changes are checked.
+    """
+    files = read_files(paths)
+    if backends.settings.cache == "read" and any(file.environment for file in files):
+        raise Refused(
+            "FLYBALL_CACHE=read is for checks of strangers' changes; nothing is deployed from there"
+        )
+    by_name = {file.name: file for file in files}
+    orders = Orders(actor=actor, why=why, take_back=take_back)
+    with Sites(backends) as sites:
+        made = make_plan(sites, files, take_back=take_back)
+        if on_plan is not None:
+            on_plan(made)
+        outcomes = [
+            _guarded(sites, by_name[one.file], planned, one, orders)
+            for one, planned in zip(in_order(files), made.planned, strict=True)
+        ]
+        for file in files:
+            _note_file(sites, file, [one for one in outcomes if one.planned.file == file.name], orders)
+    bad = any(one.error is not None or one.change.kind in ("held", "blocked") for one in outcomes)
+    return Applied(plan=made, outcomes=outcomes, exit_code=int(bad))
+
+
+def _guarded(sites: Sites, file: DeploymentsFile, planned: Planned, asked: Asked, orders: Orders) -> Outcome:
+    """The edge of one model: what goes wrong with it is told, and the others go on."""
+    try:
+        while True:
+            outcome = _attempt(sites, file, planned, asked, orders)
+            if outcome is not None:
+                return outcome
+    except FlyballError as error:
+        return Outcome(planned=planned, change=planned.change, error=error.message, code=error.code)
+
+
+def _attempt(
+    sites: Sites, file: DeploymentsFile, planned: Planned, asked: Asked, orders: Orders
+) -> Outcome | None:
+    """What was done about one model; None when reality moved on before it could be, and all is to be read again.
+
+    Judged once to carry and read files, which takes a while, and once more in the transaction that does it.
+    """
+    site = sites.site(asked)
+    wanted = find_aim(site, asked, find_prefix(sites, asked))
+    now = stand(site, wanted)
+    seen = compare(wanted.aim, now, take_back=orders.take_back)
+    if not seen.is_acting and (seen.kind in ("held", "blocked") or now.applied == seen.digest):
+        return Outcome(planned=planned, change=seen, unlike_plan=_is_unlike(planned, seen))
+    site = sites.site(asked, make=True)
+    assert site.target is not None
+    if seen.kind in ("first", "deploy"):
+        wanted = _carried(site, wanted, orders.actor)
+    if seen.kind in STARTING and wanted.here is not None:
+        check_files(site.target, wanted.here)
+    with site.target.database.write() as conn:
+        change = _judge(conn, wanted, orders)
+        if change.kind in STARTING and seen.kind not in STARTING:
+            return None
+        outcome = _Doing(conn, site.target, file, wanted, orders).carry_out(planned, change)
+    if outcome.done:
+        publish_now(site.target)
+    return outcome
+
+
+def _is_unlike(planned: Planned, change: Change) -> bool:
+    return (change.kind, change.digest) != (planned.change.kind, planned.change.digest)
+
+
+def _carried(site: Site, wanted: Wanted, actor: Actor) -> Wanted:
+    """The same, with the version known where it goes: its digest is the one that was tested."""
+    if site.environment is None or wanted.there is None:
+        return wanted
+    assert site.source is not None and site.target is not None
+    check_routes(site.target, wanted.asked.model, site.environment)
+    carried = carry(
+        site.source,
+        site.target,
+        wanted.there,
+        source_name=site.environment.section.after,
+        actor=actor,
+        verdicts=list(wanted.verdicts),
+    )
+    return Wanted(wanted.asked, wanted.aim, carried.version, wanted.there, wanted.project, wanted.verdicts)
+
+
+def _judge(conn: Connection, wanted: Wanted, orders: Orders) -> Change:
+    aim = wanted.aim
+    if wanted.here is not None:
+        aim = msgspec.structs.replace(aim, obstacle=find_refusal(conn, wanted.here))
+    now = read_standing(conn, wanted.asked.model, aim.digest)
+    return compare(aim, now, take_back=orders.take_back)
+
+
+class _Doing:
+    """One model's change within its transaction."""
+
+    def __init__(
+        self, conn: Connection, target: Backends, file: DeploymentsFile, wanted: Wanted, orders: Orders
+    ) -> None:
+        self.conn, self.file, self.wanted, self.orders = conn, file, wanted, orders
+        self.model, self.now = wanted.asked.model, target.clock.now()
+        self.common: dict[str, Any] = {
+            "actor": orders.actor,
+            "why": reason(file, wanted.asked.why or orders.why),
+            "now": self.now,
+            "model_time": find_model_time(conn, self.model, self.now),
+        }
+
+    def carry_out(self, planned: Planned, change: Change) -> Outcome:
+        """Do a change, and mark it as done by an apply; what is not to be done now is only told."""
+        before = head(self.conn).number
+        outcome = Outcome(planned=planned, change=change, unlike_plan=_is_unlike(planned, change))
+        if change.is_acting:
+            outcome = self._act(change, outcome)
+        self._mark(change, outcome, before)
+        return outcome
+
+    def _act(self, change: Change, outcome: Outcome) -> Outcome:
+        conn, model, common = self.conn, self.model, self.common
+        replace = msgspec.structs.replace
+        words = []
+        if change.ends is not None and change.kind != "roll back":  # a rollback ends it by itself
+            control.abort(conn, model, **common)
+            words.append("ended the rollout under way")
+        if change.kind in ("first", "deploy", "begin"):
+            started = self._start(change)
+            words.append(f"{model}@{started.version}: {started.state}, {started.because}")
+            outcome = replace(outcome, rollout_id=started.rollout_id, revision=started.revision)
+        elif change.kind == "roll back":
+            back = rollback.rollback(conn, model, to=self._number_before(), **common)
+            words.append(f"{model}@{back.to_number} is in service again, for version {back.from_number}")
+            outcome = replace(outcome, revision=back.revision)
+        if change.kind in ("roll back", "end", "settings"):
+            outcome, told = self._settle(outcome)
+            words += told
+        return replace(outcome, done="; ".join(words))
+
+    def _start(self, change: Change) -> start.Started:
+        if change.kind == "begin":
+            moment = Moment(now=self.now, model_time=self.common["model_time"] or self.now)
+            waiting = get_unfinished(self.conn, self.model)
+            return start.launch(self.conn, waiting, actor=self.orders.actor, moment=moment)
+        assert self.wanted.here is not None
+        number = self.wanted.here.number
+        return start.deploy(self.conn, self.model, number, project=self.wanted.project, **self.common)
+
+    def _number_before(self) -> int:
+        """The number under which the wanted version was champion."""
+        numbers = [
+            number
+            for number in rollback.way_back(self.conn, self.model)
+            if get_version(self.conn, self.model, number).digest == self.wanted.aim.digest
+        ]
+        return numbers[-1]
+
+    def _settle(self, outcome: Outcome) -> tuple[Outcome, list[str]]:
+        """Let the wanted settings hold where others do."""
+        now = read_standing(self.conn, self.model, self.wanted.aim.digest)
+        changed = differing(now.settings, self.wanted.aim.settings)
+        if not changed:
+            return outcome, []
+        revision = change_settings(self.conn, self.model, self.wanted.aim.settings, **self.common)
+        words = f"settings changed: {', '.join(one.key for one in changed)}"
+        return msgspec.structs.replace(outcome, revision=revision), [words]
+
+    def _mark(self, change: Change, outcome: Outcome, before: int) -> None:
+        """Keep what the file wanted: whenever something was done, and once for a file that found it so."""
+        found = change.kind in ("nothing", "wait") and self._last_wanted() != change.digest
+        if not change.is_acting and not found:
+            return
+        facts = {
+            "model": self.model,
+            "environment": self.wanted.asked.environment,
+            "digest": change.digest,
+            "kind": change.kind,
+            "rollout_id": outcome.rollout_id,
+            "revision": outcome.revision,
+            "after": before,
+            "file": self.file.name,
+            "file_digest": self.file.digest,
+            "commit": self.file.commit,
+            "took_back": self.orders.take_back,
+            "because": outcome.done or change.because,
+        }
+        entry = Entry(
+            actor=self.orders.actor,
+            action=APPLIED,
+            subject=f"deployment:{self.model}",
+            why=self.common["why"],
+            facts=facts,
+            event=APPLIED,
+        )
+        record(self.conn, entry, self.now)
+
+    def _last_wanted(self) -> str | None:
+        return read_standing(self.conn, self.model, self.wanted.aim.digest).applied
+
+
+def reason(file: DeploymentsFile, why: str) -> str:
+    """What is recorded with every change that a file led to."""
+    at = f" at {file.commit[:12]}" if file.commit else ""
+    return f"{file.name}{at}: {why}" if why else f"{file.name}{at}"
+
+
+def _note_file(sites: Sites, file: DeploymentsFile, outcomes: list[Outcome], orders: Orders) -> None:
+    """One audit entry per file, when something was done or failed, or when the file is another than the last time."""
+    if not outcomes:
+        return
+    asked = file.asked[0]
+    target = sites.site(asked).target
+    if target is None:
+        return
+    subject = f"deployments:{file.name}"
+    with target.database.write() as conn:
+        last = list_entries(conn, subject=subject, action=FILE_APPLIED, limit=1, newest_first=True)
+        is_new = not last or last[0].facts["digest"] != file.digest
+        if not is_new and not any(one.done or one.error for one in outcomes):
+            return
+        facts = {
+            "file": file.name,
+            "digest": file.digest,
+            "commit": file.commit,
+            "environment": file.environment,
+            "models": {
+                one.planned.model: {
+                    "kind": one.change.kind,
+                    "digest": one.change.digest,
+                    "done": one.done,
+                    "error": one.error,
+                }
+                for one in outcomes
+            },
+        }
+        entry = Entry(
+            actor=orders.actor,
+            action=FILE_APPLIED,
+            subject=subject,
+            why=reason(file, orders.why),
+            facts=facts,
+            event=FILE_APPLIED,
+        )
+        record(conn, entry, target.clock.now())

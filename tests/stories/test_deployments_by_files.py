@@ -1,0 +1,356 @@
+"""Environments kept by files in Git: commits say what is in service, `flyball apply` does it, a revert undoes it."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyball.core.values import Actor
+from flyball.operations.planning import applying
+from flyball.registry.route_table import find_next
+
+GRACE = Actor("grace", "person", "local:4711")
+AT_ONCE = '\n[environments.{}.rollout]\nstrategy = "immediate"\n'
+
+
+class Repository:
+    """The staged project as a Git repository with a file of deployments for each environment."""
+
+    def __init__(self, staged: Any) -> None:
+        self.staged = staged
+        self.folder: Path = staged.folder
+        project = self.folder / "flyball.toml"
+        project.write_text(project.read_text() + AT_ONCE.format("staging") + AT_ONCE.format("production"))
+        (self.folder / ".gitignore").write_text(".flyball/\n")
+        (self.folder / "deployments").mkdir()
+        self.git("init", "-q", "-b", "main")
+        self.git("config", "user.name", "Ada")
+        self.git("config", "user.email", "ada@example.org")
+        self.first, self.second = staged.digest("plant@1"), staged.digest("plant@2")
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.folder, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def commit(self, message: str, **files: str) -> str:
+        """Write files of deployments and commit them; the commit."""
+        for name, text in files.items():
+            (self.folder / "deployments" / f"{name}.toml").write_text(text)
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+    def plan(self, *names: str, code: int = 0, more: tuple[str, ...] = ()) -> Any:
+        return self._changes("plan", *names, code=code, more=more)["planned"]
+
+    def apply(self, *names: str, code: int = 0, more: tuple[str, ...] = ()) -> Any:
+        return self._changes("apply", *names, code=code, more=more)["outcomes"]
+
+    def two_steps(self) -> None:
+        """The first version in staging, where others follow by a canary."""
+        project = self.folder / "flyball.toml"
+        project.write_text(project.read_text().replace('"immediate"', '"canary"'))
+        self.commit("the first", staging=deployment("staging", self.first))
+        self.apply("staging")
+        self.commit("the second", staging=deployment("staging", self.second))
+        self.apply("staging")
+
+    def _changes(self, verb: str, *names: str, code: int, more: tuple[str, ...]) -> Any:
+        return self.staged.json(verb, *(f"deployments/{name}.toml" for name in names), *more, code=code)
+
+    def kinds(self, *names: str) -> list[str]:
+        return [planned["change"]["kind"] for planned in self.plan(*names)]
+
+    def serving(self, name: str) -> str | None:
+        """The digest that an environment's model servers are told to load."""
+        with self.staged.opened(name) as app:
+            revision, table = 0, None
+            while (found := find_next(app.backends.blobs, "plant", revision)) is not None:
+                revision, table = found.revision, found
+            return table.champion.bundle if table and table.champion else None
+
+
+def deployment(environment: str | None, version: str, more: str = "") -> str:
+    head = "" if environment is None else f'environment = "{environment}"\n'
+    return f'{head}[deployments.plant]\nversion = "{version}"\n{more}'
+
+
+@pytest.fixture
+def repository(staged: Any) -> Repository:
+    return Repository(staged)
+
+
+def test_promotion_by_commits_with_an_approval_and_rollback_by_a_revert(repository: Repository):
+    staged, first, second = repository.staged, repository.first, repository.second
+    runs = len(staged.json("runs"))
+    repository.commit(
+        "the first to staging",
+        staging=deployment("staging", first),
+        production=deployment("production", "champion of staging"),
+    )
+    assert repository.kinds("staging", "production") == ["blocked", "first"]
+    assert not staged.path_of("staging").exists()  # a plan writes nothing
+    repository.apply("staging")
+    assert repository.serving("staging") == first
+
+    (waiting,) = repository.apply("production")
+    assert "waits for 1 approval" in waiting["done"]
+    assert repository.kinds("production") == ["wait"]
+    repository.apply("production", code=4, more=("--wait",))
+    with staged.opened("production") as app:
+        app.approve("plant@1", why="a week in staging", actor=GRACE)
+    assert repository.kinds("production") == ["begin"]
+    repository.apply("production")
+    assert repository.serving("production") == first
+    assert repository.kinds("staging", "production") == ["nothing", "nothing"]
+
+    better = repository.commit("more trees", staging=deployment("staging", second, 'why = "more trees"\n'))
+    repository.apply("staging", "production")
+    assert (repository.serving("staging"), repository.serving("production")) == (second, first)
+    repository.apply("production")
+    with staged.opened("production") as app:
+        app.approve("plant@2", why="better in staging", actor=GRACE)
+    (begun,) = repository.apply("production")
+    assert (begun["change"]["kind"], repository.serving("production")) == ("begin", second)
+    entries = staged.json("audit", "log", "--env", "staging")
+    (file,) = [entry for entry in entries if entry["action"] == "deployments.applied"][:1]
+    assert (file["facts"]["commit"], file["facts"]["file"]) == (better, "deployments/staging.toml")
+    (mark,) = [entry for entry in entries if entry["action"] == "deployment.applied"][:1]
+    assert mark["facts"]["digest"] == second
+    assert mark["why"] == f"deployments/staging.toml at {better[:12]}: more trees"
+
+    repository.git("revert", "--no-edit", better)
+    (back,) = repository.apply("staging")
+    assert (back["change"]["kind"], repository.serving("staging")) == ("roll back", first)
+    (follows,) = repository.apply("production")
+    assert (follows["change"]["kind"], repository.serving("production")) == ("roll back", first)
+    assert repository.kinds("staging", "production") == ["nothing", "nothing"]
+    assert len(staged.json("runs")) == runs
+    for name in ("staging", "production"):
+        assert staged.json("audit", "verify", "--env", name)["ok"]
+        with staged.opened(name) as app:
+            assert app.list_runs() == [], "nothing is trained there"
+
+
+def test_a_repeat_does_nothing_and_leaves_no_trace(repository: Repository):
+    repository.commit("here", here=deployment(None, repository.first))
+    (done,) = repository.apply("here")
+    assert done["change"]["kind"] == "roll back" and "plant@1 is in service again" in done["done"]
+    before = repository.staged.json("audit", "log")
+    (again,) = repository.apply("here")
+    assert (again["change"]["kind"], again["done"]) == ("nothing", "")
+    assert repository.staged.json("audit", "log") == before
+    assert repository.staged.json("models")[0]["champion"] == 1
+
+
+def test_a_rollback_by_hand_is_told_with_its_author_and_stands_until_it_is_taken_back(
+    repository: Repository,
+):
+    staged = repository.staged
+    repository.commit("the second", staging=deployment("staging", repository.first))
+    repository.apply("staging")
+    repository.commit("the second", staging=deployment("staging", repository.second))
+    repository.apply("staging")
+    with staged.opened("staging") as app:
+        app.rollback("plant", to=None, why="complaints", actor=GRACE)
+    said = staged.say("plan", "deployments/staging.toml", "--check", code=1)
+    assert "differs from the file since " in said.out
+    assert ", by grace: `rollback --why complaints`" in said.out
+    assert "write it into the file, or apply with --take-back" in said.out
+
+    (held,) = repository.apply("staging", code=1)
+    assert (held["change"]["kind"], held["done"], repository.serving("staging")) == (
+        "held",
+        "",
+        repository.first,
+    )
+    (taken,) = repository.apply("staging", more=("--take-back", "--why", "they were wrong"))
+    assert (taken["change"]["kind"], repository.serving("staging")) == ("deploy", repository.second)
+
+    with staged.opened("staging") as app:
+        app.rollback("plant", to=None, why="complaints", actor=GRACE)
+    repository.commit("as it is", staging=deployment("staging", repository.first))
+    assert staged.say("plan", "deployments/staging.toml", "--check").out.startswith(
+        "= staging/plant: nothing"
+    )
+    repository.apply("staging")
+    repository.commit("once more", staging=deployment("staging", repository.second))
+    assert repository.kinds("staging") == ["held"], "what a person took out comes back by no commit alone"
+
+
+def test_what_a_person_put_into_service_is_not_replaced_by_the_same_file(repository: Repository):
+    staged = repository.staged
+    repository.commit("the first", staging=deployment("staging", repository.first))
+    repository.apply("staging")
+    staged.say("deploy", "plant@2", "--env", "staging", "--why", "a quick trial")
+    (held,) = repository.apply("staging", code=1)
+    assert (
+        "`rollout promote --why" in held["change"]["because"] or "`deploy --why" in held["change"]["because"]
+    )
+    assert "a quick trial" in held["change"]["because"]
+    assert repository.serving("staging") == repository.second
+    (back,) = repository.apply("staging", more=("--take-back",))
+    assert (back["change"]["kind"], repository.serving("staging")) == ("roll back", repository.first)
+
+
+def test_settings_change_without_another_version_and_say_from_what_to_what(repository: Repository):
+    repository.commit("the first", staging=deployment("staging", repository.first))
+    repository.apply("staging")
+    project = repository.folder / "flyball.toml"
+    project.write_text(project.read_text().replace('window = "1h"', 'window = "2h"'))
+    said = repository.staged.say("plan", "deployments/staging.toml")
+    assert "settings: the version is in service, under other settings" in said.out
+    assert 'monitor.window: "1h" → "2h"' in said.out
+    (done,) = repository.apply("staging")
+    assert done["done"] == "settings changed: monitor.window"
+    assert repository.kinds("staging") == ["nothing"]
+    with repository.staged.opened("staging") as app:
+        from flyball.registry.routes import list_revisions
+
+        with app.backends.database.read() as conn:
+            now, before = list_revisions(conn, "plant", limit=2)
+    assert (now.champion, now.project["monitor"]["window"]) == (before.champion, "2h")
+    assert now.published_at is not None
+
+
+def test_a_commit_that_goes_back_ends_the_rollout_that_the_one_before_began(repository: Repository):
+    repository.two_steps()
+    status = ("rollout", "status", "plant", "--env", "staging")
+    assert repository.staged.json(*status)["state"] == "running"
+    repository.git("revert", "--no-edit", "HEAD")
+    (ended,) = repository.apply("staging")
+    assert ended["change"]["kind"] == "end"
+    assert repository.staged.json(*status)["state"] == "aborted"
+    repository.git("revert", "--no-edit", "HEAD")
+    (again,) = repository.apply("staging")
+    assert again["change"]["kind"] == "deploy", "an apply's own word is not a person's"
+
+
+def test_an_abort_by_hand_holds_up_the_file_and_a_rejection_blocks_it(repository: Repository):
+    repository.two_steps()
+    staged, there = repository.staged, ("--env", "staging")
+    staged.say("rollout", "abort", "plant", *there, "--why", "smells")
+    (held,) = repository.apply("staging", code=1)
+    assert "`rollout abort --why smells`" in held["change"]["because"]
+    staged.say("reject", "plant@2", *there, "--why", "wrong unit")
+    (blocked,) = repository.apply("staging", code=1, more=("--take-back",))
+    assert (blocked["change"]["kind"], "wrong unit" in blocked["change"]["because"]) == ("blocked", True)
+    assert repository.serving("staging") == repository.first
+
+
+def test_what_is_not_known_or_not_allowed_is_blocked_and_the_others_go_on(repository: Repository):
+    staged = repository.staged
+    repository.commit(
+        "both",
+        staging=deployment("staging", repository.second),
+        production=deployment("production", repository.first),
+        here=deployment(None, "sha256:" + "0" * 12),
+    )
+    outcomes = repository.apply("here", "staging", "production", code=1)
+    told = {one["planned"]["environment"]: one for one in outcomes}
+    assert "no version of plant with the digest sha256:000000000000" in told[None]["change"]["because"]
+    assert told["staging"]["change"]["kind"] == "first"
+    assert "takes what is champion in staging, and no version" in told["production"]["change"]["because"]
+    assert repository.serving("staging") == repository.second
+    damaged = staged.path_of("staging") / "objects"
+    assert damaged.exists() and not staged.path_of("production").exists()
+
+
+def test_what_is_in_service_and_in_no_file_is_told_and_left_alone(repository: Repository):
+    text = f'[deployments.other]\nversion = "{repository.first}"\n'
+    repository.commit("another model", here=text)
+    said = repository.staged.say("plan", "deployments/here.toml")
+    assert f"plant: not in the files, left alone ({repository.second[:19]})" in said.out
+    repository.apply("here", code=1)
+    assert repository.staged.json("models")[0]["champion"] == 2
+
+
+def test_two_applies_at_once_do_it_once(repository: Repository):
+    from flyball.app import open_app
+
+    repository.commit("here", here=deployment(None, repository.first))
+    both_planned = threading.Barrier(2, timeout=30)
+    found: list[Any] = []
+
+    def apply() -> None:
+        with open_app(repository.folder) as app:
+            path = repository.folder / "deployments" / "here.toml"
+            found.append(app.apply([path], on_plan=lambda _plan: both_planned.wait()))
+
+    threads = [threading.Thread(target=apply) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    outcomes = [one.outcomes[0] for one in found]
+    assert sorted((one.change.kind, one.unlike_plan) for one in outcomes) == [
+        ("nothing", True),
+        ("roll back", False),
+    ]
+    assert [one.exit_code for one in found] == [0, 0]
+    moves = [move for move in repository.staged.json("history", "plant") if move["name"] == "champion"]
+    assert len(moves) == 3
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+def test_an_apply_killed_in_the_middle_is_finished_by_its_repeat(repository: Repository, point: str):
+    """Killed in the transaction, nothing of it is kept; killed behind it, the change stands with its mark."""
+    import os
+    import sys
+
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from flyball.app import open_app\n"
+        "from flyball.operations.planning import applying\n"
+        "die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"setattr(applying, {'record' if point == 'before' else 'publish_now'!r}, die)\n"
+        "with open_app(Path.cwd()) as app:\n"
+        "    app.apply([Path('deployments/here.toml')])\n"
+    )
+    repository.commit("here", here=deployment(None, repository.first))
+    before = repository.staged.json("audit", "log")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=repository.folder,
+        env={**os.environ, "PYTHONPATH": str(Path(applying.__file__).parents[3])},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -9, done.stderr
+    after = repository.staged.json("audit", "log")
+    assert (after == before) == (point == "before")
+    assert repository.kinds("here") == (["roll back"] if point == "before" else ["nothing"])
+    (again,) = repository.apply("here")
+    assert again["change"]["kind"] == ("roll back" if point == "before" else "nothing")
+    repository.commit("on", here=deployment(None, repository.second))
+    assert repository.kinds("here") == ["deploy"], (
+        "what the killed apply did is not taken for a person's word"
+    )
+    assert repository.staged.json("audit", "verify")["ok"]
+
+
+def test_files_that_can_not_be_used_change_nothing(repository: Repository):
+    staged = repository.staged
+    before = staged.json("audit", "log")
+    repository.commit("bad", here='[deployments.plant]\nversion = 2\n[roles]\nada = "approver"\n')
+    said = staged.say("apply", "deployments/here.toml", code=2)
+    assert "deployments/here.toml:2: deployments.plant.version is 2, a number" in said.err
+    assert "deployments/here.toml:3: roles is not known here" in said.err
+    repository.commit("nowhere", here=deployment("prodution", repository.first))
+    said = staged.say("plan", "deployments/here.toml", code=2)
+    assert "did you mean production" in said.err
+    (repository.folder / "other").mkdir()
+    own = (repository.folder / "flyball.toml").read_text()
+    (repository.folder / "other" / "flyball.toml").write_text(own.replace('"plant"', '"other"', 1))
+    repository.commit("another's", here=deployment(None, repository.first, 'project = "other"\n'))
+    said = staged.say("apply", "deployments/here.toml", code=2)
+    assert "deployments/here.toml:1: other/flyball.toml is the project of other" in said.err
+    assert staged.json("audit", "log") == before
