@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from flyball.operations.ci.affected import Affected
     from flyball.operations.ci.report import CiReport, ModelTestResult
+    from flyball.operations.ci.workflows.files import Workflows
     from flyball.operations.environments.deploying import Deployed
     from flyball.operations.environments.places import Environment
 
@@ -207,6 +208,21 @@ def post_received_reports(place: Path) -> list[dict[str, str]]:
     from flyball.operations.ci.posting import post_received
 
     return post_received(place, os.environ)
+
+
+def write_workflows(folder: Path, host: str, *, force: bool, only_print: bool) -> Workflows:
+    """Write a code host's workflows into a folder's repository; see `flyball ci init`."""
+    from flyball.operations.ci.workflows.files import write_workflows as write
+
+    return write(folder, host, os.environ, force=force, only_print=only_print)
+
+
+def deploy_tested(folder: Path, report: Path, *, why: str) -> list[Any]:
+    """Deploy the version that a check's report is about; see `flyball ci deploy`."""
+    from flyball.governance.actors import local_actor
+    from flyball.operations.ci.merged import deploy_tested as deploy
+
+    return deploy(folder, report, os.environ, why=why, actor=local_actor())
 
 
 def infer_contract(folder: Path) -> dict[str, Any]:

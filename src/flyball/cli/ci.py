@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from flyball.cli.ci_affected import affected
+from flyball.cli.ci_workflows import deploy, init
 from flyball.cli.output import json_option, progress, show, table
 
 
@@ -121,4 +122,5 @@ def post(place: Path, as_json: bool) -> None:
     show(post_received_reports(place), as_json, lambda told: click.echo("\n".join(t["told"] for t in told)))
 
 
-ci.add_command(affected)
+for verb in (affected, init, deploy):
+    ci.add_command(verb)

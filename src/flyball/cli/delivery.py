@@ -48,13 +48,13 @@ def deploy(
         with open_flyball() as app:
             done = app.deploy(ref, why=why, strategy=strategy)
     if not wait:
-        show(done, as_json, _render_started)
+        show(done, as_json, render_started)
         return
     with open_flyball(environment) as app:
         from flyball.cli.following import follow_rollout
 
         done = follow_rollout(app, done, progress)
-        show(done, as_json, _render_rollout if hasattr(done, "candidate") else _render_started)
+        show(done, as_json, _render_rollout if hasattr(done, "candidate") else render_started)
     sys.exit({"aborted": 1, "rolled_back": 1, "undecided": 4}.get(done.state, 0))
 
 
@@ -65,7 +65,8 @@ def _deploy_to(ref: str, environment: str, why: str, strategy: str | None) -> An
     return deploy_to(ref, find(environment), why=why, strategy=strategy)
 
 
-def _render_started(started: Any) -> None:
+def render_started(started: Any) -> None:
+    """Say what a deployment led to."""
     option = ""
     if environment := getattr(started, "environment", None):
         option = f" --env {environment}"

@@ -1,0 +1,70 @@
+"""`flyball ci init|deploy`: the workflows of a host, and what they do after a merge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flyball.cli.output import json_option, show
+
+HOSTS = ("github", "gitlab", "azure", "jenkins")
+
+
+@click.command()
+@click.argument("host", type=click.Choice(HOSTS))
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--force", is_flag=True, help="Also over files that are there and say something else.")
+@click.option("--print", "only_print", is_flag=True, help="Print the files and write none.")
+@json_option
+def init(host: str, folder: Path, force: bool, only_print: bool, as_json: bool) -> None:
+    """Write the workflows of HOST into FOLDER's repository: for changes, merges, a schedule, and rollbacks by hand.
+
+    They belong to the root of the repository and serve all of its models. What is there and says something else is
+    not overwritten. Hooks for pre-commit come with them where there are none. What is left to do is told.
+
+    \b
+    Examples: flyball ci init github
+              flyball ci init gitlab --print
+    """
+    from flyball.app import write_workflows
+
+    show(write_workflows(folder, host, force=force, only_print=only_print), as_json, _render)
+
+
+def _render(made: Any) -> None:
+    for file in made.files:
+        if file.state == "printed":
+            click.echo(f"--- {file.path}\n{file.text}")
+        else:
+            click.echo(f"wrote {file.path}" if file.state == "written" else f"{file.path} is as it should be")
+    click.echo("Next:")
+    for number, sentence in enumerate(made.next, 1):
+        click.echo(f"  {number}. " + sentence.replace("\n", "\n     ").rstrip())
+
+
+@click.command()
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--report", required=True, type=click.Path(path_type=Path), help="The report.json of the check."
+)
+@click.option("--why", required=True, help="Recorded with the rollout.")
+@json_option
+def deploy(folder: Path, report: Path, why: str, as_json: bool) -> None:
+    """Deploy the version that a check has tested, by its digest; nothing is trained.
+
+    It goes to the environments of FOLDER's project that come after no other and, where it has none, into this home.
+    Exit codes: 0 it is deployed or its rollout began, 1 the check failed or a rule refuses, 4 the check was undecided.
+
+    \b
+    Example: flyball ci deploy --report report.json --why "merged"
+    """
+    from flyball.app import deploy_tested
+    from flyball.cli.delivery import render_started
+
+    def render(done: list[Any]) -> None:
+        for started in done:
+            render_started(started)
+
+    show(deploy_tested(folder, report, why=why), as_json, render)

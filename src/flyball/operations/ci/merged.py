@@ -1,0 +1,85 @@
+"""After a merge: the version that the check has just tested is deployed, by its digest, and never trained again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flyball.core.errors import BadInput, NotEnoughEvidence, Refused
+from flyball.core.refs import ModelRef, parse_ref
+from flyball.core.settings import read_settings
+from flyball.core.values import Actor
+from flyball.operations.ci.git import git
+from flyball.operations.ci.received import read_received
+from flyball.operations.ci.report import CiReport
+from flyball.operations.deploying import deploy
+from flyball.operations.environments.deploying import deploy_to
+from flyball.operations.environments.places import Environment, list_environments, variable_of
+from flyball.operations.opening import open_backends
+from flyball.pipelines.project_file import ProjectFile, read_project
+
+
+def deploy_tested(
+    folder: Path, report_path: Path, variables: Mapping[str, str], *, why: str, actor: Actor
+) -> list[Any]:
+    """What deploying the version of a report led to: in each environment that comes after no other, else in this home.
+
+    Raises Refused for a check that failed or was of another commit, NotEnoughEvidence for an undecided one, and
+    BadInput where this is a job of CI and what it deployed to would go with it.
+    """
+    file = read_project(folder, environment=variables)
+    ref = _tested(read_received(report_path), file)
+    first = [one for one in list_environments(file, variables) if one.section.after is None]
+    if variables.get("CI") or variables.get("TF_BUILD"):
+        _check_lasting(file, first, variables)
+    if first:
+        return [deploy_to(file, ref, one, variables, why=why, strategy=None, actor=actor) for one in first]
+    backends = open_backends(read_settings(file.folder, variables))
+    try:
+        return [deploy(backends, ref, why=why, strategy=None, actor=actor, project=file.project)]
+    finally:
+        backends.close()
+
+
+def _tested(report: CiReport, file: ProjectFile) -> ModelRef:
+    """The version that a report is about, if it passed and is that of this folder's commit."""
+    model = file.project.model.name
+    if report.model != model:
+        raise BadInput(f"the report is about {report.model}, and {file.path} is about {model}")
+    if report.outcome == "inconclusive":
+        raise NotEnoughEvidence(
+            f"the check of {model} is not decided, so nothing is deployed: {_why(report)}"
+        )
+    if report.outcome != "pass" or report.digest is None:
+        raise Refused(
+            f"the check of {model} ended with {report.outcome!r}, so nothing is deployed: {_why(report)}"
+        )
+    commit = git(file.folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    if commit != report.commit:
+        raise Refused(
+            f"the report is of commit {report.commit}, and {file.folder} is at {commit}: what is deployed is what was "
+            "tested; run `flyball ci --report` again"
+        )
+    return parse_ref(f"{model}@{report.digest}")
+
+
+def _why(report: CiReport) -> str:
+    return "; ".join(report.because) or "the report does not say why"
+
+
+def _check_lasting(file: ProjectFile, first: list[Environment], variables: Mapping[str, str]) -> None:
+    """A runner goes with its job, and what is deployed into its folders goes with it."""
+    if not first and not variables.get("FLYBALL_DATABASE"):
+        raise BadInput(
+            f"nothing is deployed: {read_settings(file.folder, variables).home} goes with this job. Set "
+            "FLYBALL_DATABASE, or name an environment in flyball.toml ([environments.production]) and where it is"
+        )
+    for one in first:
+        names = [variable_of(one.name, key) for key in ("DATABASE", "HOME")]
+        if one.url is None and not any(variables.get(name) for name in names):
+            raise BadInput(
+                f"nothing is deployed: {one.place} goes with this job. Set {names[0]} to where {one.name} keeps what "
+                "is deployed (postgresql://…)",
+                environment=one.name,
+            )

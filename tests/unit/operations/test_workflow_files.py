@@ -1,0 +1,234 @@
+"""The workflows that `flyball ci init` writes: valid for their host, linted, pinned, and never over somebody's file."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flyball.operations.ci.workflows import steps
+from flyball.operations.ci.workflows.files import HOSTS
+
+SCHEMAS = {
+    "github": "vendor.github-workflows",
+    "gitlab": "vendor.gitlab-ci",
+    "azure": "vendor.azure-pipelines",
+}
+PROJECT = """\
+[model]
+name = "{name}"
+task = "regression"
+target = "y"
+[data]
+source = "rows.csv"
+[train]
+entry = "train:train"
+{more}"""
+ENVIRONMENTS = '[environments.eu-staging]\n[environments.production]\nafter = "eu-staging"\n'
+ODD = ("a", "with space", 'it\'s "odd"', "$(touch pwned)", "-dash", "umläut;x")
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=A Person", "-c", "user.email=person@example.org"]
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a repository with projects in these folders."""
+
+    def make(*folders: str, more: str = "", lock: str | None = "requirements.lock") -> Path:
+        root = tmp_path / "repository"
+        for number, folder in enumerate(folders):
+            (root / folder).mkdir(parents=True)
+            (root / folder / "flyball.toml").write_text(PROJECT.format(name=f"model-{number}", more=more))
+        if lock is not None:
+            (root / lock).write_text("flyball==1 --hash=sha256:00\n")
+        git(root, "init", "--quiet", "--initial-branch=trunk", ".")
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "--message", "projects")
+        return root
+
+    return make
+
+
+def tool(name: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [Path(sys.executable).parent / name, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def written(said: Any, root: Path) -> dict[str, str]:
+    assert said.code == 0, said.err
+    return {file["path"]: (root / file["path"]).read_text() for file in said.json()["files"]}
+
+
+def runs(document: Any) -> Iterator[str]:
+    """Every piece of bash in a workflow, wherever a host keeps it."""
+    if isinstance(document, dict):
+        for key, value in document.items():
+            if key in ("run", "bash"):
+                yield value
+            elif key in ("script", "before_script", "after_script"):
+                yield from value
+            else:
+                yield from runs(value)
+    elif isinstance(document, list):
+        for item in document:
+            yield from runs(item)
+
+
+def bash_of(path: str, text: str) -> list[str]:
+    if path.startswith("Jenkinsfile"):
+        found = re.findall(r"sh '''(.*?)'''", text, re.DOTALL)
+        return [piece.replace("\\\\", "\\") for piece in found]
+    return list(runs(yaml.safe_load(text)))
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_files_of_each_host_are_valid_and_their_bash_can_be_read_and_holds_no_expression_of_the_host(
+    host: str, repository: Callable[..., Path], command: Callable[..., Any]
+):
+    root = repository(*ODD, more=ENVIRONMENTS)
+    files = written(command("ci", "init", host, "--json", cwd=root), root)
+    hooks = files.pop(".pre-commit-config.yaml")
+    assert len(yaml.safe_load(hooks)["repos"][0]["hooks"]) == len(ODD)
+    if host in SCHEMAS:
+        more = ["--data-transform", "azure-pipelines", "--regex-variant", "python"] if host == "azure" else []
+        tool(
+            "check-jsonschema",
+            "--builtin-schema",
+            SCHEMAS[host],
+            *more,
+            *(str(root / path) for path in files),
+        )
+    count = 0
+    for path, text in files.items():
+        for run in bash_of(path, text):
+            done = subprocess.run(
+                ["bash", "-n"], check=False, input=run, capture_output=True, text=True, timeout=20
+            )
+            assert done.returncode == 0, done.stderr + run
+            assert "${{" not in run and "$[" not in run and not re.search(r"\$\([A-Z][A-Za-z.]*\)", run)
+            assert not any(folder in run for folder in ODD[1:])
+            count += 1
+    assert count >= 7
+    text = "\n".join(files.values())
+    for used in re.findall(r"(?:uses|image|container): *(\S+)|image '(\S+)'", text):
+        pin = used[0] or used[1]
+        assert re.search(r"@[0-9a-f]{40}$|@sha256:[0-9a-f]{64}$", pin), pin
+    if host in ("github", "azure"):  # the others hand all variables over by themselves
+        assert "FLYBALL_EU_STAGING_DATABASE" in text
+
+
+def test_zizmor_finds_nothing_in_the_workflows_of_github(
+    repository: Callable[..., Path], command: Callable[..., Any]
+):
+    root = repository("a", "b", more=ENVIRONMENTS)
+    assert command("ci", "init", "github", cwd=root).code == 0
+    said = tool("zizmor", "--offline", "--persona=pedantic", str(root / ".github" / "workflows"))
+    assert "No findings to report" in said
+
+
+def test_least_permissions_and_a_limit_of_time_stand_at_each_job_of_github(
+    repository: Callable[..., Path], command: Callable[..., Any]
+):
+    root = repository("a")
+    for path, text in written(command("ci", "init", "github", "--json", cwd=root), root).items():
+        document = yaml.safe_load(text)
+        if path.startswith(".pre-commit"):
+            continue
+        assert document["permissions"] == {} and "pull_request_target" not in text
+        for name, job in document["jobs"].items():
+            assert job["timeout-minutes"] <= 240
+            more = {"pull-requests": "write"} if name == "post" else {}
+            assert job["permissions"] == {"contents": "read", **more}, name
+            holders = [step for step in job["steps"] if "github.token" in json.dumps(step)]
+            assert [step["run"] for step in holders] == (['flyball ci post "$REPORTS"\n'] if more else [])
+    merge = yaml.safe_load((root / ".github/workflows/flyball-merge.yml").read_text())
+    assert merge[True]["push"]["branches"] == ["trunk"]
+    assert not merge["jobs"]["deploy"]["concurrency"]["cancel-in-progress"]
+
+
+def test_a_step_reads_no_variable_that_it_is_not_given():
+    own = {"GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_PATH", "GITHUB_STEP_SUMMARY", "PATH"}
+    every = [step for step in vars(steps).values() if isinstance(step, steps.Step)]
+    assert len(every) >= 10
+    for step in every:
+        read = set(re.findall(r"\$\{?([A-Z][A-Z_]*)", step.run)) - own
+        made = set(re.findall(r"^ *([A-Z][A-Z_]*)=", step.run, re.MULTILINE))
+        made |= set(re.findall(r"read -r ([A-Z]+)", step.run))
+        assert read - made <= set(step.variables), step.name
+
+
+def test_a_file_that_says_something_else_is_kept_and_force_writes_over_it(
+    repository: Callable[..., Path], command: Callable[..., Any]
+):
+    root = repository("a")
+    theirs = root / ".github" / "workflows" / "flyball.yml"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("name: ours\n")
+    said = command("ci", "init", "github", cwd=root)
+    assert said.code == 2 and ".github/workflows/flyball.yml would be overwritten" in said.err
+    assert theirs.read_text() == "name: ours\n" and len(list(theirs.parent.iterdir())) == 1
+    assert "name: Flyball\n" in command("ci", "init", "github", "--print", cwd=root).out
+    assert theirs.read_text() == "name: ours\n"
+    assert command("ci", "init", "github", "--force", cwd=root).code == 0
+    again = command("ci", "init", "github", "--json", cwd=root).json()
+    assert {file["state"] for file in again["files"]} == {"kept"} and "name: Flyball" in theirs.read_text()
+
+
+def test_a_pipeline_of_their_own_is_told_how_to_include_ours_and_hooks_of_their_own_stay(
+    repository: Callable[..., Path], command: Callable[..., Any]
+):
+    root = repository("a")
+    (root / ".gitlab-ci.yml").write_text("test:\n  script: make test\n")
+    (root / ".pre-commit-config.yaml").write_text("repos: []\n")
+    said = command("ci", "init", "gitlab", cwd=root)
+    assert said.code == 0 and "wrote .gitlab/flyball.yml" in said.out, said.err
+    assert "- local: /.gitlab/flyball.yml" in said.out and "id: flyball-check" in said.out
+    assert (root / ".gitlab-ci.yml").read_text() == "test:\n  script: make test\n"
+    assert (root / ".pre-commit-config.yaml").read_text() == "repos: []\n"
+
+
+def test_a_link_out_of_the_repository_is_not_written_through(
+    repository: Callable[..., Path], command: Callable[..., Any], tmp_path: Path
+):
+    root = repository("a")
+    (tmp_path / "elsewhere").mkdir(exist_ok=True)
+    (root / ".github").symlink_to(tmp_path / "elsewhere")
+    said = command("ci", "init", "github", "--force", cwd=root)
+    assert said.code == 2 and "leads out of the repository" in said.err
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_what_is_left_to_do_names_missing_locks_hashes_and_stores(
+    repository: Callable[..., Path], command: Callable[..., Any]
+):
+    root = repository("a", "b", lock=None)
+    told = "\n".join(command("ci", "init", "github", "--print", "--json", cwd=root).json()["next"])
+    assert "There is no lock for a, b" in told and "FLYBALL_DATABASE" in told and "FLYBALL_OBJECTS" in told
+    (root / "requirements.txt").write_text("flyball==1\n")
+    told = "\n".join(command("ci", "init", "github", "--print", "--json", cwd=root).json()["next"])
+    assert "requirements.txt has no hashes" in told and "There is no lock" not in told
+
+
+def test_no_repository_and_no_project_are_told(command: Callable[..., Any], tmp_path: Path):
+    (tmp_path / "plain").mkdir()
+    assert "is in no Git repository" in command("ci", "init", "github", cwd=tmp_path / "plain").err
+    git(tmp_path / "plain", "init", "--quiet", ".")
+    said = command("ci", "init", "github", cwd=tmp_path / "plain")
+    assert said.code == 2 and "there is no flyball.toml" in said.err
