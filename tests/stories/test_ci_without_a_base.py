@@ -91,8 +91,12 @@ def test_what_git_keeps_elsewhere_is_said_to_be_missing(origin: tuple[Path, dict
     _git(folder, "submodule", "--quiet", "add", f"file://{folder}", "below")
     _commit(folder, "with parts elsewhere")
     (tmp_path / "base").mkdir()
+    (folder / "way-out").symlink_to("/etc")
+    _commit(folder, "with a link to elsewhere")
+    _git(folder, "submodule", "--quiet", "deinit", "--force", "below")
     notes = extract(read_git(folder, "change", {}), tmp_path / "base")
-    assert len(notes) == 2 and "submodules" in notes[0] and "Git LFS" in notes[1]
+    assert len(notes) == 3 and "way-out of the base leads out" in notes[0]
+    assert "submodule below of the base is not in this clone" in notes[1] and "Git LFS" in notes[2]
 
 
 def test_without_git_or_commit_or_with_an_unknown_branch_it_is_said_what_is_missing(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 FORMATS = "csv, csv.gz, tsv, parquet, jsonl, ndjson, json"
+LFS_HEAD = b"version https://git-lfs.github.com/spec/"
 _MANY_COLUMNS = 100
 _TEXT = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
@@ -57,17 +58,23 @@ def read_table(name: str, content: Path | bytes) -> pl.DataFrame:
 
 def _unpacked(name: str, content: Path | bytes) -> Path | bytes:
     """Gzipped content unpacked, whatever the name; polars does it for CSV only."""
-    start = content[:2] if isinstance(content, bytes) else _first_bytes(content)
+    start = content[: len(LFS_HEAD)] if isinstance(content, bytes) else _first_bytes(content)
     if not start:
         raise SourceUnreadable(f"{name} is empty", file=name)
-    if start != b"\x1f\x8b":
+    if start == LFS_HEAD:
+        raise SourceUnreadable(
+            f"{name} holds a pointer of Git LFS in place of the rows; `git lfs pull` fetches them (in CI: check out "
+            "with LFS)",
+            file=name,
+        )
+    if start[:2] != b"\x1f\x8b":
         return content
     return gzip.decompress(content if isinstance(content, bytes) else content.read_bytes())
 
 
 def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(2)
+        return file.read(len(LFS_HEAD))
 
 
 def _readable(data: Path | bytes) -> Path | io.BytesIO:

@@ -192,7 +192,7 @@ def _why_left_out(path: Path, file: Path, *, is_tracked: bool) -> str | None:
 
 def _list_files(folder: Path) -> tuple[set[Path], set[Path]]:
     """The files that git tracks, and the others that it does not ignore."""
-    tracked = set(_git_files(folder, "--cached"))
+    tracked = set(_git_files(folder, "--cached", "--recurse-submodules"))
     others = set(_git_files(folder, "--others", "--exclude-standard"))
     # A folder that git ignores as a whole (a project below a build folder) is none of git's business.
     if not tracked and not others:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from flyball.operations.ci.changed_files import ChangedFiles, below, read_changed_files, walk_files
-from flyball.operations.ci.git import GitFacts, read_git
+from flyball.operations.ci.git import GitFacts, is_whole_id, read_git
 from flyball.operations.ci.git_run import ask_git
 from flyball.operations.ci.imports import ImportGraph, folders_above
 from flyball.operations.ci.repository_models import (
@@ -22,6 +22,7 @@ from flyball.operations.ci.repository_models import (
     name_in,
     project_files,
     read_models,
+    renamed_words,
 )
 
 _LOCKS = re.compile(
@@ -70,7 +71,9 @@ def affected_models(folder: Path, base: str | None, environment: Mapping[str, st
         with_uncommitted = not any(
             environment.get(name) not in (None, "", "false") for name in _RUNNER_VARIABLES
         )
-        files = read_changed_files(root, facts.base, with_uncommitted=with_uncommitted)
+        # A commit that was named and is no part of the history: what it had and the present one lacks counts, too.
+        tip = facts.base_tip if base and is_whole_id(base) else None
+        files = read_changed_files(root, facts.base, tip=tip, with_uncommitted=with_uncommitted)
     models = read_models(root, files.files, environment)
     if files.changed is None:
         notes.append("nothing to compare with: every model counts as affected")
@@ -201,15 +204,6 @@ def _renamed(facts: GitFacts, root: Path, models: list[RepositoryModel], changed
             )
         elif model is not None and model.problem is None and model.name != old:
             yield renamed_words(_shown(path), old, model.name)
-
-
-def renamed_words(path: str, old: str, new: str) -> str:
-    """What is said of a project whose model had another name in the base."""
-    return (
-        f"{path} calls its model {new}, which was {old}: the new name begins without champion and history, so gates "
-        f"against the champion pass as for a first version, and what is deployed as {old} stays in service. Keep the "
-        f"old name, or deploy {new} once it is registered and let callers ask for it"
-    )
 
 
 def _names_in_base(facts: GitFacts, root: Path, paths: list[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from flyball.core.values import Actor
 from flyball.data.snapshots import take_snapshot
 from flyball.data.sources import describe_source, read_source
 from flyball.operations.ci.git import GitFacts, extract
+from flyball.operations.ci.repository_models import renamed_words
 from flyball.pipelines.project_file import FILE_NAME, ProjectFile, read_project
 from flyball.pipelines.request import DataChoice, RunRequest
 from flyball.pipelines.run import follow_run, start_run
@@ -64,6 +65,9 @@ def run_base(
             return BaseRun(
                 because=f"the project file of {facts.base_name} can't be used: {error.message}", notes=notes
             )
+        old, new = base.project.model.name, file.project.model.name
+        if old != new:
+            notes.append(renamed_words(f"{facts.prefix}{FILE_NAME}", old, new))
         tree = collect_tree(folder, base.project.data.source)
         ours = collect_tree(file.folder, file.project.data.source)
         same_files = base.project == file.project and tree_digest(tree) == tree_digest(ours)

@@ -28,26 +28,30 @@ class ChangedFiles(msgspec.Struct, frozen=True, kw_only=True):
     empty_submodules: list[str] = []
 
 
-def read_changed_files(root: Path, base: str | None, *, with_uncommitted: bool) -> ChangedFiles:
+def read_changed_files(
+    root: Path, base: str | None, *, with_uncommitted: bool, tip: str | None = None
+) -> ChangedFiles:
     """What changed from a commit to the present one, renamed files on both sides; what is not committed yet, too.
 
-    A submodule that moved counts as every file in it. Raises Unavailable where git does not answer.
+    tip: another commit, whose differences count as well. A submodule that moved counts as every file in it. Raises
+    Unavailable where git does not answer.
     """
     touched: list[str] = []
     listed = _asked(root, "ls-files", "-z", "--cached", "--recurse-submodules")
-    if base is not None:
+    known = sorted({commit for commit in (base, tip) if commit is not None})
+    for before in known:
         touched += _asked(
-            root, "diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff", base, "HEAD"
+            root, "diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff", before, "HEAD"
         )
     if with_uncommitted:
         touched += _uncommitted(root)
     files = sorted({*listed, *touched})
     inside = [(path, list(below(files, path))) for path in sorted(set(touched))]
     expanded = {name for path, names in inside for name in (path, *names)}
-    empty = [path for path, names in inside if not names and (root / path).is_dir()]
+    empty = [path for path, names in inside if not names and _is_folder(root / path)]
     return ChangedFiles(
         files=files,
-        changed=None if base is None else sorted(expanded),
+        changed=sorted(expanded) if known else None,
         empty_submodules=empty,
     )
 
@@ -62,6 +66,10 @@ def below(files: list[str], folder: str) -> Iterable[str]:
     return files[start:end]  # "0" is what comes after "/"
 
 
+def _is_folder(place: Path) -> bool:
+    return place.is_dir() and not place.is_symlink()
+
+
 def walk_files(root: Path) -> list[str]:
     """The files below a folder that is in no repository."""
     found = []
@@ -72,16 +80,16 @@ def walk_files(root: Path) -> list[str]:
 
 
 def _uncommitted(root: Path) -> list[str]:
-    """Files that differ from the commit, and new ones that look like source."""
+    """Files that differ from the commit, and new ones that look like source; not other repositories in this one."""
     status = _asked(
         root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all",
         "--ignore-submodules=untracked", "--", ".", _HOMES,
     )  # fmt: skip
-    return [
-        entry[3:]
-        for entry in status
-        if not entry.startswith("?? ") or not (is_of_a_tool(Path(entry[3:])) or is_output(Path(entry[3:])))
-    ]
+    return [entry[3:] for entry in status if not entry.startswith("?? ") or not _is_no_source(entry[3:])]
+
+
+def _is_no_source(path: str) -> bool:
+    return path.endswith("/") or is_of_a_tool(Path(path)) or is_output(Path(path))
 
 
 def _asked(root: Path, *arguments: str) -> list[str]:

@@ -30,6 +30,7 @@ from flyball.operations.ci.findings import (
 from flyball.operations.ci.git import GitFacts, read_git
 from flyball.operations.ci.places import without_places
 from flyball.operations.ci.report import Annotation, CiOutcome, CiReport, ModelTestResult, StageOutcome
+from flyball.operations.ci.repository_models import check_name
 from flyball.operations.opening import Backends, open_backends
 from flyball.operations.running import executing, request_of
 from flyball.pipelines.project_file import ProjectFile, find_project_file, read_project
@@ -42,8 +43,9 @@ def check_change(
 ) -> CiReport:
     """What is to be said about the change in a project's folder, whatever there is to compare it with.
 
-    base: a branch, tag or commit in place of the base branch. Raises BadInput for a folder without project file and for
-    a base that is not there; everything else that goes wrong is in the report.
+    base: a branch, tag or commit in place of the base branch. Raises BadInput for a folder without project file, a
+    repository that git can't read, two models of one name, and a base that is not there; everything else that goes
+    wrong is in the report.
     """
     began = time.monotonic()
     path = find_project_file(folder)
@@ -57,6 +59,8 @@ def check_change(
         draft.annotations += faults_of(error, draft.root)
         draft.end("checks", "fail", error.message, time.monotonic())
         return _finish(draft, path.parent.name, began)
+    if draft.git.root is not None:
+        check_name(draft.git.root, file)
     try:
         with _open(draft) as backends:
             _check(draft, backends, file, actor or local_actor())

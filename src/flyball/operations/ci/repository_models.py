@@ -6,13 +6,15 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
 from flyball.core.errors import BadInput
-from flyball.pipelines.project_file import FILE_NAME
+from flyball.operations.ci.git_run import ask_git
+from flyball.pipelines.project_file import FILE_NAME, ProjectFile
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -74,6 +76,27 @@ def two_of_one_name(name: str, first: str, second: str) -> BadInput:
         model=name,
         files=[first, second],
     )
+
+
+def renamed_words(path: str, old: str, new: str) -> str:
+    """What is said of a project whose model had another name in the base."""
+    return (
+        f"{path} calls its model {new}, which was {old}: the new name begins without champion and history, so gates "
+        f"against the champion pass as for a first version, and what is deployed as {old} stays in service. Keep the "
+        f"old name, or deploy {new} once it is registered and let callers ask for it"
+    )
+
+
+def check_name(root: Path, file: ProjectFile) -> None:
+    """Raises BadInput where another project file that is committed in the repository names its model alike."""
+    name = file.project.model.name
+    listed = ask_git(root, "ls-files", "-z", "--", FILE_NAME, f":(glob)**/{FILE_NAME}").printed or b""
+    for path in sorted(os.fsdecode(item) for item in set(listed.split(b"\0")) if item):
+        other = root / path
+        with suppress(OSError, ValueError):
+            text = other.read_bytes()
+            if name.encode() in text and name_in(text) == name and not other.samefile(file.path):
+                raise two_of_one_name(name, path, file.path.resolve().relative_to(root.resolve()).as_posix())
 
 
 def name_in(text: bytes) -> str:
