@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _CLOUDS = ("s3", "gs", "az")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NOT_FOR_SOURCES = re.compile(
+    r"FLYBALL_.*|ACTIONS_.*|(GITHUB|GH|GITLAB|CI|JENKINS|SYSTEM|AWS|AZURE|GOOGLE)_.*(TOKEN|SECRET|PASSWORD|KEY|CREDENTIALS)"
+    "(_.*)?"
+)
 _GLOB = re.compile(r"[*?\[]")
 _SECRET = re.compile(r"://[^/@\s]*@")
 
@@ -31,12 +35,12 @@ def read_source(
     """All rows of a source, at least one.
 
     source: a path (relative to `folder`), glob, directory, `file://`, `s3://`, `gs://`, `az://`, a Delta table's
-    folder, or a database URL with `query`. `${NAME}` in it is taken from the environment, for secrets.
+    folder, or a database URL with `query`. `${NAME}` in it is taken from the environment, for secrets (see `fill_in`).
     Files of several names are read in the order of their names and must have the same columns.
     Raises SourceUnreadable, saying what is missing or broken and where.
     """
     environment = os.environ if environment is None else environment
-    place = _VARIABLE.sub(lambda match: _variable(match[1], environment), source)
+    place = fill_in(source, environment)
     scheme = urlsplit(place).scheme if "://" in place else ""
     if scheme in ("http", "https", "ftp"):
         raise SourceUnreadable(
@@ -65,7 +69,22 @@ def describe_source(source: str) -> str:
     return _SECRET.sub("://***@", source)
 
 
+def fill_in(source: str, environment: Mapping[str, str]) -> str:
+    """A source with the values of the variables that it names.
+
+    Raises SourceUnreadable for one that is not set, and for those that Flyball, code hosts and clouds keep their own
+    keys in: who changes a project file must not have them sent to an address of their choice.
+    """
+    return _VARIABLE.sub(lambda match: _variable(match[1], environment), source)
+
+
 def _variable(name: str, environment: Mapping[str, str]) -> str:
+    if _NOT_FOR_SOURCES.fullmatch(name):
+        raise SourceUnreadable(
+            f"[data].source asks for ${{{name}}}, which is not for sources: name a variable of its own for what the "
+            "data need",
+            name=name,
+        )
     if name not in environment:
         raise SourceUnreadable(
             f"[data].source asks for ${{{name}}}, which is not set in the environment", name=name

@@ -19,8 +19,7 @@ def check(folder: Path, *, explain: bool) -> dict[str, Any]:
     from flyball.pipelines.project_explain import explain as explain_values
 
     file = read_project(folder, environment=os.environ)
-    settings = read_settings(folder)
-    report = check_project(file, settings.executor_url, settings.state_paths)
+    report = check_project(file, read_settings(folder))
     result: dict[str, Any] = {
         "project": str(file.path),
         "model": file.project.model.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +14,7 @@ from flyball.core.contract import Contract
 from flyball.core.durations import parse_duration
 from flyball.core.errors import FlyballError
 from flyball.core.project import Project
+from flyball.core.settings import Settings
 from flyball.pipelines.calls import CHILD_MODULE
 from flyball.pipelines.hidden import hidden_columns
 from flyball.pipelines.model_test_rules import feature_problems
@@ -21,6 +22,7 @@ from flyball.pipelines.not_acted_on import NotActedOn, not_acted_on
 from flyball.pipelines.project_file import ProjectFile
 from flyball.pipelines.project_rules import BOTH_INPUTS, STEP_INPUTS, TRAIN_INPUTS
 from flyball.pipelines.source_tree import check_out, collect_tree, list_left_out
+from flyball.pipelines.strangers import is_for_strangers, refuse_foreign_sources
 from flyball.pipelines.traffic import traffic_notes
 
 if TYPE_CHECKING:
@@ -45,15 +47,17 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int]
 
 
-def check_project(file: ProjectFile, executor_url: str = "local", hidden: Sequence[str] = ()) -> CheckReport:
+def check_project(file: ProjectFile, settings: Settings | None = None) -> CheckReport:
     """Everything that can be told of a project without training it. Nothing is written.
 
-    hidden: folders and files that the project's code is kept from while it is imported.
+    settings: of the home that the project's code is kept from while it is imported.
     """
-    problems, warnings, notes = _check_entries(file, executor_url, hidden), list[str](), list[str]()
+    problems, warnings, notes = _check_entries(file, settings), list[str](), list[str]()
     features: list[str] = []
     contract, rows = Contract(), dict[str, int]()
     try:
+        if settings is not None and is_for_strangers(settings):
+            refuse_foreign_sources(file.project.data, file.folder, settings)
         looked = _look_at_data(file)
         features, contract, rows = looked["features"], looked["contract"], looked["rows"]
         warnings += looked["warnings"]
@@ -96,18 +100,18 @@ def _left_out(file: ProjectFile) -> list[str]:
     ]
 
 
-def _check_entries(file: ProjectFile, executor_url: str, hidden: Sequence[str]) -> list[str]:
+def _check_entries(file: ProjectFile, settings: Settings | None) -> list[str]:
     """Import the entries in a child, from the files that a run would keep: what is ignored by git is not there."""
     entries = _entries(file.project)
     with ScratchFolder("check") as folder:
         source = folder / "source"
         check_out(collect_tree(file.folder, file.project.data.source), source)
-        result = open_executor(executor_url).run(
+        result = open_executor("local" if settings is None else settings.executor_url).run(
             CHILD_MODULE,
             {"kind": "check", "source": str(source), "entries": entries},
             folder=folder,
             timeout_seconds=IMPORT_SECONDS,
-            confinement=Confinement(hidden=list(hidden), write=[str(folder)]),
+            confinement=_confinement(settings, folder),
         )
     if result.timed_out:
         return [f"importing the entries took longer than {IMPORT_SECONDS:.0f} s"]
@@ -117,6 +121,13 @@ def _check_entries(file: ProjectFile, executor_url: str, hidden: Sequence[str]) 
         return [str(result.result["error"]["message"])]
     problems: list[str] = result.result["value"]["problems"]
     return problems
+
+
+def _confinement(settings: Settings | None, folder: Path) -> Confinement | None:
+    if settings is None:
+        return None
+    closed = is_for_strangers(settings)
+    return Confinement(hidden=settings.state_paths, write=[str(folder)], closed=closed)
 
 
 def _entries(project: Project) -> list[dict[str, Any]]:

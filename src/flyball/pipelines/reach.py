@@ -8,6 +8,7 @@ from typing import Any
 
 from flyball.backends.executors.confine import Confinement
 from flyball.core.settings import Settings
+from flyball.pipelines.strangers import is_for_strangers
 
 # Keys of the payload whose paths are read, and those that are written, too. `other.name` is a key in a table, or in
 # each of a list of tables. Named one by one: a payload holds texts of the project as well.
@@ -32,6 +33,7 @@ def reach_of(kind: str, payload: dict[str, Any], settings: Settings) -> Confinem
         hidden=settings.state_paths,
         read=[path for name in read for path in _paths(payload, name)],
         write=[_made(path) for name in write for path in _paths(payload, name)],
+        closed=is_for_strangers(settings),
     )
 
 

@@ -3,7 +3,11 @@
 Landlock knows only what is allowed, and what is allowed on a folder is allowed on all below it. So the way from the
 root to each hidden path is walked, and everything beside the way is allowed: what lies elsewhere stays as it was. The
 folders on the way themselves can be passed through, but neither be listed nor get new entries. One that modules are
-imported from can be listed, and then the names below it can, too; what files hold can't be read.
+imported from, or that is given, can be listed, and then the names below it can, too; what files hold can't be read.
+Where all is closed nothing is walked but what is given: the system's programs, Python, and what the caller names.
+
+A confined process can neither look into processes that are not confined with it (their environment, their memory)
+nor, from Linux 6.12 on, send them signals.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import pwd
 import stat
 import sys
 from collections.abc import Collection, Iterator
@@ -27,18 +32,35 @@ _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2
 _EVERYTHING = (1 << 15) - 1
 _READING = _EXECUTE | _READ_FILE | _READ_DIR
 _OF_FILES = _EXECUTE | _READ_FILE | _WRITE_FILE | _TRUNCATE
+_SIGNALS_VERSION, _SIGNALS = 6, 1 << 1
+# What programs need of the system. Not /run, /var, /opt, /srv: sockets, secrets and other people's files lie there.
+_SYSTEM = (
+    *("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/nix/store", "/gnu/store"),
+    *("/proc", "/sys", "/run/systemd/resolve"),
+)
+_DEVICES = ("/dev",)
+_CAPABILITIES_VERSION, _PR_CAPBSET_DROP = 0x20080522, 24
+# By which root looks into processes and files past Landlock: DAC_READ_SEARCH, SYS_MODULE, SYS_RAWIO, SYS_PTRACE,
+# SYS_ADMIN, PERFMON, BPF, CHECKPOINT_RESTORE.
+_CAPABILITIES = (2, 16, 17, 19, 21, 38, 39, 40)
+_closed = False
 
 
 class Confinement(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths that a process must not reach, and those below them that it may read, or read and write, all the same."""
+    """Paths that a process must not reach, and others that it may read, or read and write, all the same.
+
+    Where one lies within the other, the inner one counts. closed: what is not given can't be reached at all, wherever
+    it lies, but for the system's programs and what Python imports, which can be read.
+    """
 
     hidden: list[str]
     read: list[str] = []
     write: list[str] = []
+    closed: bool = False
 
 
 class _Ruleset(ctypes.Structure):
-    _fields_ = (("handled", ctypes.c_uint64),)
+    _fields_ = (("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
 class _PathBeneath(ctypes.Structure):
@@ -46,31 +68,40 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
 
 
-@functools.cache
 def can_confine() -> bool:
     """Whether this machine's kernel can take folders away from a process."""
+    return _version() >= _LEAST_VERSION
+
+
+def is_closed() -> bool:
+    """Whether this process, or one above it, was confined to what it was given."""
+    return _closed
+
+
+@functools.cache
+def _version() -> int:
     if sys.platform != "linux":
-        return False
-    version: int = _libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))
-    return version >= _LEAST_VERSION
+        return 0
+    found: int = _libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))
+    return found
 
 
 def confine(confinement: Confinement) -> bool:
     """Hide the paths from this process and what it will start; False where that is not possible, or nothing is hidden.
 
     Not possible is it too where a folder on the way can't be listed, because what lies beside it would be lost as well:
-    so what a confined process starts is as confined as it is itself, and no more. To be called before there are other
-    threads. Raises OSError if a kernel that can does not.
+    so what a confined process starts is as confined as it is itself, and no more, unless it is closed. To be called
+    before there are other threads. Raises OSError if a kernel that can does not.
     """
-    if not confinement.hidden or not can_confine():
+    global _closed
+    if not (confinement.hidden or confinement.closed) or not can_confine():
         return False
-    hidden = {os.path.realpath(path) for path in confinement.hidden}
     try:
-        beside = list(_beside(hidden))
+        rules = list(_rules(confinement))
     except PermissionError:
         return False
     libc = _libc()
-    ruleset = _Ruleset(_EVERYTHING)
+    ruleset = _Ruleset(_EVERYTHING, 0, _SIGNALS if _version() >= _SIGNALS_VERSION else 0)
     handle = _checked(
         libc.syscall(
             _CREATE_RULESET,
@@ -80,33 +111,50 @@ def confine(confinement: Confinement) -> bool:
         )
     )
     try:
-        for path in beside:
-            _allow(libc, handle, path, _EVERYTHING)
-        for path in _import_folders(hidden):
-            _allow(libc, handle, path, _READ_DIR)
-        for path in confinement.read:
-            _allow(libc, handle, os.path.realpath(path), _READING)
-        for path in confinement.write:
-            _allow(libc, handle, os.path.realpath(path), _EVERYTHING)
+        for path, rights in rules:
+            _allow(libc, handle, path, rights)
         _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         _checked(libc.syscall(_RESTRICT_SELF, ctypes.c_int(handle), ctypes.c_uint32(0)))
+        _drop_capabilities(libc)
     finally:
         os.close(handle)
+    _closed = _closed or confinement.closed
     return True
 
 
-def _beside(hidden: set[str]) -> Iterator[str]:
-    """Everything that is neither hidden nor on the way to it. Links are left out: what they lead to is met itself.
+def _rules(confinement: Confinement) -> Iterator[tuple[str, int]]:
+    """Path and rights of all that is allowed. Raises PermissionError for a folder on the way that can't be listed."""
+    hidden = {os.path.realpath(path) for path in confinement.hidden}
+    if confinement.closed:
+        read, write = [*confinement.read, *_SYSTEM, *_of_python()], [*confinement.write, *_DEVICES]
+    else:
+        yield from _around("/", hidden, _EVERYTHING)
+        read, write = confinement.read, confinement.write
+    for folder in _above(hidden) & _import_folders():
+        yield folder, _READ_DIR
+    for paths, rights in ((read, _READING), (write, _EVERYTHING)):
+        for path in paths:
+            yield from _around(os.path.realpath(path), hidden, rights, lists=True)
 
-    Raises PermissionError where a folder on the way can't be listed.
+
+def _around(start: str, hidden: set[str], rights: int, *, lists: bool = False) -> Iterator[tuple[str, int]]:
+    """A path with its rights or, where something hidden lies below it, all that is beside the way there.
+
+    Links are left out: what they lead to is met itself.
     """
-    on_the_way = _above(hidden)
+    below = {path for path in hidden if path.startswith(f"{start.rstrip('/')}/")}
+    if not below:
+        yield start, rights
+        return
+    if lists:
+        yield start, _READ_DIR
+    on_the_way = {folder for folder in _above(below) if f"{folder}/".startswith(f"{start.rstrip('/')}/")}
     for folder in on_the_way:
         with suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
                 path = os.path.join(folder, entry.name)
-                if path not in hidden and path not in on_the_way and not entry.is_symlink():
-                    yield path
+                if path not in below and path not in on_the_way and not entry.is_symlink():
+                    yield path, rights
 
 
 def _above(paths: Collection[str]) -> set[str]:
@@ -118,9 +166,39 @@ def _above(paths: Collection[str]) -> set[str]:
     return {folder for folder in found if not any(f"{folder}/".startswith(f"{path}/") for path in paths)}
 
 
-def _import_folders(hidden: set[str]) -> set[str]:
-    """Folders above a hidden one that modules are found in, which the import system has to list."""
-    return _above(hidden) & {os.path.realpath(path) for path in sys.path if path}
+def _import_folders() -> set[str]:
+    """Folders that modules are found in: the import system has to list them."""
+    return {os.path.realpath(path) for path in sys.path if path}
+
+
+def _of_python() -> set[str]:
+    """Where this Python, its packages and the libraries it was told of lie; never a folder with all of a user's."""
+    told = [os.environ.get(name, "") for name in ("LD_LIBRARY_PATH", "SSL_CERT_DIR", "SSL_CERT_FILE")]
+    places = {sys.prefix, sys.base_prefix, sys.exec_prefix, *_import_folders()}
+    places |= {path for paths in told for path in paths.split(os.pathsep) if path}
+    return {path for path in places if not f"{_home()}/".startswith(f"{os.path.realpath(path).rstrip('/')}/")}
+
+
+def _home() -> str:
+    """The user's own folder as the system knows it: HOME is another where all is closed."""
+    try:
+        return os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return os.path.realpath(os.path.expanduser("~"))
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Give up, in a container that runs as root, what reads another process's environment in spite of Landlock."""
+    head = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
+    sets = (
+        ctypes.c_uint32 * 6
+    )()  # effective, permitted, inheritable; the first 32 capabilities, then the others
+    _checked(libc.capget(head, sets))
+    for number in _CAPABILITIES:
+        libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)  # fails for who has none anyway
+        for kind in range(3):
+            sets[3 * (number // 32) + kind] &= ~(1 << number % 32) & 0xFFFFFFFF
+    _checked(libc.capset(head, sets))
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from flyball.backends.scratch import ScratchFolder
 from flyball.core.errors import ExecutorFailed
 
 _LONGEST_LINE = 64 << 10
+_LARGEST_RESULT = 1 << 30
 _GUARD_SECONDS = 5.0
 _KB_PER_MB = 1024 if sys.platform == "linux" else 1 << 20  # macOS counts bytes
 
@@ -62,7 +64,8 @@ def run_child(
 
     folder: its working folder, which is not on sys.path. environment: added to `clean_environment`. Its temporary files
     go to a folder that is removed with it.
-    confinement: what it can't reach, where the kernel can hide it (`confine.can_confine`).
+    confinement: what it can't reach, where the kernel can hide it (`confine.can_confine`). Where all is closed, its
+    HOME is an empty folder, too.
     on_line: gets its output (both streams) line by line, on another thread; lines are cut at 64 KiB.
     cancelled: asked five times a second; True ends the child.
     The child and all it has started are killed when time is up, when the child ends, when this call is interrupted, and
@@ -83,6 +86,9 @@ def run_child(
         ]
         began = time.monotonic()
         given = {**(environment or {}), "TMPDIR": str(exchange)}
+        if confinement is not None and confinement.closed:
+            given["HOME"] = str(exchange / "home")
+            (exchange / "home").mkdir()
         child = _Child(["-P", "-m", "flyball.backends.executors.child", *own], folder, given, on_line)
         exit_code, max_rss_mb, ended_by = child.wait(began + timeout_seconds, cancelled or (lambda: False))
         return ChildResult(
@@ -214,9 +220,15 @@ def _lines(output: IO[bytes]) -> Any:
 
 
 def _read_result(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file that foreign code may have written: a link, a pipe, or too much counts as none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (FileNotFoundError, msgspec.DecodeError):
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(handle, "rb") as file:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_RESULT:
+                return None
+            return msgspec.json.decode(file.read(), type=dict[str, Any])
+    except (OSError, ValueError):  # not there, or no JSON
         return None
 
 

@@ -37,7 +37,7 @@ def check_once(backends: Backends, file: ProjectFile) -> Checked:
     """The check of a project; one without problems is not made again until something changes."""
 
     def make() -> dict[str, Any]:
-        found = check_project(file, backends.settings.executor_url, backends.settings.state_paths)
+        found = check_project(file, backends.settings)
         facts: dict[str, Any] = msgspec.to_builtins(
             {"problems": found.problems, "warnings": found.warnings, "not_acted_on": found.not_acted_on}
         )
@@ -75,7 +75,7 @@ def own_tests_once(
         key = digest_json({"step": "own-tests", "inputs": inputs})
 
     def make() -> dict[str, Any]:
-        return {"tests": msgspec.to_builtins(own_tests(file.folder))}
+        return {"tests": msgspec.to_builtins(own_tests(file.folder, settings=backends.settings))}
 
     def passed(made: dict[str, Any]) -> bool:
         return all(test["outcome"] == "pass" for test in made["tests"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from flyball.backends.executors.confine import Confinement, is_closed
 from flyball.backends.executors.local import run_child
 from flyball.backends.scratch import ScratchFolder
 from flyball.backends.workflows.outcome import WorkflowError, rebuilt
@@ -85,6 +86,8 @@ def _ask_elsewhere(folder: Path, frame: pl.DataFrame, how: dict[str, Any]) -> As
             folder=exchange,
             timeout_seconds=TIMEOUT_SECONDS,
             environment={name: value for name, value in os.environ.items() if name.endswith("_THREADS")},
+            # Where strangers' code is kept apart, it sees neither the truth of the rows nor who measures its answers.
+            confinement=Confinement(hidden=[], read=[str(folder)], write=[str(exchange)], closed=is_closed()),
         )
     if result.result is None:
         raise StepCrashed(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from flyball.pipelines.stages.prepare import ready_data
 from flyball.pipelines.stages.source import ready_source
 from flyball.registry.bundle import fetch
 
+MOST_STEP_CACHES = 20
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS", "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT",
@@ -92,10 +96,29 @@ def training_payload(job: Job, given: Given, made: Path) -> dict[str, Any]:
         "held_out": str(job.bench.path("held_out")),
         "made": str(made),
         "champion": None if champion is None else str(_fetch(job, champion["digest"])),
-        "step_cache": str(job.shop.settings.cache_folder / "steps"),
+        "step_cache": str(_step_cache(job, given.source["code"])),
         "code": given.source["code"],
         "environment": given.environment["digest"],
     }
+
+
+def _step_cache(job: Job, code: str) -> Path:
+    """A folder for what the steps of this code give. Other code, which could name its files alike, has another.
+
+    The folders of the code that was longest not run are removed.
+    """
+    folder = job.shop.settings.cache_folder / "steps" / code.removeprefix("sha256:")
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    with suppress(FileNotFoundError):  # another run removes the same ones
+        for path in sorted(folder.parent.iterdir(), key=lambda found: found.lstat().st_mtime)[
+            :-MOST_STEP_CACHES
+        ]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:  # frames of a release that kept those of all code together
+                path.unlink()
+    return folder
 
 
 def training_limits(job: Job, timeout: timedelta) -> ChildLimits:

@@ -1,0 +1,71 @@
+"""What a project may ask for when its files may be anybody's: a pull request from a fork.
+
+FLYBALL_CACHE=read says so. Its code is kept from all it does not need (`reach`); what our own code reads for it, with
+the rights of whoever runs it, is held to the repository that the change is one of.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from flyball.core.errors import SourceUnreadable
+from flyball.core.project import DataSection
+from flyball.core.settings import Settings
+from flyball.data.sources import describe_source, fill_in
+
+_CLOUDS = ("s3://", "gs://", "az://")
+
+
+def is_for_strangers(settings: Settings) -> bool:
+    """Whether the code that is run may be anybody's."""
+    return settings.cache == "read"
+
+
+def refuse_foreign_sources(data: DataSection, folder: Path, settings: Settings) -> None:
+    """Raises SourceUnreadable for rows that are neither files of the folder's repository nor in an object store.
+
+    Links are followed first. What lies elsewhere on this machine, and databases, may hold what is no stranger's to see;
+    so may the repository's own `.git`, and a home in it.
+    """
+    root = _repository(folder)
+    kept_back = [Path(path).resolve() for path in settings.state_paths]
+    for source in (data.source, *(join.source for join in data.join)):
+        place = fill_in(source, os.environ).removeprefix("sqlite:///").removeprefix("file://")
+        if place.startswith(_CLOUDS):
+            continue
+        if "://" in place:
+            raise _refused(source, "is no file of the repository")
+        for file in _files(folder / Path(place).expanduser()):
+            path = file.resolve()
+            inside = path.is_relative_to(root) and ".git" not in path.relative_to(root).parts
+            if not inside or any(path.is_relative_to(kept) for kept in kept_back):
+                raise _refused(source, "leads out of the repository's own files")
+
+
+def _files(place: Path) -> Iterator[Path]:
+    """A place, what it matches as a pattern, and what lies in it as a folder."""
+    for found in (place, *map(Path, glob.iglob(str(place), recursive=True))):
+        yield found
+        if found.is_dir():
+            yield from found.rglob("*")
+
+
+def _refused(source: str, what: str) -> SourceUnreadable:
+    return SourceUnreadable(
+        f"[data].source: {describe_source(source)} {what}; with FLYBALL_CACHE=read, for changes of strangers, rows "
+        "come from files of the repository or from an object store",
+        source=describe_source(source),
+    )
+
+
+def _repository(folder: Path) -> Path:
+    asked = ["git", "-C", str(folder), "rev-parse", "--show-toplevel"]
+    try:
+        done = subprocess.run(asked, capture_output=True, check=False, timeout=30, text=True)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return folder.resolve()
+    return Path(done.stdout.strip()).resolve() if done.returncode == 0 else folder.resolve()
