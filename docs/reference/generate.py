@@ -111,7 +111,7 @@ def project_file() -> str:
     headings: dict[str, KnownSetting] = {}
     for setting in list_settings():
         above, _, _ = setting.key.rpartition(".")
-        if setting.is_table:
+        if setting.is_table or (not above and setting.type == "a table"):
             headings[setting.key] = setting
             sections.setdefault(setting.key, [])
         if above:

@@ -159,6 +159,16 @@ def own_tests(folder: Path) -> list[ModelTestResult]:
     return run_them(folder)
 
 
+def score_project(folder: Path) -> Any:
+    """The ML Test Score of a project, from its files and its home; nothing is run. See `flyball test --rubric`."""
+    from flyball.operations.rubric.scoring import score_project as score
+    from flyball.pipelines.project_file import find_project_file, read_project
+
+    file = read_project(find_project_file(folder), environment=os.environ)
+    with open_app(file.folder) as app:
+        return score(app.backends, file)
+
+
 def check_project(folder: Path, *, explain: bool) -> dict[str, Any]:
     """What is wrong, doubtful or notable about a project, without training."""
     from flyball.operations.checking import check

@@ -17,17 +17,30 @@ _SHOWN_CELLS = 8
 
 @click.command()
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--rubric", is_flag=True, help="Run nothing; print the ML Test Score, and what gives the next point."
+)
 @json_option
-def test(folder: Path, as_json: bool) -> None:
+def test(folder: Path, rubric: bool, as_json: bool) -> None:
     """Run the project's own tests and its model tests; exit code 1 for a failure, 4 if something stays undecided.
 
     FOLDER holds flyball.toml. Its own tests are those that pytest finds in the folder `tests`; they get no
     credentials. Model tests are the [[tests]] of the file and functions test_… in model_tests.py: they are asked of
     the version that `flyball run` makes, or has made already when nothing changed.
 
+    --rubric counts the ML Test Score (Breck and others, 2017) from the project's files and its home: 28 tests, half a
+    point for what is done by hand and documented, one for what is automated; the score is that of the weakest of four
+    sections. Each point names where it stands. The exit code is 0.
+
     \b
-    Example: flyball test --json
+    Examples: flyball test --json
+              flyball test --rubric
     """
+    if rubric:
+        from flyball.app import score_project
+
+        show(score_project(folder), as_json, _render_score)
+        return
     from flyball.app import open_app, own_tests
     from flyball.cli.run_progress import RunProgress
     from flyball.pipelines.project_file import find_project_file
@@ -89,6 +102,24 @@ def render_tests(tests: list[dict[str, Any]]) -> None:
         click.echo(f"{where}test {item['name']}: {item['outcome']} ({item['because']})")
         for row in item.get("rows") or []:
             click.echo(f"    {_row(row)}")
+
+
+def _render_score(score: Any) -> None:
+    """Print sections, items with the fact that gives their points, and what gives more."""
+    named = ", ".join(f"{section.name} {section.points:g}" for section in score.sections)
+    click.echo(f"{score.model}: ML Test Score {score.score:g} ({score.reading})")
+    click.echo(f"the least of: {named}; each of 7")
+    for section in score.sections:
+        click.echo(f"\n{section.name}: {section.points:g}")
+        for item in section.items:
+            click.echo(f"  {item.points:<4g}{item.id}  {item.title}")
+            click.echo(f"        {item.fact}")
+            if item.next is not None:
+                first, *others = item.next.splitlines()
+                click.echo(f"        for more: {first}")
+                for line in others:
+                    click.echo(f"                  {line}")
+    click.echo(f"\n{score.source}")
 
 
 def _row(example: dict[str, Any]) -> str:

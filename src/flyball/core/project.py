@@ -287,3 +287,4 @@ class Project(Section, frozen=True, kw_only=True):
     serve: ServeSection = msgspec.field(default_factory=ServeSection)
     alerts: AlertSection = msgspec.field(default_factory=AlertSection)
     policy: PolicySection = msgspec.field(default_factory=PolicySection)
+    rubric: dict[str, str] = {}

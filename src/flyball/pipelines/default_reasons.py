@@ -127,4 +127,5 @@ REASONS: dict[str, str] = {
     "alerts.routes": "the console and the event stream only",
     "alerts.quiet_hours": "none",
     "policy.requires": "gates and rollout decide alone",
+    "rubric": "nothing is said to be done by hand",
 }  # fmt: skip

@@ -16,6 +16,7 @@ from flyball.pipelines.gate_rules import gate_rules
 from flyball.pipelines.model_test_rules import model_test_rules
 from flyball.pipelines.operation_rules import operation_rules
 from flyball.pipelines.positions import Path
+from flyball.pipelines.rubric_rules import rubric_rules
 from flyball.pipelines.shape import Fault
 
 ENTRY = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
@@ -31,7 +32,7 @@ def broken_rules(project: Project) -> Iterator[Fault]:
     """Every rule that a project of the right types still breaks."""
     for rules in (
         _model, _data, _split_of_data, contract_rules, _train, _steps, _decision, _tune, gate_rules,
-        model_test_rules, operation_rules,
+        model_test_rules, operation_rules, rubric_rules,
     ):  # fmt: skip
         yield from rules(project)
 

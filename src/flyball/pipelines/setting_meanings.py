@@ -142,4 +142,5 @@ MEANINGS: dict[str, str] = {
     "alerts.routes": "where notices go",
     "alerts.quiet_hours": "when none are sent",
     "policy.requires": "what a champion needs",
+    "rubric": "by test of the ML Test Score, such as `data-2`: the document that says how people do it",
 }  # fmt: skip
