@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -62,7 +64,14 @@ def _deploy_to(ref: str, environment: str, why: str, strategy: str | None) -> An
     from flyball.app import deploy_to
     from flyball.cli.environment import find
 
-    return deploy_to(ref, find(environment), why=why, strategy=strategy)
+    found = find(environment)
+    if found.url is None:
+        return deploy_to(ref, found, why=why, strategy=strategy)
+    from flyball.cli.connection import open_flyball
+    from flyball.operations.environments.remote import deploy_through
+
+    with open_flyball(environment) as client:
+        return deploy_through(client, ref, found, Path.cwd(), os.environ, why=why, strategy=strategy)
 
 
 def render_started(started: Any) -> None:

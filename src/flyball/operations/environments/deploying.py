@@ -36,6 +36,9 @@ from flyball.registry.route_table import find_next
 from flyball.registry.routes import current
 from flyball.registry.versions import ModelVersion, get_version, resolve
 
+ALREADY = "it is champion there already; nothing was changed"
+RUNNING = "its rollout runs already; nothing was begun"
+
 
 class Deployed(Started, frozen=True, kw_only=True):
     """What a deployment to an environment led to there. `digest`: of the bytes that were tested and are deployed.
@@ -241,9 +244,9 @@ def check_routes(target: Backends, model: str, environment: Environment) -> None
 
 def _start(target: Backends, version: ModelVersion, *, why: str, project: Project, actor: Actor) -> Started:
     """The rollout there: the one that stands, one that has its approvals by now, or a new one."""
-    standing = _go_on(target, version, actor)
-    if standing is not None:
-        return standing
+    found = _go_on(target, version, actor)
+    if found is not None:
+        return found
     try:
         started: Started = start_rollout(
             target,
@@ -254,10 +257,10 @@ def _start(target: Backends, version: ModelVersion, *, why: str, project: Projec
             project=project,
         )
     except Conflict:
-        standing = _go_on(target, version, actor)
-        if standing is None:
+        found = _go_on(target, version, actor)
+        if found is None:
             raise
-        return standing
+        return found
     return started
 
 
@@ -272,21 +275,20 @@ def _go_on(target: Backends, version: ModelVersion, actor: Actor) -> Started | N
             if running.state == "waiting":
                 found = launch(conn, running, actor=actor, moment=moment)
             else:
-                found = _standing(
-                    version, running.state, running.id, "its rollout runs already; nothing was begun"
-                )
+                found = standing(version.model, version.number, running.state, running.id, RUNNING)
         elif deployment is not None and deployment.champion == version.number:
-            found = _standing(version, "promoted", None, "it is champion there already; nothing was changed")
+            found = standing(version.model, version.number, "promoted", None, ALREADY)
         else:
             return None
     publish_now(target)
     return found
 
 
-def _standing(version: ModelVersion, state: str, rollout_id: str | None, because: str) -> Started:
+def standing(model: str, number: int, state: str, rollout_id: str | None, because: str) -> Started:
+    """The answer about a version that is where it was to go."""
     return Started(
-        model=version.model,
-        version=version.number,
+        model=model,
+        version=number,
         rollout_id=rollout_id,
         state=state,
         revision=None,
