@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,17 @@ def test_the_check_of_a_stranger_reads_the_shared_objects_and_writes_none(
     assert before == {path: path.read_bytes() for path in (tmp_path / "shared").rglob("*") if path.is_file()}
 
 
-def test_a_fresh_runner_beside_shared_objects_is_held_to_the_champion_that_its_database_does_not_know(
+@contextmanager
+def _without_object(store: Path, digest: str) -> Iterator[None]:
+    """A store that somebody deleted an object from, and put it back later."""
+    (path,) = store.rglob(digest.removeprefix("sha256:"))
+    kept = path.read_bytes()
+    path.unlink()
+    yield
+    path.write_bytes(kept)
+
+
+def test_a_fresh_runner_is_held_to_the_champion_that_its_database_does_not_know_and_told_where_that_is_lost(
     make_project: Callable[..., Path],
     command: Callable[..., Any],
     tmp_path: Path,
@@ -194,10 +205,19 @@ def test_a_fresh_runner_beside_shared_objects_is_held_to_the_champion_that_its_d
     monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "production"))
     assert command("run", cwd=folder).code == 0
     assert command("deploy", "line", "--why", "first", cwd=folder).code == 0
+    (version,) = command("versions", "line", "--json", cwd=folder).json()
+    digest = version["digest"]
 
     monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "runner"))
     train = folder / "train.py"
     train.write_text(train.read_text().replace('"slope", 2.0', '"slope", 1.0'))
+    with _without_object(tmp_path / "shared", digest):
+        lost = command("ci", "--json", cwd=folder)
+    report = lost.json()
+    assert (lost.code, report["outcome"], report["version"]) == (3, "broken", None)
+    assert "the package of line@1, the champion, is not whole in the object store" in report["because"][0]
+    assert command("models", "--json", cwd=folder).json() == []
+
     said = command("ci", "--json", cwd=folder)
     report = said.json()
     assert (said.code, report["outcome"]) == (1, "fail"), report["because"]

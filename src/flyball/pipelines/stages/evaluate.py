@@ -10,8 +10,8 @@ import msgspec
 from flyball.pipelines.calls import ChildLimits, call_child
 from flyball.pipelines.stages.job import Given, Job, Made, look_up, step_key
 from flyball.pipelines.stages.prepare import ready_data
-from flyball.pipelines.stages.train import ready_model
-from flyball.registry.bundle import fetch, pack
+from flyball.pipelines.stages.train import champion_folder, ready_model
+from flyball.registry.bundle import pack
 
 _TRAINED = ("features", "contract", "has_frames", "has_answers", "saved", "twin")
 
@@ -83,7 +83,7 @@ def champion_of(job: Job, source: dict[str, Any]) -> dict[str, Any] | None:
         job.shop.blobs.fetch_object(seen, seen_path)
     return {
         "number": champion["number"],
-        "folder": str(fetch(champion["digest"], job.shop.blobs, job.shop.settings.cache_folder)),
+        "folder": champion_folder(job, champion),
         "digest": champion["digest"],
         "seen": None if seen_path is None else str(seen_path),
         "trained_until": source["champion_lineage"].get("trained_until"),

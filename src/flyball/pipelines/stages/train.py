@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from flyball.core.durations import parse_duration
+from flyball.core.errors import CorruptObject, ObjectNotFound
 from flyball.pipelines.calls import ChildLimits, call_child
 from flyball.pipelines.stages.job import Given, Job, Made, look_up, step_key
 from flyball.pipelines.stages.prepare import ready_data
@@ -95,7 +96,7 @@ def training_payload(job: Job, given: Given, made: Path) -> dict[str, Any]:
         "data": str(job.bench.path("data")),
         "held_out": str(job.bench.path("held_out")),
         "made": str(made),
-        "champion": None if champion is None else str(_fetch(job, champion["digest"])),
+        "champion": None if champion is None else champion_folder(job, champion),
         "step_cache": str(_step_cache(job, given.source["code"])),
         "code": given.source["code"],
         "environment": given.environment["digest"],
@@ -132,8 +133,19 @@ def training_limits(job: Job, timeout: timedelta) -> ChildLimits:
     )
 
 
-def _fetch(job: Job, digest: str) -> Path:
-    return fetch(digest, job.shop.blobs, job.shop.settings.cache_folder)
+def champion_folder(job: Job, champion: dict[str, Any]) -> str:
+    """The folder with the champion's files. Raises CorruptObject where the store has not all of them."""
+    try:
+        return str(fetch(champion["digest"], job.shop.blobs, job.shop.settings.cache_folder))
+    except (ObjectNotFound, CorruptObject) as error:
+        name = f"{job.request.model}@{champion['number']}"
+        raise CorruptObject(
+            f"the package of {name}, the champion, is not whole in the object store, so nothing can be held against "
+            f"it: {error.message}. Bring the object back from a backup, or put another version into service "
+            f"(`flyball rollback {job.request.model}`)",
+            version=name,
+            digest=champion["digest"],
+        ) from error
 
 
 def _keep(job: Job, folder: Path) -> list[dict[str, Any]]:
