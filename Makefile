@@ -11,9 +11,10 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 # Without a user's configuration files the lock means the same everywhere; environment variables still choose an index.
 UV := UV_NO_CONFIG=1 $(BIN)/uv
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-# Plugins are named, because looking for them costs seconds.
+# Plugins are named, because looking for them costs seconds. Three workers on two cores: tests wait a good part of their
+# time, for servers that start and for moments that come.
 PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p xdist -p _hypothesis_pytestplugin \
-	-n $(or $(WORKERS),2) --dist loadfile
+	-n $(or $(WORKERS),3) --dist loadfile
 ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif

@@ -142,7 +142,7 @@ class Loop:
                 if not count and not busy(conn, self.model):
                     break
             if not count:
-                time.sleep(0.02)
+                time.sleep(0.1)  # a run is under way; asking costs more than the wait
         self.seconds["rest"] = self.seconds.get("rest", 0.0) + time.perf_counter() - began
 
     def next_moment(self) -> datetime | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flyball_tests_warm import run_flyball
 
 PROJECT = """
 [model]
@@ -99,6 +100,8 @@ class Whole:
 
     def command(self, *arguments: str, timeout: float = 120) -> tuple[int, str, str]:
         """Exit code, standard output and standard error of a command."""
+        if not self.prefix:
+            return run_flyball(arguments, self.folder, self.environment, timeout)
         done = subprocess.run(
             [*self.prefix, sys.executable, "-m", "flyball", *arguments],
             cwd=self.folder,
