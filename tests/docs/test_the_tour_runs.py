@@ -12,7 +12,11 @@ ROOT = Path(__file__).parents[2]
 blocks = sys.modules["flyball_tests_console_blocks"]
 RUN = (ROOT / "README.md", ROOT / "docs" / "how-to" / "after-the-first-prediction.md")
 # Stand for themselves, so each has a reader of its own.
-ALONE = (ROOT / "docs" / "how-to" / "ci.md",)
+ALONE = (
+    ROOT / "docs" / "how-to" / "ci.md",
+    ROOT / "docs" / "how-to" / "test-a-model.md",
+    ROOT / "docs" / "how-to" / "environments.md",
+)
 
 
 @pytest.mark.parametrize("document", RUN, ids=lambda path: path.stem)
@@ -40,11 +44,32 @@ def test_each_line_of_a_document_runs_where_the_one_before_left_off(reader: Any,
 def test_each_line_about_checking_changes_runs(lone_reader: Any):
     lines = blocks.console_lines(ALONE[0])
     said = [lone_reader.type(line) for line in lines]
-    checks = [text for line, text in zip(lines, said, strict=True) if "flyball ci" in line]
+    told = {line: text for line, text in zip(lines, said, strict=True) if "flyball ci affected" in line}
+    assert all("shop" in text and "flyball.toml changed" in text for text in told.values()) and len(told) == 2
+    checks = [
+        text for line, text in zip(lines, said, strict=True) if "flyball ci" in line and line not in told
+    ]
     assert len(checks) == 4 and all("shop: pass" in text for text in checks)
     assert "the model was trained" in checks[1] and "compared with main" in checks[1]
     assert "nothing was trained" in checks[2] and "nothing was trained" in checks[3]
     assert {"report.md", "report.html", "report.json"} <= set(said[-1].split())
+
+
+def test_each_line_about_testing_a_model_runs(lone_reader: Any):
+    said = [lone_reader.type(line) for line in blocks.console_lines(ALONE[1])]
+    # A project that was just written is in no Git and was never run.
+    assert said[-1].startswith("shop: ML Test Score 0 ") and said[-1].count("for more:") >= 20
+
+
+@pytest.mark.long
+def test_each_line_about_environments_runs(lone_reader: Any):
+    lines = blocks.console_lines(ROOT / "docs" / "how-to" / "environments.md")
+    said = dict(zip(lines, [lone_reader.type(line) for line in lines], strict=True))
+    first, second = [text for line, text in said.items() if "deploy" in line][:2]
+    assert "shop@1 of this home is shop@1 of staging" in first and "is champion" in first
+    assert "shop@1 of staging is shop@1 of production" in second
+    assert "the chain holds" in said["flyball audit verify --env production"]
+    assert "complaints" in said["flyball history shop --env staging"]
 
 
 def test_every_document_with_commands_is_run():
