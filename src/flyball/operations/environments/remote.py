@@ -50,8 +50,8 @@ def deploy_through(
 ) -> Deployed:
     """Start the rollout of a version `model@ref`, which the control plane knows by its digest.
 
-    folder: of the project. Raises VersionNotFound for one that it does not know, Refused where its rules would be others
-    than the section's.
+    folder: of the project. Raises VersionNotFound for one that it does not know, and Refused where its rules would be
+    others than the section's.
     """
     file, ref = read_project(folder, environment=variables), parse_ref(target)
     wanted = settings_there(file, ref.model, environment, variables, strategy=strategy)
