@@ -16,6 +16,7 @@ ALONE = (
     ROOT / "docs" / "how-to" / "ci.md",
     ROOT / "docs" / "how-to" / "test-a-model.md",
     ROOT / "docs" / "how-to" / "environments.md",
+    ROOT / "docs" / "how-to" / "deploy-by-files.md",
 )
 
 
@@ -70,6 +71,16 @@ def test_each_line_about_environments_runs(lone_reader: Any):
     assert "shop@1 of staging is shop@1 of production" in second
     assert "the chain holds" in said["flyball audit verify --env production"]
     assert "complaints" in said["flyball history shop --env staging"]
+
+
+@pytest.mark.long
+def test_each_line_about_deploying_by_files_runs(lone_reader: Any):
+    lines = blocks.console_lines(ROOT / "docs" / "how-to" / "deploy-by-files.md")
+    said = [lone_reader.type(line) for line in lines]
+    changes = [text for line, text in zip(lines, said, strict=True) if re.match("flyball (plan|apply)", line)]
+    kinds = [re.match(r"[^:]* staging/shop: (\w+( back)?)", text)[1] for text in changes]  # type: ignore[index]
+    assert kinds == ["first", "first", "deploy", "roll back", "nothing", "deploy", "held", "deploy"]
+    assert "`rollback --why complaints`" in changes[6]
 
 
 def test_every_document_with_commands_is_run():

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from flyball.core.values import Actor
@@ -271,16 +272,23 @@ def test_what_is_in_service_and_in_no_file_is_told_and_left_alone(repository: Re
     assert repository.staged.json("models")[0]["champion"] == 2
 
 
-def test_two_applies_at_once_do_it_once(repository: Repository):
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_two_applies_at_once_do_it_once(
+    repository: Repository, store: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+):
     from flyball.app import open_app
 
-    repository.commit("here", here=deployment(None, repository.first))
+    if store == "postgres":
+        monkeypatch.setenv("FLYBALL_STAGING_DATABASE", request.getfixturevalue("postgres_url"))
+    path = repository.folder / "deployments" / "staging.toml"
+    repository.commit("the second", staging=deployment("staging", repository.second))
+    repository.apply("staging")
+    repository.commit("the first", staging=deployment("staging", repository.first))
     both_planned = threading.Barrier(2, timeout=30)
     found: list[Any] = []
 
     def apply() -> None:
         with open_app(repository.folder) as app:
-            path = repository.folder / "deployments" / "here.toml"
             found.append(app.apply([path], on_plan=lambda _plan: both_planned.wait()))
 
     threads = [threading.Thread(target=apply) for _ in range(2)]
@@ -289,13 +297,114 @@ def test_two_applies_at_once_do_it_once(repository: Repository):
     for thread in threads:
         thread.join(60)
     outcomes = [one.outcomes[0] for one in found]
-    assert sorted((one.change.kind, one.unlike_plan) for one in outcomes) == [
-        ("nothing", True),
-        ("roll back", False),
-    ]
+    told = sorted((one.change.kind, one.unlike_plan, one.error) for one in outcomes)
+    assert told == [("deploy", False, None), ("nothing", True, None)]
     assert [one.exit_code for one in found] == [0, 0]
-    moves = [move for move in repository.staged.json("history", "plant") if move["name"] == "champion"]
-    assert len(moves) == 3
+    there = repository.staged.json("history", "plant", "--env", "staging")
+    assert len([move for move in there if move["name"] == "champion"]) == 2
+    assert repository.serving("staging") == repository.first
+
+
+def test_one_apply_does_what_its_plan_says_however_environments_are_named(repository: Repository):
+    project = repository.folder / "flyball.toml"
+    sections = '\n[environments.beta]\n[environments.zeta]\nafter = "beta"\n'
+    project.write_text(project.read_text() + sections + AT_ONCE.format("beta") + AT_ONCE.format("zeta"))
+    texts = {
+        "beta": deployment("beta", repository.first),
+        "zeta": deployment("zeta", "champion of beta"),
+    }
+    repository.commit("the first", **texts)
+    for names in (("beta", "zeta"), ("zeta", "beta")):
+        assert repository.kinds(*names) == ["first", "blocked"]
+    outcomes = repository.apply("beta", "zeta", code=1)
+    assert [(one["change"]["kind"], one["unlike_plan"]) for one in outcomes] == [
+        ("first", False),
+        ("blocked", False),
+    ]
+    repository.apply("zeta", "beta")
+    repository.commit("the second", beta=deployment("beta", repository.second))
+    repository.apply("beta", "zeta")
+    assert (repository.serving("beta"), repository.serving("zeta")) == (repository.second, repository.first)
+    repository.apply("beta", "zeta")
+    assert repository.serving("zeta") == repository.second
+
+
+def test_a_home_that_is_away_holds_up_no_other(repository: Repository, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FLYBALL_STAGING_DATABASE", "postgresql://nobody:secret@127.0.0.1:1/none")
+    texts = {
+        "here": deployment(None, repository.first),
+        "staging": deployment("staging", repository.first),
+        "production": deployment("production", "champion of staging"),
+    }
+    repository.commit("all", **texts)
+    outcomes = repository.apply("here", "staging", "production", code=1)
+    told = {one["planned"]["environment"]: one for one in outcomes}
+    assert told[None]["change"]["kind"] == "roll back"
+    for name in ("staging", "production"):
+        assert told[name]["code"] in ("database_unavailable", "unavailable")
+        assert "environment staging:" in told[name]["error"] and "secret" not in told[name]["error"]
+
+
+def test_what_the_loop_promoted_is_told_and_not_undone_by_the_same_file(repository: Repository):
+    from flyball.delivery.start import deploy
+    from flyball.registry.versions import get_version
+
+    repository.commit("the first", staging=deployment("staging", repository.first))
+    repository.apply("staging")
+    repository.commit("the second", staging=deployment("staging", repository.second))
+    repository.apply("staging")
+    repository.commit("the first", staging=deployment("staging", repository.first))
+    repository.apply("staging")
+    policy = Actor("retraining policy", "automation")
+    with repository.staged.opened("staging") as app, app.backends.database.write() as conn:
+        from flyball.core.project import Project
+
+        project = msgspec.convert(get_version(conn, "plant", 2).project, Project)
+        at_once = msgspec.structs.replace(project.rollout, strategy="immediate")
+        deploy(
+            conn,
+            "plant",
+            2,
+            actor=policy,
+            why="a confirmed change",
+            now=app.backends.clock.now(),
+            model_time=None,
+            project=msgspec.structs.replace(project, rollout=at_once),
+        )
+    (held,) = repository.apply("staging", code=1)
+    assert held["change"]["kind"] == "held"
+    assert "by retraining policy: deploy (a confirmed change)" in held["change"]["because"]
+
+
+def test_waiting_follows_what_evidence_decides_and_ends_when_it_has(repository: Repository):
+    repository.two_steps()
+
+    def promote() -> None:
+        with repository.staged.opened("staging") as app:
+            app.decide_rollout("plant", "promote", why="seen enough", actor=GRACE)
+
+    later = threading.Timer(1.0, promote)
+    later.start()
+    said = repository.staged.say("apply", "deployments/staging.toml", "--wait")
+    later.join()
+    assert "its rollout (canary) is at step 1; it goes on while `flyball up` runs there" in said.err
+    assert repository.kinds("staging") == ["nothing"]
+
+
+def test_a_check_of_strangers_applies_nothing_and_a_control_planes_address_is_no_home(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+):
+    staged = repository.staged
+    repository.commit("the first", staging=deployment("staging", repository.first))
+    monkeypatch.setenv("FLYBALL_CACHE", "read")
+    said = staged.say("apply", "deployments/staging.toml", code=1)
+    assert "FLYBALL_CACHE=read" in said.err and not staged.path_of("staging").exists()
+    monkeypatch.delenv("FLYBALL_CACHE")
+    monkeypatch.setenv("FLYBALL_STAGING_URL", "http://127.0.0.1:1")
+    said = staged.say("plan", "deployments/staging.toml", code=2)
+    assert "staging is the control plane at http://127.0.0.1:1" in said.err
+    monkeypatch.setenv("FLYBALL_URL", "http://127.0.0.1:1")
+    assert "this is done in place" in staged.say("plan", "deployments/staging.toml", code=2).err
 
 
 @pytest.mark.parametrize("point", ["before", "after"])

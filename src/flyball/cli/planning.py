@@ -54,8 +54,8 @@ def plan(files: tuple[Path, ...], check: bool, as_json: bool) -> None:
 def apply(files: tuple[Path, ...], why: str, take_back: bool, wait: bool, as_json: bool) -> None:
     """Bring environments to what deployments files say, model by model; what is so already is left alone.
 
-    Exit codes: 0 everything is done or under way, 1 a model failed, is held or blocked, 4 (with --wait) a rollout waits
-    for people or stayed undecided.
+    Exit codes: 0 everything is done or under way, 1 a model failed, is held or blocked, 4 it is so for want of evidence
+    or, with --wait, a rollout waits for people.
 
     \b
     Example: flyball apply deployments/production.toml --why "release 12"
@@ -66,8 +66,8 @@ def apply(files: tuple[Path, ...], why: str, take_back: bool, wait: bool, as_jso
         told = None if as_json else _render_plan
         done = app.apply(files, why=why, take_back=take_back, on_plan=told)
         code = done.exit_code
-        if wait:
-            code = max(code, _follow(app, files)) if code != 1 else 1
+        if wait and code != 1:
+            code = _follow(app, files) or code
     show(done, as_json, _render_applied)
     sys.exit(code)
 
@@ -83,7 +83,7 @@ def _follow(app: Any, files: tuple[Path, ...]) -> int:
         if not under_way:
             break
         if (line := "; ".join(under_way)) != seen:
-            progress(line)
+            progress(line if seen else f"{line}; it goes on while `flyball up` runs there (Ctrl-C leaves it)")
             seen = line
         time.sleep(_POLL_SECONDS)
     left = [change for _, change in changes if change.kind != "nothing"]

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from flyball.core.errors import FlyballError, Refused
+from flyball.core.errors import FlyballError, Refused, Unavailable
 from flyball.core.values import Actor
 from flyball.data.model_time import find_model_time
 from flyball.delivery import control, rollback, start
@@ -26,10 +26,10 @@ from flyball.operations.deploying import check_files
 from flyball.operations.environments.deploying import check_routes
 from flyball.operations.environments.transfer import carry
 from flyball.operations.opening import Backends
-from flyball.operations.planning.aims import Wanted, find_aim, find_prefix
+from flyball.operations.planning.aims import Wanted, find_aim
 from flyball.operations.planning.differences import Change, compare, differing
 from flyball.operations.planning.files import Asked, DeploymentsFile, read_files
-from flyball.operations.planning.plan import Plan, Planned, in_order, make_plan, stand
+from flyball.operations.planning.plan import Order, Plan, Planned, make_plan, read_orders, stand
 from flyball.operations.planning.sites import Site, Sites
 from flyball.operations.planning.state import APPLIED, find_refusal, read_standing
 from flyball.operations.publishing import publish_now
@@ -58,14 +58,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
-    """What an apply did. exit_code: 0 when all is done or under way, 1 when something failed, is held or blocked."""
+    """What an apply did. exit_code: 0 when all is done or under way, 1 when something failed, is held or blocked.
+
+    4 when what is held or blocked is so for want of evidence.
+    """
 
     plan: Plan
     outcomes: list[Outcome]
     exit_code: int
 
 
-class Orders(msgspec.Struct, frozen=True, kw_only=True):
+class Given(msgspec.Struct, frozen=True, kw_only=True):
     """Who applies, with which reason, and whether also against what people decided."""
 
     actor: Actor
@@ -91,57 +94,66 @@ def apply(
         raise Refused(
             "FLYBALL_CACHE=read is for checks of strangers' changes; nothing is deployed from there"
         )
-    by_name = {file.name: file for file in files}
-    orders = Orders(actor=actor, why=why, take_back=take_back)
+    given = Given(actor=actor, why=why, take_back=take_back)
     with Sites(backends) as sites:
-        made = make_plan(sites, files, take_back=take_back)
+        orders = read_orders(sites, files)
+        made = make_plan(sites, orders, take_back=take_back)
         if on_plan is not None:
             on_plan(made)
-        outcomes = [
-            _guarded(sites, by_name[one.file], planned, one, orders)
-            for one, planned in zip(in_order(files), made.planned, strict=True)
-        ]
+        found: dict[Asked, Outcome] = {}
+        # What others are followed by, or come after, is changed behind them: each is done as it was planned.
+        for order, planned in sorted(
+            zip(orders, made.planned, strict=True), key=lambda pair: -sites.depth(pair[0].asked)
+        ):
+            found[order.asked] = _guarded(sites, planned, order, given)
+        outcomes = [found[order.asked] for order in orders]
         for file in files:
-            _note_file(sites, file, [one for one in outcomes if one.planned.file == file.name], orders)
-    bad = any(one.error is not None or one.change.kind in ("held", "blocked") for one in outcomes)
-    return Applied(plan=made, outcomes=outcomes, exit_code=int(bad))
+            _note_file(sites, file, [found[one] for one in file.asked], given)
+    return Applied(plan=made, outcomes=outcomes, exit_code=_exit_code(outcomes))
 
 
-def _guarded(sites: Sites, file: DeploymentsFile, planned: Planned, asked: Asked, orders: Orders) -> Outcome:
+def _exit_code(outcomes: list[Outcome]) -> int:
+    stuck = [one for one in outcomes if one.error is not None or one.change.kind in ("held", "blocked")]
+    if any(one.error is not None or not one.change.is_undecided for one in stuck):
+        return 1
+    return 4 if stuck else 0
+
+
+def _guarded(sites: Sites, planned: Planned, order: Order, given: Given) -> Outcome:
     """The edge of one model: what goes wrong with it is told, and the others go on."""
     try:
         while True:
-            outcome = _attempt(sites, file, planned, asked, orders)
+            outcome = _attempt(sites, planned, order, given)
             if outcome is not None:
                 return outcome
     except FlyballError as error:
         return Outcome(planned=planned, change=planned.change, error=error.message, code=error.code)
 
 
-def _attempt(
-    sites: Sites, file: DeploymentsFile, planned: Planned, asked: Asked, orders: Orders
-) -> Outcome | None:
+def _attempt(sites: Sites, planned: Planned, order: Order, given: Given) -> Outcome | None:
     """What was done about one model; None when reality moved on before it could be, and all is to be read again.
 
     Judged once to carry and read files, which takes a while, and once more in the transaction that does it.
     """
-    site = sites.site(asked)
-    wanted = find_aim(site, asked, find_prefix(sites, asked))
+    if order.problem is not None:
+        raise Unavailable(order.problem)
+    site = sites.site(order.asked)
+    wanted = find_aim(site, order.asked, order.prefix)
     now = stand(site, wanted)
-    seen = compare(wanted.aim, now, take_back=orders.take_back)
+    seen = compare(wanted.aim, now, take_back=given.take_back)
     if not seen.is_acting and (seen.kind in ("held", "blocked") or now.applied == seen.digest):
         return Outcome(planned=planned, change=seen, unlike_plan=_is_unlike(planned, seen))
-    site = sites.site(asked, make=True)
+    site = sites.site(order.asked, make=True)
     assert site.target is not None
     if seen.kind in ("first", "deploy"):
-        wanted = _carried(site, wanted, orders.actor)
+        wanted = _carried(site, wanted, given.actor)
     if seen.kind in STARTING and wanted.here is not None:
         check_files(site.target, wanted.here)
     with site.target.database.write() as conn:
-        change = _judge(conn, wanted, orders)
+        change = _judge(conn, wanted, given)
         if change.kind in STARTING and seen.kind not in STARTING:
             return None
-        outcome = _Doing(conn, site.target, file, wanted, orders).carry_out(planned, change)
+        outcome = _Doing(conn, site.target, order.file, wanted, given).carry_out(planned, change)
     if outcome.done:
         publish_now(site.target)
     return outcome
@@ -168,25 +180,25 @@ def _carried(site: Site, wanted: Wanted, actor: Actor) -> Wanted:
     return Wanted(wanted.asked, wanted.aim, carried.version, wanted.there, wanted.project, wanted.verdicts)
 
 
-def _judge(conn: Connection, wanted: Wanted, orders: Orders) -> Change:
+def _judge(conn: Connection, wanted: Wanted, given: Given) -> Change:
     aim = wanted.aim
     if wanted.here is not None:
         aim = msgspec.structs.replace(aim, obstacle=find_refusal(conn, wanted.here))
     now = read_standing(conn, wanted.asked.model, aim.digest)
-    return compare(aim, now, take_back=orders.take_back)
+    return compare(aim, now, take_back=given.take_back)
 
 
 class _Doing:
     """One model's change within its transaction."""
 
     def __init__(
-        self, conn: Connection, target: Backends, file: DeploymentsFile, wanted: Wanted, orders: Orders
+        self, conn: Connection, target: Backends, file: DeploymentsFile, wanted: Wanted, given: Given
     ) -> None:
-        self.conn, self.file, self.wanted, self.orders = conn, file, wanted, orders
+        self.conn, self.file, self.wanted, self.given = conn, file, wanted, given
         self.model, self.now = wanted.asked.model, target.clock.now()
         self.common: dict[str, Any] = {
-            "actor": orders.actor,
-            "why": reason(file, wanted.asked.why or orders.why),
+            "actor": given.actor,
+            "why": reason(file, wanted.asked.why or given.why),
             "now": self.now,
             "model_time": find_model_time(conn, self.model, self.now),
         }
@@ -224,7 +236,7 @@ class _Doing:
         if change.kind == "begin":
             moment = Moment(now=self.now, model_time=self.common["model_time"] or self.now)
             waiting = get_unfinished(self.conn, self.model)
-            return start.launch(self.conn, waiting, actor=self.orders.actor, moment=moment)
+            return start.launch(self.conn, waiting, actor=self.given.actor, moment=moment)
         assert self.wanted.here is not None
         number = self.wanted.here.number
         return start.deploy(self.conn, self.model, number, project=self.wanted.project, **self.common)
@@ -264,11 +276,11 @@ class _Doing:
             "file": self.file.name,
             "file_digest": self.file.digest,
             "commit": self.file.commit,
-            "took_back": self.orders.take_back,
+            "took_back": self.given.take_back,
             "because": outcome.done or change.because,
         }
         entry = Entry(
-            actor=self.orders.actor,
+            actor=self.given.actor,
             action=APPLIED,
             subject=f"deployment:{self.model}",
             why=self.common["why"],
@@ -287,12 +299,12 @@ def reason(file: DeploymentsFile, why: str) -> str:
     return f"{file.name}{at}: {why}" if why else f"{file.name}{at}"
 
 
-def _note_file(sites: Sites, file: DeploymentsFile, outcomes: list[Outcome], orders: Orders) -> None:
+def _note_file(sites: Sites, file: DeploymentsFile, outcomes: list[Outcome], given: Given) -> None:
     """One audit entry per file, when something was done or failed, or when the file is another than the last time."""
-    if not outcomes:
-        return
-    asked = file.asked[0]
-    target = sites.site(asked).target
+    try:
+        target = sites.site(file.asked[0]).target if file.asked else None
+    except FlyballError:
+        return  # a home that is away; its models are told to have failed
     if target is None:
         return
     subject = f"deployments:{file.name}"
@@ -317,10 +329,10 @@ def _note_file(sites: Sites, file: DeploymentsFile, outcomes: list[Outcome], ord
             },
         }
         entry = Entry(
-            actor=orders.actor,
+            actor=given.actor,
             action=FILE_APPLIED,
             subject=subject,
-            why=reason(file, orders.why),
+            why=reason(file, given.why),
             facts=facts,
             event=FILE_APPLIED,
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from flyball.core.errors import Corrupt, Unavailable
 from flyball.operations.opening import Backends
 from flyball.operations.planning.aims import Wanted, find_aim, find_prefix
-from flyball.operations.planning.differences import Change, Standing, compare
+from flyball.operations.planning.differences import Aim, Change, Standing, compare
 from flyball.operations.planning.files import Asked, DeploymentsFile, read_files
 from flyball.operations.planning.sites import Site, Sites
 from flyball.operations.planning.state import read_standing
@@ -44,31 +46,59 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     not_named: list[NotNamed]
 
 
+@dataclass(frozen=True)
+class Order:
+    """What a file asks for one model, with the first digits of the digest that it means; None for none.
+
+    problem: why that can't be told now, such as a store that is away.
+    """
+
+    file: DeploymentsFile
+    asked: Asked
+    prefix: str | None
+    problem: str | None = None
+
+
 def plan(backends: Backends, paths: Sequence[Path], *, take_back: bool = False) -> Plan:
     """What an apply of these files would do now. Raises as `read_files`, and for environments that there are not."""
     files = read_files(paths)
     with Sites(backends) as sites:
-        return make_plan(sites, files, take_back=take_back)
+        return make_plan(sites, read_orders(sites, files), take_back=take_back)
 
 
-def make_plan(sites: Sites, files: Sequence[DeploymentsFile], *, take_back: bool) -> Plan:
+def read_orders(sites: Sites, files: Sequence[DeploymentsFile]) -> list[Order]:
+    """What files ask for, by environment and model, with the digests that it means now."""
+    orders = [_order(sites, file, one) for file in files for one in file.asked]
+    return sorted(orders, key=lambda order: (order.asked.environment or "", order.asked.model))
+
+
+def _order(sites: Sites, file: DeploymentsFile, asked: Asked) -> Order:
+    try:
+        return Order(file, asked, find_prefix(sites, asked))
+    except (Unavailable, Corrupt) as error:
+        return Order(file, asked, None, error.message)
+
+
+def make_plan(sites: Sites, orders: Sequence[Order], *, take_back: bool) -> Plan:
     """The plan of files that were read."""
-    planned = []
-    for one in in_order(files):
-        site = sites.site(one)
-        wanted = find_aim(site, one, find_prefix(sites, one))
-        planned.append(_told(one, compare(wanted.aim, stand(site, wanted), take_back=take_back)))
+    planned = [_told(order.asked, _plan_one(sites, order, take_back)) for order in orders]
     return Plan(
         differs=any(found.change.kind != "nothing" for found in planned),
         planned=planned,
-        not_named=_not_named(sites, files),
+        not_named=_not_named(sites, [order.asked for order in orders]),
     )
 
 
-def in_order(files: Sequence[DeploymentsFile]) -> list[Asked]:
-    """What files ask for, in an order that does not depend on theirs."""
-    asked = [one for file in files for one in file.asked]
-    return sorted(asked, key=lambda one: (one.environment or "", one.model))
+def _plan_one(sites: Sites, order: Order, take_back: bool) -> Change:
+    """What there is to do about one model. A home that is away is told, and holds up no other."""
+    if order.problem is not None:
+        return compare(Aim(digest=None, obstacle=order.problem), Standing())
+    try:
+        site = sites.site(order.asked)
+        wanted = find_aim(site, order.asked, order.prefix)
+        return compare(wanted.aim, stand(site, wanted), take_back=take_back)
+    except (Unavailable, Corrupt) as error:
+        return compare(Aim(digest=None, obstacle=error.message), Standing())
 
 
 def stand(site: Site, wanted: Wanted) -> Standing:
@@ -90,13 +120,15 @@ def _told(asked: Asked, change: Change) -> Planned:
     )
 
 
-def _not_named(sites: Sites, files: Sequence[DeploymentsFile]) -> list[NotNamed]:
+def _not_named(sites: Sites, asked: Sequence[Asked]) -> list[NotNamed]:
     """Of every home that files are about: what is in service there and stands in none of them."""
-    named = {(one.environment, one.model) for one in in_order(files)}
+    named = {(one.environment, one.model) for one in asked}
     found = []
-    for environment in sorted({one.environment for one in in_order(files)}, key=lambda name: name or ""):
-        asked = next(one for one in in_order(files) if one.environment == environment)
-        target = sites.site(asked).target
+    for environment, one in {one.environment: one for one in asked}.items():
+        try:
+            target = sites.site(one).target
+        except (Unavailable, Corrupt):
+            continue  # told of each of its models
         if target is None:
             continue
         with target.database.read() as conn:

@@ -71,6 +71,22 @@ class Sites:
         file = self._file(asked) or self._nearest_file(asked)
         return self.find(file, asked.follows)
 
+    def depth(self, asked: Asked) -> int:
+        """How many environments come before where a deployment goes, by what it follows or comes after."""
+        if asked.environment is None and asked.follows is None:
+            return 0
+        file = self._file(asked) or self._nearest_file(asked)
+        own = [] if asked.environment is None else self._before(file, asked.environment)
+        other = [] if asked.follows is None else [asked.follows, *self._before(file, asked.follows)]
+        return max(len(own), len(other))
+
+    def _before(self, file: ProjectFile, name: str) -> list[str]:
+        """The environments that one comes after, the nearest first."""
+        found: list[str] = []
+        while (name := choose_environment(file, name, os.environ).section.after or "") and name not in found:
+            found.append(name)
+        return found
+
     def find(self, file: ProjectFile, name: str) -> Backends | None:
         """The home of an environment, None for one that nothing was deployed to yet."""
         return self._home(choose_environment(file, name, os.environ), make=False)
