@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +68,11 @@ class Repository:
         _git(self.root, "add", "--all")
         _git(self.root, "commit", "--quiet", "--allow-empty", "--message", "a commit")
         return self
+
+    def commit_only(self, path: str) -> None:
+        """Commit one path."""
+        _git(self.root, "add", path)
+        _git(self.root, "commit", "--quiet", "--message", "a commit")
 
     def branch(self) -> Repository:
         """Commit everything on `main` and begin the change."""
@@ -316,6 +323,39 @@ def test_a_submodule_that_moved_affects_its_importers_and_every_model_where_its_
     found = repository.affected()
     assert [one.model for one in found.models] == ["other", "uses"]
     assert "libs changed, a submodule whose files are not in this clone" in found.models[0].because
+
+
+def _calls_of_git(repository: Repository, log: Path) -> int:
+    log.write_text("")
+    repository.affected(LAPTOP)
+    return len(log.read_text().splitlines())
+
+
+def test_git_is_asked_as_often_for_many_models_as_for_one(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    log, real = tmp_path / "calls", shutil.which("git")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text(f'#!/bin/sh\necho call >> {log}\nexec {real} "$@"\n')
+    (tmp_path / "bin" / "git").chmod(0o755)
+    repository.model("one", "one", train="import shared\n").write("src/shared.py").branch()
+    repository.model("one", "uno").write("src/shared.py", "# other").commit()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    once = _calls_of_git(repository, log)
+    for number in range(8):
+        repository.model(f"more/{number}", f"more-{number}", train="import shared\n")
+    repository.commit()
+    assert len(repository.names()) == 9 and _calls_of_git(repository, log) == once > 0
+
+
+def test_a_link_to_a_folder_is_no_submodule_and_a_repository_in_the_repository_is_nobodys(
+    repository: Repository,
+):
+    repository.model("one", "one").model("two", "two").write("data/rows.csv", "x").branch()
+    (repository.root / "rows").symlink_to("data")
+    _git(repository.root, "init", "--quiet", "clone")
+    repository.commit_only("rows")
+    assert repository.names(LAPTOP) == []
 
 
 def test_the_command_answers_for_people_and_for_a_matrix(

@@ -118,9 +118,10 @@ class _Judge:
     def __init__(self, root: Path, files: ChangedFiles, models: list[RepositoryModel]) -> None:
         self._graph = ImportGraph(root, files.files, [model.folder for model in models])
         self._files, self._changed = files.files, files.changed or []
+        self._owner = {path: self._graph.owner(path) for path in self._changed}
         self._owned: dict[str | None, list[str]] = {}
-        for path in self._changed:
-            self._owned.setdefault(self._graph.owner(path), []).append(path)
+        for path, owner in self._owner.items():
+            self._owned.setdefault(owner, []).append(path)
         self._locks = [path for path in self._changed if _LOCKS.fullmatch(path.rpartition("/")[2])]
 
     def reasons(self, model: RepositoryModel) -> Iterator[str]:
@@ -133,15 +134,17 @@ class _Judge:
         if model.link in self._changed:
             yield f"{model.link} changed, which {model.file} links to"
         for key, source in model.sources:
-            rows = [path for path in self._changed if path not in own and _is_part(path, source)]
+            rows = [path for path in self._others(model) if _is_part(path, source)]
             if rows:
                 yield f"{_listed(rows)} changed, which {key} of {model.file} names"
         reached = self._reached(model) if len(own) < len(self._changed) else {}
         above = {folder for path in (model.file, *reached) for folder in folders_above(path)}
-        locks = [path for path in self._locks if folder_of(path) in above and path not in own]
+        locks = [
+            path for path in self._locks if folder_of(path) in above and self._owner[path] != model.folder
+        ]
         if locks:
             yield f"{_listed(locks)} changed, where packages are named"
-        yield from self._imported(own, reached)
+        yield from self._imported(model, reached)
 
     def _reached(self, model: RepositoryModel) -> dict[str, str | None]:
         tests = self._python_below(model.folder, "tests")
@@ -157,8 +160,11 @@ class _Judge:
         found = below(self._files, join(folder, name))
         return [path for path in found if path.endswith(".py") and self._graph.owner(path) == folder]
 
-    def _imported(self, own: list[str], reached: dict[str, str | None]) -> Iterator[str]:
-        others = [path for path in self._changed if path not in own]
+    def _others(self, model: RepositoryModel) -> list[str]:
+        return [path for path in self._changed if self._owner[path] != model.folder]
+
+    def _imported(self, model: RepositoryModel, reached: dict[str, str | None]) -> Iterator[str]:
+        others = self._others(model)
         imported = [path for path in others if path in reached]
         if imported:
             importer, more = reached[imported[0]], len(imported) - 1
@@ -171,7 +177,7 @@ class _Judge:
             path
             for path in others
             if not path.endswith(".py")
-            and any((folder, self._graph.owner(path)) in packages for folder in folders_above(path))
+            and any((folder, self._owner[path]) in packages for folder in folders_above(path))
         ]
         if beside:
             yield f"{_listed(beside)} changed, beside modules that are imported"
