@@ -3,7 +3,8 @@
 Each model has six modules of some 40 lines, tests and rows of its own; a third of them import the changed corner of the
 library, three files away. Four changes: of one model, of the library, of the root's lock, and of every file. Limit:
 2 s, the median of five, on a machine with nothing else to do. Beside it, what one process per model would take with
-nothing to do but ask git whether its folder changed. Exit code 1 above the limit, or where the models found are not those that import what changed.
+nothing to do but ask git whether its folder changed. Exit code 1 above the limit, or where the models found are not
+those that import what changed.
 """
 
 from __future__ import annotations
