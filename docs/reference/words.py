@@ -22,6 +22,7 @@ EVENTS = {
     "incident.resolved": "The metric has recovered",
     "model.changed": "Owner or description of a model is another",
     "model.created": "A model has its first version",
+    "monitoring.asked": "Somebody asked for the closed windows of a model to be judged now",
     "retraining.cancelled": "A retraining was cancelled",
     "retraining.decided": "The policy answered a signal with a retraining",
     "retraining.declined": "The policy answered a signal with no retraining, and says why",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ANONYMOUS = "FLYBALL_CONTROL_ANONYMOUS"
 ANSWER_SECONDS = 60.0
 PATIENCE_SECONDS = 5.0
+# How long a request waits for windows to be judged, before its caller is told to ask again.
+ASKED_SECONDS = 20.0
 
 
 class Flyball(Changes):
@@ -83,6 +85,22 @@ class ControlApp(Flyball):
         from flyball.operations.monitoring import describe_checks
 
         return describe_checks(self.backends, model)
+
+    def check_and_wait(
+        self, model: str | None = None, *, key: str | None = None, timeout_seconds: float = ASKED_SECONDS
+    ) -> list[dict[str, Any]]:
+        """As in place, but judged by the controller: this process holds no table library."""
+        from flyball.governance.actors import local_actor
+        from flyball.operations.monitoring import check_and_wait
+
+        return check_and_wait(
+            self.backends,
+            model,
+            actor=local_actor(),
+            key=key,
+            timeout_seconds=timeout_seconds,
+            may_turn=False,
+        )
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Any
@@ -124,6 +126,29 @@ class Client:
         names = [model] if model else [found.name for found in self.list_models()]
         return [check for name in names for check in self._get(f"/models/{_part(name)}/checks")]
 
+    def check_and_wait(
+        self, model: str | None = None, *, key: str | None = None, timeout_seconds: float = 600.0
+    ) -> list[Record]:
+        """The state of every check once all windows closed by now are judged; for a key the same answer again.
+
+        Raises WorkflowTimeout when that takes longer.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        names = [model] if model else [found.name for found in self.list_models()]
+        return [check for name in names for check in self._await_checks(name, key or new_id("key"), deadline)]
+
+    def _await_checks(self, model: str, key: str, deadline: float) -> list[Record]:
+        while True:
+            try:
+                answer = self._post(f"/models/{_part(model)}/monitor", {"key": key})
+            except errors.WorkflowTimeout:
+                # It goes on over there; the key makes asking again no second request.
+                if time.monotonic() >= deadline:
+                    raise
+            else:
+                checks: list[Record] = answer.checks
+                return checks
+
     # Runs and predictions
 
     def list_runs(self, model: str | None = None, limit: int = 20) -> list[Record]:
@@ -193,9 +218,15 @@ class Client:
         """Put the previous champion (or version `to`) back into service at once."""
         return self._post(f"/models/{_part(model)}/rollback", {"to": to, "why": why})
 
-    def retrain(self, model: str, *, why: str, actor: str | None = None) -> Record:
-        """Ask for a retraining on the rows known by now."""
-        return self._post(f"/models/{_part(model)}/retrain", {"why": why})
+    def retrain(self, model: str, *, why: str, actor: str | None = None, key: str | None = None) -> Record:
+        """Ask for a retraining on the rows known by now; under a key that was used, it is that retraining."""
+        body = {"why": why} if key is None else {"why": why, "key": key}
+        return self._post(f"/models/{_part(model)}/retrain", body)
+
+    @contextmanager
+    def turning(self, on_line: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+        """For whoever waits: the control plane that answers here turns the loop, so there is nothing to see to."""
+        yield lambda: None
 
     def list_retrainings(self, model: str | None = None, limit: int = 100) -> list[Record]:
         """Retrainings, newest first."""

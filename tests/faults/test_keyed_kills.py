@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from typing import Any
@@ -48,3 +49,41 @@ def test_another_attempt_waits_for_the_end_of_the_one_that_was_killed_and_trains
         "dag/1": False,
         "dag/2": True,
     }
+
+
+def retrain(whole: Any, *more: str) -> tuple[int, dict[str, Any], str]:
+    """Exit code, what it says in JSON, and what it says on the way, of the retraining under one key."""
+    code, out, err = whole.command("retrain", "plant", "--key", "dag/7", "--wait", "--json", *more)
+    return code, json.loads(out) if out else {}, err
+
+
+def test_a_retraining_is_done_once_by_the_commands_that_wait_for_it_however_they_end(served: Any):
+    """Nothing but these commands runs. What is trained on the same rows again is no better, so its gate says no."""
+    code, _, err = retrain(served, "--timeout", "200ms")
+    assert code == 3 and "has not ended within 0.2 s" in err and "the same command with its key" in err
+    begun = served.start("retrain", "plant", "--key", "dag/7", "--wait")
+    served.wait(lambda: "running" in served.log("retrain"), "its beginning")
+    time.sleep(1.0)
+    begun.kill()
+    begun.wait()
+    code, ended, err = retrain(served)
+    assert (code, ended["state"], ended["version"]) == (1, "refused", 3), err
+    assert "no `flyball up` runs on this home: this command does the work itself" in err
+    code, again, err = retrain(served)
+    assert (code, again) == (1, ended)
+    assert "does the work itself" not in err
+    assert [run["id"] for run in served.json("runs")][:-2] == [ended["run"]]
+
+
+def test_a_key_asks_a_control_plane_elsewhere_for_the_same_retraining(served: Any):
+    served.up()
+    asked = served.json("retrain", "plant", "--key", "dag/7")
+    served.environment["FLYBALL_URL"] = f"http://127.0.0.1:{served.port}"
+    code, ended, err = retrain(served)
+    assert (code, ended["state"]) == (1, "refused"), err
+    assert ended["retraining"] == asked["retraining"]
+    assert retrain(served)[:2] == (1, ended)
+    status, problem = served.call(
+        served.port, "POST", "/api/v1/models/plant/retrain", {"why": "too long", "key": "x" * 201}
+    )
+    assert status == 400 and "key" in problem["detail"]

@@ -1,4 +1,4 @@
-"""Waiting for the end of a rollout, here or on a control plane elsewhere."""
+"""Waiting for the end of a rollout or a retraining, here or on a control plane elsewhere."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from flyball.core.errors import WorkflowTimeout
+
 UNFINISHED = ("waiting", "running", "paused")
+RETRAINING = ("asked", "wanted", "running")
 POLL_SECONDS = 0.5
+# How soon after a candidate its rollout is begun.
+ROLLOUT_SECONDS = 10.0
+RECENT_RETRAININGS = 200
 
 
 def follow_rollout(app: Any, started: Any, on_line: Callable[[str], None]) -> Any:
@@ -29,4 +35,67 @@ def follow_rollout(app: Any, started: Any, on_line: Callable[[str], None]) -> An
             on_line(line)
         if rollout.id != started.rollout_id or rollout.state not in UNFINISHED:
             return rollout
+        time.sleep(POLL_SECONDS)
+
+
+def follow_retraining(
+    app: Any, model: str, asked: Any, on_line: Callable[[str], None], timeout_seconds: float | None
+) -> dict[str, Any]:
+    """How a retraining ended, with gates and tests of its run and where the rollout of its candidate stands.
+
+    app: the local object, which does the work itself where no control plane does, or the remote one. Raises
+    WorkflowTimeout when it goes on for longer.
+    """
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    told = ""
+    with app.turning(on_line) as see_to_it:
+        while True:
+            found = _find_retraining(app, model, asked["retraining"])
+            line = f"retraining {found.state}" + (f": {found.result}" if found.result else "")
+            if line != told:
+                told = line
+                on_line(line)
+            if found.state not in RETRAINING:
+                break
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WorkflowTimeout(
+                    f"retraining {found.id} has not ended within {timeout_seconds:g} s; a running `flyball up`, or the "
+                    "same command with its key, goes on with it",
+                    retraining=found.id,
+                )
+            see_to_it()
+            time.sleep(POLL_SECONDS)
+        rollout = _await_rollout(app, found, see_to_it) if found.state == "ready" else None
+    run = None if found.run_id is None else app.get_run(found.run_id)["run"]
+    given = {} if run is None else run.result or {}
+    return {
+        "retraining": found.id,
+        "state": found.state,
+        "because": found.because,
+        "result": found.result,
+        "version": found.version,
+        "run": found.run_id,
+        "gates": list(given.get("gates", [])),
+        "tests": list(given.get("tests", [])),
+        "rollout": rollout,
+    }
+
+
+def _find_retraining(app: Any, model: str, identity: str) -> Any:
+    return next(found for found in app.list_retrainings(model, RECENT_RETRAININGS) if found.id == identity)
+
+
+def _await_rollout(app: Any, retraining: Any, see_to_it: Callable[[], None]) -> dict[str, Any] | None:
+    """Where the candidate's rollout stands once it has begun, or why none begins; None while that is not known."""
+    model, deadline = retraining.model, time.monotonic() + ROLLOUT_SECONDS
+    while True:
+        begun = next((r for r in app.list_rollouts(model, 50) if r.id == retraining.rollout_id), None)
+        if begun is not None:
+            return {"id": begun.id, "state": begun.state, "because": begun.because}
+        evidence = app.show_version(f"{model}@{retraining.version}")["evidence"]
+        if refused := next((e["facts"] for e in evidence if e["kind"] == "rollout"), None):
+            return {"id": None, "state": refused["verdict"], "because": refused["because"]}
+        if time.monotonic() >= deadline:
+            return None
+        see_to_it()
         time.sleep(POLL_SECONDS)

@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
-from flyball.cli.output import facts, json_option, moment, progress, show, table
+from flyball.cli.environment import environment_option
+from flyball.cli.output import facts, json_option, key_option, moment, progress, show, table, timeout_option
+
+EXIT_CODES = {"alarm": 1, "not enough rows": 4, "nothing found": 0}
 
 
 @click.command()
 @click.argument("model", required=False)
+@key_option
+@click.option(
+    "--wait", is_flag=True, help="Until every closed window is judged; the exit code says what was found."
+)
+@timeout_option
+@environment_option
 @json_option
-def monitor(model: str | None, as_json: bool) -> None:
+def monitor(
+    model: str | None,
+    key: str | None,
+    wait: bool,
+    timeout: float | None,
+    environment: str | None,
+    as_json: bool,
+) -> None:
     """Analyse closed windows now and print the state of every check.
 
+    With --wait or --key the exit code tells it: 0 nothing found, 1 an incident is open or a check alarmed since it was
+    asked, 4 the newest window has too few rows, or there is none; of several models, the first of 1, 4 and 0. An answer
+    is kept under its key for a week.
+
     \b
-    Example: flyball monitor credit-default
+    Examples: flyball monitor credit-default
+              flyball monitor credit-default --wait --key nightly-2026-11-21
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
-        show(app.monitor(model), as_json, _render_checks)
+    with open_flyball(environment) as app:
+        if not wait and key is None:
+            show(app.monitor(model), as_json, _render_checks)
+            return
+        given = {} if timeout is None else {"timeout_seconds": timeout}
+        found = app.check_and_wait(model, key=key, **given)
+        show(found, as_json, _render_checks)
+    verdicts = {item["verdict"] for item in found}
+    sys.exit(next((code for verdict, code in EXIT_CODES.items() if verdict in verdicts), 4))
 
 
 def _render_checks(found: Any) -> None:
     for item in found:
         click.echo(f"{item['model']}: {item['summary']}")
+        click.echo(f"{item['verdict']}: {item['because']}")
         if item["windows"]:
             table(
                 ("window", "rows", "labelled", "error", "reference", "state"),
@@ -42,8 +72,9 @@ def _render_checks(found: Any) -> None:
 @click.command()
 @click.argument("model", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@environment_option
 @json_option
-def signals(model: str | None, limit: int, as_json: bool) -> None:
+def signals(model: str | None, limit: int, environment: str | None, as_json: bool) -> None:
     """List alarms, newest first.
 
     \b
@@ -51,7 +82,7 @@ def signals(model: str | None, limit: int, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show(
             app.list_signals(model, limit),
             as_json,
@@ -65,9 +96,12 @@ def signals(model: str | None, limit: int, as_json: bool) -> None:
 @click.group(invoke_without_command=True)
 @click.option("--model", default=None, help="Only those of this model.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@environment_option
 @json_option
 @click.pass_context
-def incidents(context: click.Context, model: str | None, limit: int, as_json: bool) -> None:
+def incidents(
+    context: click.Context, model: str | None, limit: int, environment: str | None, as_json: bool
+) -> None:
     """List incidents, newest first; `incidents show ID` tells one.
 
     \b
@@ -77,7 +111,7 @@ def incidents(context: click.Context, model: str | None, limit: int, as_json: bo
         return
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show(
             app.list_incidents(model, limit),
             as_json,
@@ -90,8 +124,9 @@ def incidents(context: click.Context, model: str | None, limit: int, as_json: bo
 
 @incidents.command("show")
 @click.argument("incident_id", metavar="INCIDENT")
+@environment_option
 @json_option
-def show_incident(incident_id: str, as_json: bool) -> None:
+def show_incident(incident_id: str, environment: str | None, as_json: bool) -> None:
     """Show one incident with its timeline.
 
     \b
@@ -99,7 +134,7 @@ def show_incident(incident_id: str, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show(app.get_incident(incident_id), as_json, _render_incident)
 
 
@@ -123,16 +158,57 @@ def _render_incident(found: Any) -> None:
 @click.command()
 @click.argument("model")
 @click.option("--why", default="asked for by hand", show_default=True, help="Recorded with the retraining.")
+@key_option
+@click.option("--wait", is_flag=True, help="Follow it to the candidate's verdict, whose exit code is given.")
+@timeout_option
+@environment_option
 @json_option
-def retrain(model: str, why: str, as_json: bool) -> None:
+def retrain(
+    model: str,
+    why: str,
+    key: str | None,
+    wait: bool,
+    timeout: float | None,
+    environment: str | None,
+    as_json: bool,
+) -> None:
     """Train a candidate for MODEL on recent data now; gates and rollout follow as after an alarm.
 
+    A running `flyball up` does the work. With --wait this command does it where none runs, until the candidate has its
+    verdict: exit code 0 registered or not needed, 1 refused by its gates, 3 failed, 4 gates had too little evidence.
+
     \b
-    Example: flyball retrain credit-default --why "new branch opened"
+    Examples: flyball retrain credit-default --why "new branch opened"
+              flyball retrain credit-default --key nightly-2026-11-21 --wait --timeout 2h
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
-        asked = app.retrain(model, why=why)
-        progress("asked; a running `flyball up` trains, gates and rolls out the candidate")
-        show(asked, as_json, lambda r: facts(r.items()))
+    with open_flyball(environment) as app:
+        asked = app.retrain(model, why=why, key=key)
+        if not wait:
+            progress("asked; a running `flyball up` trains, gates and rolls out the candidate")
+            show(asked, as_json, lambda r: facts(r.items()))
+            return
+        from flyball.cli.following import follow_retraining
+
+        ended = follow_retraining(app, model, asked, progress, timeout)
+        show(ended, as_json, _render_retraining)
+    sys.exit(_exit_code_of(ended))
+
+
+def _exit_code_of(retraining: dict[str, Any]) -> int:
+    outcomes = {asked["outcome"] for asked in (*retraining["gates"], *retraining["tests"])}
+    if retraining["state"] == "refused":
+        return 4 if "inconclusive" in outcomes and "fail" not in outcomes else 1
+    return 0 if retraining["state"] in ("ready", "kept") else 3
+
+
+def _render_retraining(ended: dict[str, Any]) -> None:
+    rollout = ended["rollout"]
+    names = ("retraining", "state", "result", "version", "run", "because")
+    facts([(name, ended[name]) for name in names])
+    for gate in ended["gates"]:
+        click.echo(f"gate {gate['metric']}: {gate['outcome']} ({gate['because']})")
+    if rollout is not None:
+        because = f": {rollout['because']}" if rollout["because"] else ""
+        click.echo(f"its rollout is {rollout['state']}{because}")

@@ -20,6 +20,20 @@ key_option = click.option(
     help="Your scheduler's id for this: asked again under it, nothing is done again and the result is the same.",
 )
 
+
+def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    from flyball.core.durations import parse_duration
+
+    try:
+        return None if text is None else parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+timeout_option = click.option(
+    "--timeout", metavar="DURATION", callback=_seconds, help="Wait no longer, such as 30m; exit code 3 then."
+)
+
 EXIT_CODES: tuple[tuple[type[errors.FlyballError], int], ...] = (
     (errors.NotEnoughEvidence, 4),
     (errors.Refused, 1),

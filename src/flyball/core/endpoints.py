@@ -118,6 +118,7 @@ CONTROL_ENDPOINTS: tuple[Endpoint, ...] = (
     _control("decide", "POST", f"{_MODEL}/rollout/{{decision}}", "deploy", "rollout.decided"),
     _control("rollback", "POST", f"{_MODEL}/rollback", "rollback", "deployment.rolled_back"),
     _control("retrain", "POST", f"{_MODEL}/retrain", "deploy", "retraining.wanted"),
+    _control("monitor", "POST", f"{_MODEL}/monitor", "deploy", "monitoring.asked"),
     _control("runs", "GET", f"{_API}/runs", "read"),
     _control("run", "GET", f"{_API}/runs/{{run_id}}", "read"),
     _control("run_log", "GET", f"{_API}/runs/{{run_id}}/log", "read"),

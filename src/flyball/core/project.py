@@ -270,6 +270,7 @@ class PolicySection(Section, frozen=True, kw_only=True):
 class Project(Section, frozen=True, kw_only=True):
     """The whole project file. Fields not given have the defaults above."""
 
+    schedules: Literal["internal", "external"] = "internal"
     model: ModelSection
     data: DataSection
     train: TrainSection

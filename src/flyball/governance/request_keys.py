@@ -63,10 +63,8 @@ def once(
     nobody: it may be tried again. Raises KeyInUse when the key came with another request, or when the first attempt
     changed something and has no answer (yet).
     """
-    with database.read() as conn:
-        row = conn.execute(select(request_keys).where(request_keys.c.key == key)).one_or_none()
-    if row is not None:
-        return Kept(_answer_before(row, fingerprint), True)
+    if (kept := find_kept(database, key, fingerprint)) is not None:
+        return kept
     with _claiming(key, fingerprint) as claim:
         answer: dict[str, Any] = msgspec.to_builtins(work())
     try:
@@ -81,6 +79,13 @@ def once(
         # The change stands and must not be told as failed; a repeat will hear that it was made.
         logging.getLogger(__name__).warning("the answer under key %s is not kept: %s", key, error.message)
     return Kept(answer, False)
+
+
+def find_kept(database: Database, key: str, fingerprint: str) -> Kept | None:
+    """The answer that a request gave under its key; None if it was not sent yet. Raises as `once`."""
+    with database.read() as conn:
+        row = conn.execute(select(request_keys).where(request_keys.c.key == key)).one_or_none()
+    return None if row is None else Kept(_answer_before(row, fingerprint), True)
 
 
 def claim_key(conn: Connection, entry: int, now: datetime) -> None:

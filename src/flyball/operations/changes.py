@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +152,17 @@ class Changes(Readings):
         """Analyse what is due (unless a controller does) and tell the state of every check."""
         from flyball.operations.monitoring import check_now
 
-        return check_now(self.backends, model)
+        return check_now(self.backends, model, _person(None))
+
+    def check_and_wait(
+        self, model: str | None = None, *, key: str | None = None, timeout_seconds: float = 600.0
+    ) -> list[dict[str, Any]]:
+        """The state of every check once all windows closed by now are judged; for a key the same answer again."""
+        from flyball.operations.monitoring import check_and_wait
+
+        return check_and_wait(
+            self.backends, model, actor=_person(None), key=key, timeout_seconds=timeout_seconds
+        )
 
     def add_note(self, incident_id: str, text: str, *, actor: Actor | None = None) -> None:
         """Add a person's note to an incident's timeline."""
@@ -167,18 +178,35 @@ class Changes(Readings):
         why: str,
         actor: Actor | None = None,
         on_line: Callable[[str], None] | None = None,
+        key: str | None = None,
     ) -> dict[str, Any]:
-        """Ask for a retraining on the rows known by now; the controller carries it out."""
+        """Ask for a retraining on the rows known by now; the controller carries it out.
+
+        key: the retraining that was asked for under it before is the answer. Raises KeyInUse for one of another model.
+        """
         from flyball.data.model_time import find_model_time
         from flyball.retraining.manual import retrain_now
 
         now = self.backends.clock.now()
         with self.backends.database.write() as conn:
             moment = find_model_time(conn, model, now) or now
-            asked = retrain_now(conn, model, actor=_person(actor), why=why, now=now, model_time=moment)
+            asked = retrain_now(
+                conn, model, actor=_person(actor), why=why, now=now, model_time=moment, key=key
+            )
         if on_line is not None:
             on_line("asked; a running `flyball up` trains, gates and rolls out the candidate")
         return {"retraining": asked.id, "state": asked.state, "because": asked.because}
+
+    @contextmanager
+    def turning(self, on_line: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+        """For whoever waits: a function that sees that somebody turns the loop, if need be this process until here."""
+        from flyball.operations.standing_in import StandIn
+
+        stand_in = StandIn(self.backends, on_line)
+        try:
+            yield stand_in.ensure
+        finally:
+            stand_in.close()
 
     def once(self, key: str, fingerprint: str, work: Callable[[], dict[str, Any]]) -> Any:
         """The answer of a change asked for under a key, and whether it was given before; see governance."""

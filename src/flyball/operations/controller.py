@@ -47,7 +47,9 @@ class Controller:
         self._lease = lease
         folder = backends.settings.log_folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.analysis = AnalysisProcess(backends.settings.home, folder / "analysis.log", os.environ)
+        self.analysis = AnalysisProcess(
+            backends.settings.home, folder / "analysis.log", _environment(backends)
+        )
         self._stop = threading.Event()
         self._standings: dict[str, dict[str, Any]] = {}
         self._next_turn = 0.0
@@ -140,7 +142,13 @@ class Controller:
         if self._backends.blobs.list("segments", limit=1):
             self._last_segment = time.monotonic()
             return True
-        return time.monotonic() >= self._next_turn
+        return time.monotonic() >= self._next_turn or self._is_asked()
+
+    def _is_asked(self) -> bool:
+        from flyball.monitoring.asked import list_waiting_asks
+
+        with self._backends.database.read() as conn:
+            return bool(list_waiting_asks(conn).models)
 
     def _pause_between_passes(self) -> float:
         is_busy = time.monotonic() - self._last_segment < BUSY_FOR_SECONDS
@@ -219,3 +227,10 @@ class Controller:
         self._in_a_row[what] += 1
         self._stop.wait(min(LONGEST_PAUSE_SECONDS, 0.2 * self._in_a_row[what]))
         return False
+
+
+def _environment(backends: Backends) -> dict[str, str]:
+    """This process's own, with the stores that it has open, however it came to them."""
+    settings = backends.settings
+    stores = {"FLYBALL_DATABASE": settings.database_url, "FLYBALL_OBJECTS": settings.objects_url}
+    return {**os.environ, "FLYBALL_HOME": str(settings.home), **stores}

@@ -13,11 +13,18 @@ from flyball.operations.opening import Backends
 DRIFT_FEATURES = 30
 
 
+_EXTERNAL = (
+    "Its windows are judged when `flyball monitor` is called and it is retrained when `flyball retrain` is, "
+    'not by itself (schedules = "external").'
+)
+
+
 class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A model in one line: who answers for it, what is in service, whether anything is wrong. `model_time`: its clock.
 
     `predictions`, `outcomes`: in the log by now, each once. `pending_outcomes`: those that fit no prediction yet.
-    `conflicts`: predictions whose id had been used for other input.
+    `conflicts`: predictions whose id had been used for other input. `schedules`: `external` where windows are judged
+    and retrainings begun only when somebody asks.
     """
 
     name: str
@@ -35,6 +42,7 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: int = 0
     pending_outcomes: int = 0
     conflicts: int = 0
+    schedules: str = "internal"
 
 
 class VersionSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,6 +177,8 @@ def why(backends: Backends, model: str) -> dict[str, Any]:
         rollouts = list_rollouts(conn, model, limit=1)
         retrainings = list_retrainings(conn, model, limit=1)
     sentences = [_champion_sentence(summary, moves)]
+    if summary.schedules == "external":
+        sentences.append(_EXTERNAL)
     sentences += [_window_sentence(window) for window in windows]
     sentences += [_incident_sentence(incident) for incident in incidents]
     sentences += [
@@ -219,6 +229,7 @@ def _summary(backends: Backends, conn: Any, model: Any) -> ModelSummary:
         outcomes=counts.outcomes,
         pending_outcomes=counts.pending,
         conflicts=counts.conflicts,
+        schedules=str(deployment.project.get("schedules", "internal")) if deployment else "internal",
     )
 
 

@@ -33,18 +33,21 @@ def settle_time(window: timedelta) -> timedelta:
 def take_turn(backends: Backends, wall: datetime, memory: FoldMemory | None = None) -> dict[str, Any]:
     """Fold what has arrived and decide what is due; per model its clock and the next moment something is due.
 
+    Windows of a model whose schedules are external are judged only when somebody has asked for it.
     Runs under the controller's lease. Repeating a turn decides nothing twice. memory: what a process that folds again
     and again remembers of the log's keys.
     """
     from flyball.data.ingest import LogSchema, fold
     from flyball.data.model_time import find_clock, is_provisional
     from flyball.delivery.look import look_all
+    from flyball.monitoring.asked import list_waiting_asks, note_answered
     from flyball.monitoring.watch import analyse_due
     from flyball.registry.routes import list_deployed, project_of
 
     database, blobs, tables_url = backends.database, backends.blobs, backends.tables_url
     schemas, projects = {}, {}
     with database.read() as conn:
+        asked = list_waiting_asks(conn)
         for deployment in list_deployed(conn):
             project = projects[deployment.model] = project_of(deployment)
             schemas[deployment.model] = LogSchema(
@@ -62,11 +65,16 @@ def take_turn(backends: Backends, wall: datetime, memory: FoldMemory | None = No
         if clock is None:
             continue
         settled[model] = clock.now(wall) - settle_time(parse_duration(project.monitor.window))
+        if project.schedules == "external" and model not in asked.models:
+            continue
         # Where watching begins is noted once, so it waits for an event time, which may lie years back.
         if is_provisional(clock, wall, has_time=project.model.time is not None):
             continue
         signals += len(analyse_due(database, blobs, tables_url, model, settled[model], wall))
     applied = look_all(database, blobs, tables_url, settled, wall)
+    if asked.models:
+        with database.write() as conn:
+            note_answered(conn, asked, wall)
     return {
         "folded": report.segments,
         "signals": signals,
@@ -82,7 +90,9 @@ def _standing(backends: Backends, model: str, settled: datetime, project: Any) -
     from flyball.monitoring import due as monitoring_due
 
     with backends.database.read() as conn:
-        moments = [monitoring_due.next_due(conn, model), delivery_due.next_due(conn, model)]
+        moments = [delivery_due.next_due(conn, model)]
+        if project.schedules == "internal":
+            moments.append(monitoring_due.next_due(conn, model))
         rolling = find_unfinished(conn, model) is not None
         counts = get_counts(conn, model)
     settle = settle_time(parse_duration(project.monitor.window))

@@ -52,6 +52,7 @@ def status(backends: Backends) -> dict[str, Any]:
 def _model_status(model: ModelSummary, has_problem: bool) -> dict[str, Any]:
     states = [f"{model.open_incidents} open incidents"] if model.open_incidents else []
     states += ["not served as decided"] if has_problem else []
+    state = ", ".join(states) or "calm"
     return {
         "model": model.name,
         "champion": model.champion,
@@ -62,7 +63,7 @@ def _model_status(model: ModelSummary, has_problem: bool) -> dict[str, Any]:
         "outcomes": model.outcomes,
         "pending_outcomes": model.pending_outcomes,
         "conflicts": model.conflicts,
-        "state": ", ".join(states) or "calm",
+        "state": f"{state}, schedules external" if model.schedules == "external" else state,
     }
 
 

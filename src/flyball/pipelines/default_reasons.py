@@ -6,6 +6,8 @@ _COLUMN_RULE = "no rule beyond the column's type; `flyball contract infer` write
 _UNSET_GATE = "this gate asks another kind of question"
 
 REASONS: dict[str, str] = {
+    "schedules": "a running `flyball up` judges windows as they close and retrains by [retrain]; \"external\" leaves "
+    "both to your scheduler, while serving, the log and rollouts go on by themselves",
     "model.positive": "the class that sorts last: 1 of 0 and 1, true of false and true, yes of no and yes",
     "model.entity": "predictions are about nobody in particular: routing follows the request's id",
     "model.time": "rows have no event time: windows follow the time at which requests arrive",

@@ -48,5 +48,7 @@ def _unused(file: ProjectFile) -> Iterator[tuple[str, str]]:
     for number, trigger in enumerate(project.retrain.on):
         if trigger == "schedule" or trigger.startswith("outcomes "):
             yield f"retrain.on[{number}]", "retraining starts from signals only for now"
+    if project.schedules == "external" and project.retrain.on:
+        yield "retrain.on", 'schedules is "external": `flyball retrain` retrains, and no signal does'
     if project.model.task == "multiclass" and project.decision.threshold is not None:
         yield "decision.threshold", "the likeliest class is answered for more than two classes"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 # Keys of repeated tables are named without their index or name, as in `default_reasons`.
 MEANINGS: dict[str, str] = {
+    "schedules": "who decides when windows are judged and what is retrained: Flyball, or a scheduler of yours that "
+    "calls `flyball monitor` and `flyball retrain`",
     "model.name": "name of the model: 2 to 63 characters of a-z, 0-9 and -",
     "model.task": "what kind of answer is predicted",
     "model.target": "column to predict",

@@ -6,25 +6,43 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from flyball.core.errors import BadInput, Conflict, NoChampion, Refused
-from flyball.core.ids import derived_id, new_id
+from flyball.core.errors import BadInput, Conflict, KeyInUse, NoChampion, Refused
+from flyball.core.ids import derived_id, keyed_id, new_id
 from flyball.core.values import Actor
 from flyball.monitoring.incidents import find_open_incident, is_held
 from flyball.monitoring.plan import plan_of, window_start
 from flyball.monitoring.windows import find_last_window
 from flyball.registry.routes import current, project_of
-from flyball.retraining.retrainings import Retraining, get_retraining, is_training
+from flyball.retraining.retrainings import Retraining, find_retraining, get_retraining, is_training
 from flyball.retraining.triggers import begin
 
 
 def retrain_now(
-    conn: Connection, model: str, *, actor: Actor, why: str, now: datetime, model_time: datetime
+    conn: Connection,
+    model: str,
+    *,
+    actor: Actor,
+    why: str,
+    now: datetime,
+    model_time: datetime,
+    key: str | None = None,
 ) -> Retraining:
     """A wanted retraining on the rows known at a model time, without signal, cooldown or budget.
 
-    Raises NoChampion, BadInput without a reason, Refused while an incident of broken data is open, Conflict while
-    another retraining is under way.
+    key: the retraining that was asked for under it before is the answer, however far it has come. Who asks again, and
+    why, is not compared. Raises NoChampion, BadInput without a reason or for a bad key, Refused while an incident of
+    broken data is open, Conflict while another retraining is under way, KeyInUse for a key of another model.
     """
+    identity = new_id("rtn") if key is None else keyed_id("rtn", key)
+    known = None if key is None else find_retraining(conn, identity)
+    if known is not None and known.model != model:
+        raise KeyInUse(
+            f"the key {key!r} asked for a retraining of {known.model}, not of {model}; choose another key",
+            key=key,
+            model=known.model,
+        )
+    if known is not None:
+        return known
     deployment = current(conn, model)
     if deployment is None or deployment.champion is None:
         raise NoChampion(model)
@@ -41,7 +59,6 @@ def retrain_now(
     plan = plan_of(project_of(deployment))
     last = find_last_window(conn, model)
     incident = find_open_incident(conn, model, "change")
-    identity = new_id("rtn")
     begin(
         conn,
         Retraining(

@@ -8,19 +8,23 @@ from typing import Literal
 import msgspec
 
 from flyball.core.durations import format_duration, parse_duration
-from flyball.core.project import RetrainSection
+from flyball.core.project import Project
 
 MONTH = timedelta(days=30)
 Answer = Literal["act", "ask", "wait", "ignore"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """When a model may be trained again. Durations and the month (30 days) run on the model's own clock."""
+    """When a model may be trained again. Durations and the month (30 days) run on the model's own clock.
+
+    is_external: a scheduler of the team's own decides when, so that no signal starts anything.
+    """
 
     on: tuple[str, ...]
     cooldown: timedelta
     max_per_month: int
     approvals: int
+    is_external: bool = False
 
 
 class SignalFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,13 +55,15 @@ class PolicyDecision(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime | None = None
 
 
-def policy_of(section: RetrainSection) -> Policy:
-    """The policy that a project's [retrain] section asks for."""
+def policy_of(project: Project) -> Policy:
+    """The policy that a project's [retrain] section asks for, and its `schedules`."""
+    section = project.retrain
     return Policy(
         on=tuple(section.on),
         cooldown=parse_duration(section.cooldown),
         max_per_month=section.max_per_month,
         approvals=section.approvals,
+        is_external=project.schedules == "external",
     )
 
 
@@ -65,6 +71,9 @@ def decide(signal: SignalFacts, history: History, policy: Policy) -> PolicyDecis
     """Whether this signal leads to a retraining: act, ask people first, wait, or ignore; always with the reason."""
     if refusal := _refuse(signal, history, policy):
         return refusal
+    if policy.is_external:
+        because = 'schedules = "external": `flyball retrain` is yours to call'
+        return PolicyDecision(answer="wait", because=because)
     if waiting := _wait(signal, history, policy):
         return waiting
     why = f"a confirmed {signal.kind} signal; cause: {signal.cause}"

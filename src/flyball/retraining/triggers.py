@@ -107,7 +107,7 @@ def _decide(
         confirmed=signal.confirmed,
         may_retrain=may_retrain,
     )
-    return decide(facts, read_history(conn, signal.model), policy_of(project.retrain))
+    return decide(facts, read_history(conn, signal.model), policy_of(project))
 
 
 def read_history(conn: Connection, model: str) -> History:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from flyball.core.project import RetrainSection
 from flyball.retraining.policy import History, Policy, SignalFacts, decide, policy_of
 
 NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
@@ -94,9 +94,17 @@ def test_one_candidate_at_a_time(busy):
     assert decide(signal(), History(**busy), POLICY).answer == "wait"
 
 
-def test_approvals_turn_acting_into_asking():
-    asking = policy_of(RetrainSection(on=["performance"], approvals=1, cooldown="1d"))
+def test_approvals_turn_acting_into_asking(loop_project):
+    asking = policy_of(loop_project(retrain={"on": ["performance"], "approvals": 1, "cooldown": "1d"}))
     assert decide(signal(), History(), asking).answer == "ask"
+
+
+def test_external_schedules_leave_every_retraining_to_whoever_calls_it(loop_project):
+    policy = policy_of(msgspec.structs.replace(loop_project(), schedules="external"))
+    decision = decide(signal(), History(), policy)
+    assert decision.answer == "wait" and decision.not_before is None
+    assert "`flyball retrain` is yours to call" in decision.because
+    assert "broken" in decide(signal(cause="broken-data"), History(), policy).because
 
 
 def test_a_model_without_champion_is_not_retrained():

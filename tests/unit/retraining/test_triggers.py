@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flyball.core.clock import FixedClock
-from flyball.core.errors import BadInput, Conflict, NoChampion, Refused
+from flyball.core.errors import BadInput, Conflict, KeyInUse, NoChampion, Refused
 from flyball.core.values import Actor
 from flyball.governance.events import list_events
 from flyball.governance.journal import Change, record
@@ -98,14 +98,15 @@ def run_finished(home, state: str, version: int | None, **facts) -> None:
         record(conn, change, home.now)
 
 
-def test_a_thousand_alarms_about_one_window_ask_for_one_retraining(quick_loop_home):
+@pytest.mark.parametrize("alarms", [100, pytest.param(1000, marks=pytest.mark.long)])
+def test_many_alarms_about_one_window_ask_for_one_retraining(quick_loop_home, alarms: int):
     home = quick_loop_home
     home.deploy(home.register())
     incident = opened(home)
-    for number in range(1000):
+    for number in range(alarms):
         raise_signal(home, 0, incident, kind="drift", feature=f"f{number}", cause="covariate-shift")
     raise_signal(home, 0, incident)
-    assert consume(home) == 1001
+    assert consume(home) == alarms + 1
     with home.database.read() as conn:
         (retraining,) = list_retrainings(conn, MODEL)
         assert busy(conn, MODEL)
@@ -227,6 +228,33 @@ def test_a_person_may_ask_without_signal_cooldown_or_budget_but_not_on_broken_da
     opened(home, problem="data", hold=True)
     with pytest.raises(Refused, match="broken data"):
         ask()
+
+
+def test_a_key_is_the_same_retraining_while_it_is_trained_and_afterwards_and_of_no_other_model(loop_home):
+    home = loop_home
+    home.deploy(home.register())
+
+    def ask(key, model=MODEL, why="nightly"):
+        with home.database.write() as conn:
+            return retrain_now(
+                conn, model, actor=Actor("grace"), why=why, now=home.now, model_time=FIRST + WEEK, key=key
+            )
+
+    first = ask("dag/1")
+    assert ask("dag/1", why="asked again") == first
+    with pytest.raises(Conflict, match="under way"):
+        ask("dag/2")
+    run_finished(home, "failed", None)
+    consume(home)
+    opened(home, problem="data", hold=True)
+    ended = ask("dag/1")
+    assert (ended.id, ended.state) == (first.id, "failed")
+    with pytest.raises(KeyInUse, match="asked for a retraining of bikes, not of cars; choose another key"):
+        ask("dag/1", model="cars")
+    with pytest.raises(BadInput, match="1 to 200 printable"):
+        ask("")
+    with home.database.read() as conn:
+        assert [found.id for found in list_retrainings(conn, MODEL)] == [first.id]
 
 
 def test_a_hold_stops_retrainings_that_signals_ask_for(quick_loop_home):

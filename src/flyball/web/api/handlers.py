@@ -28,6 +28,7 @@ API_HANDLERS: dict[str, Callable[..., Any]] = {
     "control.decide": loop.decide_rollout,
     "control.rollback": loop.rollback,
     "control.retrain": loop.retrain,
+    "control.monitor": loop.monitor,
     "control.runs": records.list_runs,
     "control.run": records.get_run,
     "control.run_log": records.run_log,

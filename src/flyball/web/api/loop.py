@@ -15,6 +15,7 @@ from flyball.retraining.retrainings import Retraining
 from flyball.web.api.parameters import (
     App,
     Because,
+    Check,
     Cursor,
     Decision,
     Deploy,
@@ -23,6 +24,7 @@ from flyball.web.api.parameters import (
     ModelFilter,
     Note,
     RequestKey,
+    Retrain,
     Rollback,
 )
 from flyball.web.names import read_incident, read_model, read_ref
@@ -146,10 +148,26 @@ def rollback(
 
 
 def retrain(
-    flyball: App, model: InPath, data: JSONBody[Because], request_key: RequestKey = None
+    flyball: App, model: InPath, data: JSONBody[Retrain], request_key: RequestKey = None
 ) -> Response[dict[str, Any]]:
-    """Ask for a retraining on the rows known by now."""
+    """Ask for a retraining on the rows known by now; under a `key` that was used before, it is that retraining."""
     name = read_model(model)
     return once(
-        flyball, request_key, ["retrain", name, data.why], lambda: flyball.retrain(name, why=data.why)
+        flyball,
+        request_key,
+        ["retrain", name, data.why, *([] if data.key is None else [data.key])],
+        lambda: flyball.retrain(name, why=data.why, key=data.key),
+    )
+
+
+def monitor(
+    flyball: App, model: InPath, data: JSONBody[Check], request_key: RequestKey = None
+) -> Response[dict[str, Any]]:
+    """Have every window that is closed by now judged; the state of each check then. 503 while that goes on."""
+    name = read_model(model)
+    return once(
+        flyball,
+        request_key,
+        ["monitor", name, data.key],
+        lambda: {"checks": flyball.check_and_wait(name, key=data.key)},
     )

@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 
 from flyball.app import ControlApp
+from flyball.core.ids import LONGEST_KEY
 from flyball.web.paging import MOST_ITEMS
 
 LONGEST_REASON = 1000
@@ -34,6 +35,7 @@ RequestKey = Annotated[
 ]
 Reason = Annotated[str, msgspec.Meta(max_length=LONGEST_REASON)]
 RefText = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+CallerKey = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_KEY)]
 Strategy = Literal["canary", "shadow", "blue-green", "immediate"]
 Decision = Literal["pause", "resume", "promote", "abort"]
 
@@ -50,6 +52,18 @@ class Because(msgspec.Struct, forbid_unknown_fields=True):
     """The reason of a person's decision; kept in the audit trail."""
 
     why: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_REASON)]
+
+
+class Retrain(Because):
+    """The reason of a retraining, and a name for it: asked for again under it, it is the same retraining."""
+
+    key: CallerKey | None = None
+
+
+class Check(msgspec.Struct, forbid_unknown_fields=True):
+    """A name for what is asked: asked again under it within a week, it is not done again and the answer is the same."""
+
+    key: CallerKey | None = None
 
 
 class Rollback(msgspec.Struct, forbid_unknown_fields=True):
