@@ -13,7 +13,8 @@ import msgspec
 import pytest
 from flyball_tests_runs import LINE
 
-from flyball.backends.executors.confine import Confinement, can_confine
+from flyball.backends.executors.confine import Confinement, can_confine, holds_signals
+from flyball.backends.executors.local import run_child
 
 pytestmark = pytest.mark.skipif(
     not can_confine(), reason="this kernel can't take folders away from a process"
@@ -47,6 +48,7 @@ attempt("make a file in the home", lambda: open(os.path.join(home, "planted"), "
 attempt("change another run", lambda: open(os.path.join(runs, "other", "log.txt"), "a"))
 attempt("change its own log", lambda: open(os.path.join(runs, own, "log.txt"), "a"))
 attempt("change held-out rows", lambda: open(os.path.join(runs, own, "held_out", "test.parquet"), "r+b"))
+attempt("read held-out rows", lambda: open(os.path.join(runs, own, "held_out", "test.parquet"), "rb"))
 attempt("take the database away", lambda: os.rename(database, "flyball.db"))
 attempt("link the database", lambda: os.link(database, "linked.db"))
 attempt("cut the database", lambda: os.truncate(database, 0))
@@ -69,7 +71,7 @@ def test_a_training_that_reaches_for_the_home_is_refused_and_told_the_line(
     reach = indented(ATTACK) + "    open(database, 'r+b')\n    x = X[:, 0]\n"
     result = run_home.run(make_project(train=head + reach + body))
     log = run_home.log(result.run_id)
-    assert len([line for line in log.split("\n") if line.endswith(" denied")]) == 11, log
+    assert len([line for line in log.split("\n") if line.endswith(" denied")]) == 12, log
     assert result.state == "failed" and result.error["code"] == "user_code_failed"
     assert "PermissionError" in result.error["message"] and "open(database, 'r+b')" in result.error["message"]
     assert (other / "log.txt").read_text() == "mine\n"
@@ -142,3 +144,105 @@ def test_modules_of_a_folder_above_the_home_are_still_found(tmp_path: Path):
     text = "import shared; print(shared.answer)\nopen('home/secret')"
     done = confined(Confinement(hidden=[str(tmp_path / "home")]), text, cwd=tmp_path, env=environment)
     assert done.stdout == "42\n" and "PermissionError" in done.stderr
+
+
+REACH = """
+import glob, os, signal, subprocess, tempfile
+def can(path, mode):
+    try:
+        open(path, mode).close()
+        return True
+    except OSError:
+        return False
+def may_signal(pid):
+    try:
+        os.kill(pid, 0)
+        return True
+    except PermissionError:
+        return False
+"""
+
+
+def test_closed_is_all_but_the_system_python_and_what_is_given_and_the_inner_path_counts(tmp_path: Path):
+    for name in ("given/hidden", "given/kept", "made", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a").write_text("a")
+    (tmp_path / "given" / "a").write_text("a")
+    plan = Confinement(
+        hidden=[str(tmp_path / "given" / "hidden")],
+        read=[str(tmp_path / "given")],
+        write=[str(tmp_path / "made")],
+        closed=True,
+    )
+    text = (
+        REACH
+        + """
+import decimal, sqlite3, numpy
+print([can(name, "r") for name in ("given/a", "given/kept/a", "given/hidden/a", "elsewhere/a", "made/a")])
+print([can(name, "w") for name in ("given/a", "given/new", "elsewhere/new", "made/new", "/dev/null")])
+print(sorted(os.listdir("given")), subprocess.run(["true"]).returncode)
+"""
+    )
+    done = confined(plan, text, cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        "[True, True, False, False, True]",
+        "[False, False, False, True, True]",
+        "['a', 'hidden', 'kept'] 0",
+    ], done.stderr
+
+
+def test_a_closed_process_closes_what_it_starts_further_though_it_can_list_nothing(tmp_path: Path):
+    for name in ("rows", "package"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text("a")
+    outer = Confinement(hidden=[], read=[str(tmp_path / "rows"), str(tmp_path / "package")], closed=True)
+    inner = Confinement(hidden=[], read=[str(tmp_path / "package")], closed=True)
+    text = (
+        REACH
+        + f"""
+from flyball.backends.executors.confine import is_closed
+before = [can("rows/a", "r"), can("package/a", "r")]
+assert confine(msgspec.json.decode({msgspec.json.encode(inner).decode()!r}, type=Confinement)) and is_closed()
+print(before, [can("rows/a", "r"), can("package/a", "r")])
+"""
+    )
+    done = confined(outer, text, cwd=tmp_path)
+    assert done.stdout.strip() == "[True, True] [False, True]", done.stderr
+
+
+def test_a_confined_process_neither_reads_the_environment_of_others_nor_signals_them(tmp_path: Path):
+    (tmp_path / "home").mkdir()
+    text = (
+        REACH
+        + """
+child = subprocess.Popen(["sleep", "5"])
+print(can(f"/proc/{os.getppid()}/environ", "r"), can(f"/proc/{child.pid}/environ", "r"), may_signal(child.pid))
+print(may_signal(os.getppid()) and "it reaches its parent")
+child.kill()
+"""
+    )
+    done = confined(Confinement(hidden=[str(tmp_path / "home")]), text, cwd=tmp_path)
+    first, second = done.stdout.splitlines()
+    assert first == "False True True", done.stderr
+    assert second == "False" or not holds_signals()
+
+
+def test_a_result_that_is_a_link_a_pipe_or_no_object_counts_as_none(tmp_path: Path):
+    (tmp_path / "module_of_a_stranger.py").write_text(
+        "import os, sys\nkind = os.environ['KIND']\npath = sys.argv[2]\n"
+        "os.mkfifo(path) if kind == 'pipe' else os.symlink('other.json', path) if kind == 'link' else "
+        "open(path, 'w').write('[1]')\n"
+    )
+    (tmp_path / "other.json").write_text("{}")
+    for kind in ("pipe", "link", "list"):
+        ended = run_child(
+            "module_of_a_stranger",
+            {},
+            folder=tmp_path,
+            timeout_seconds=30,
+            environment={
+                "KIND": kind,
+                "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)]),
+            },
+        )
+        assert (ended.exit_code, ended.result, ended.timed_out) == (0, None, False)

@@ -114,7 +114,7 @@ def attempts():
         PLACES["outside"] + "/made", PLACES["runner"], user + "/.ssh/authorized_keys", user + "/.bashrc",
         repository + "/.git/hooks/post-checkout", repository + "/made.py", repository + "/out/report.json",
         home + "/made", home + entry + ".json", home + "/objects" + entry + ".json",
-        home + "/cache/steps/" + "0" * 64 + "/poison.parquet",
+        home + "/cache/steps/" + "0" * 64 + ".parquet",
     ):
         yield "write " + path, lambda path=path: _write(path)
     yield "signal what started it", _signal_parents

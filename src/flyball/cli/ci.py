@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from flyball.cli.ci_affected import affected
-from flyball.cli.ci_workflows import deploy, init
-from flyball.cli.output import json_option, progress, show, table
+from flyball.cli.ci_workflows import check_locally, deploy, init
+from flyball.cli.output import json_option, printable, progress, show, table
 
 
 class CheckOrVerb(click.Group):
@@ -47,8 +47,13 @@ class OwnArgument(click.Argument):
     is_flag=True,
     help="Write the report on the pull or merge request that this job runs for, as one comment.",
 )
+@click.option(
+    "--local",
+    is_flag=True,
+    help="Run what the host would run, in a clean clone and environment; all models that are affected.",
+)
 @json_option
-def ci(folder: Path, report: Path | None, base: str | None, post: bool, as_json: bool) -> None:
+def ci(folder: Path, report: Path | None, base: str | None, post: bool, local: bool, as_json: bool) -> None:
     """Check a change: project, data, training, gates, comparison with champion and base; register what passes.
 
     FOLDER holds flyball.toml; one that is named like a command below is written ./init. What neither code, data,
@@ -58,13 +63,18 @@ def ci(folder: Path, report: Path | None, base: str | None, post: bool, as_json:
     evidence.
 
     \b
-    Example: flyball ci --report report.md
+    Examples: flyball ci --report report.md
+              flyball ci --local
     """
     from flyball.app import check_change, check_report_place, post_ci_report, write_ci_report
 
+    if local:
+        if post:
+            raise click.UsageError("--local posts nothing: there is no pull request to post on")
+        check_locally(folder, report, base, as_json)
     if report is not None:
         check_report_place(report)
-    found = check_change(folder, base=base, on_line=progress)
+    found = check_change(folder, base=base, on_line=lambda line: progress(_harmless(line)))
     if report is not None:
         for path in write_ci_report(found, report):
             progress(f"wrote {path}")
@@ -77,12 +87,12 @@ def ci(folder: Path, report: Path | None, base: str | None, post: bool, as_json:
 def _render(report: Any) -> None:
     click.echo(f"{report.model}: {report.outcome}")
     for sentence in report.because:
-        click.echo(f"  {sentence}")
+        click.echo(f"  {_harmless(sentence)}")
     click.echo()
     table(
         ("stage", "outcome", "seconds", "because"),
         [
-            (s.name, s.outcome, s.seconds, s.because.splitlines()[0] if s.because else "")
+            (s.name, s.outcome, s.seconds, _harmless(s.because.splitlines()[0] if s.because else ""))
             for s in report.stages
         ],
     )
@@ -91,8 +101,19 @@ def _render(report: Any) -> None:
         click.echo()
         table(("metric", "value", "low", "high", "vs champion", "vs base"), rows)
     for warning in report.warnings:
-        click.echo(f"warning: {warning}")
-    click.echo(report.what_to_do)
+        click.echo(f"warning: {_harmless(warning)}")
+    click.echo(_harmless(report.what_to_do))
+
+
+def _harmless(text: str) -> str:
+    r"""A line in which the host that keeps it finds no command to itself, whatever the project's code has said.
+
+    >>> _harmless("a\n::add-mask::b"), _harmless("::error::c"), _harmless("##vso[task.setvariable]d")
+    ('a / ::add-mask::b', '| ::error::c', '# #vso[task.setvariable]d')
+    """
+    line = printable(" / ".join(text.splitlines()))
+    line = line.replace("##[", "# #[").replace("##vso[", "# #vso[")
+    return f"| {line}" if line.lstrip().startswith("::") else line
 
 
 def _row(line: Any) -> tuple[Any, ...]:

@@ -29,12 +29,19 @@ def reach_of(kind: str, payload: dict[str, Any], settings: Settings) -> Confinem
     if kind == "prepare":
         return None
     read, write = _REACHED[kind]
+    if kind == "train" and not _sees_held_out(payload["project"]):
+        read = tuple(name for name in read if name != "held_out")
     return Confinement(
         hidden=settings.state_paths,
         read=[path for name in read for path in _paths(payload, name)],
         write=[_made(path) for name in write for path in _paths(payload, name)],
         closed=is_for_strangers(settings),
     )
+
+
+def _sees_held_out(project: dict[str, Any]) -> bool:
+    """Whether a training works on the held-out rows, too: its steps make other rows of them, or it trains on all."""
+    return bool(project["train"]["refit"]) or any(step["at"] == "train" for step in project["steps"])
 
 
 def _paths(payload: dict[str, Any], name: str) -> Iterator[str]:

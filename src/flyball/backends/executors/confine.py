@@ -73,6 +73,11 @@ def can_confine() -> bool:
     return _version() >= _LEAST_VERSION
 
 
+def holds_signals() -> bool:
+    """Whether it can also keep a process from sending signals to those that are not confined with it."""
+    return _version() >= _SIGNALS_VERSION
+
+
 def is_closed() -> bool:
     """Whether this process, or one above it, was confined to what it was given."""
     return _closed
@@ -101,7 +106,7 @@ def confine(confinement: Confinement) -> bool:
     except PermissionError:
         return False
     libc = _libc()
-    ruleset = _Ruleset(_EVERYTHING, 0, _SIGNALS if _version() >= _SIGNALS_VERSION else 0)
+    ruleset = _Ruleset(_EVERYTHING, 0, _SIGNALS if holds_signals() else 0)
     handle = _checked(
         libc.syscall(
             _CREATE_RULESET,

@@ -68,6 +68,7 @@ def run_base(
         old, new = base.project.model.name, file.project.model.name
         if old != new:
             notes.append(renamed_words(f"{facts.prefix}{FILE_NAME}", old, new))
+        notes += taken_away(base, file)
         tree = collect_tree(folder, base.project.data.source)
         ours = collect_tree(file.folder, file.project.data.source)
         same_files = base.project == file.project and tree_digest(tree) == tree_digest(ours)
@@ -118,6 +119,19 @@ def _data(base: ProjectFile, file: ProjectFile, change: Run) -> DataChoice:
     if (ours.source, ours.query, ours.join) == (theirs.source, theirs.query, theirs.join):
         return DataChoice("snapshot", (change.result or {})["snapshot"])
     return DataChoice("source")
+
+
+def taken_away(base: ProjectFile, file: ProjectFile) -> list[str]:
+    """What the base asks of a model and the change, which is judged by its own file, does not ask any more."""
+    asked = (
+        ("gates", [gate.metric for gate in base.project.gates if gate not in file.project.gates]),
+        ("model tests", [test.kind for test in base.project.tests if test not in file.project.tests]),
+    )
+    return [
+        f"the change takes away or alters {what} of its base, and is judged without them: {', '.join(names)}"
+        for what, names in asked
+        if names
+    ]
 
 
 def _incomparable(base: ProjectFile, file: ProjectFile) -> str | None:

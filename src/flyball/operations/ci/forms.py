@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ from flyball.operations.ci.shortening import fit
 
 MOST_JSON_BYTES = 199_000
 CHARTS = "charts"
+NAMES = ("report.md", "report.html", "report.json", "junit.xml", "report.sarif")
 
 
 def write_json(report: CiReport) -> str:
@@ -38,10 +41,17 @@ def report_files(report: CiReport) -> dict[str, str]:
 
 def write_report(report: CiReport, folder: Path) -> list[Path]:
     """Put every form of the report into a folder, in place of an earlier one; the paths written."""
-    written = []
-    for name, text in report_files(report).items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        written.append(path)
-    return written
+    if (folder / CHARTS).is_symlink():
+        (folder / CHARTS).unlink()
+    return [put(folder / name, text) for name, text in report_files(report).items()]
+
+
+def put(path: Path, text: str) -> Path:
+    """Write a file whole, in place of what has its name: a link is replaced and not followed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=".report-", dir=path.parent)
+    with open(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), 0o644)
+    os.replace(partial, path)
+    return path

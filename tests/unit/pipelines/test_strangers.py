@@ -1,0 +1,82 @@
+"""Where the rows of a stranger's change may come from, and which variables no source may name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flyball.core.errors import SourceUnreadable
+from flyball.core.project import DataSection, JoinSection
+from flyball.core.settings import Settings
+from flyball.data.sources import fill_in, read_source
+from flyball.pipelines.strangers import refuse_foreign_sources
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with rows, links that lead to keys and out of it, and a home; beside it, keys."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    folder = tmp_path / "project"
+    for name in ("project/data", "project/.git", "project/.flyball", "keys"):
+        (tmp_path / name).mkdir(parents=True)
+    (folder / "data" / "rows.csv").write_text("x,y\n1,2\n")
+    (folder / ".git" / "config.csv").write_text("token\n1\n")
+    (folder / ".flyball" / "flyball.db").write_text("")
+    (tmp_path / "keys" / "id.csv").write_text("secret\n1\n")
+    (folder / "link.csv").symlink_to(tmp_path / "keys" / "id.csv")
+    (folder / "more").mkdir()
+    (folder / "more" / "link.csv").symlink_to(tmp_path / "keys" / "id.csv")
+    monkeypatch.setenv("KEYS", str(tmp_path / "keys"))
+    return folder
+
+
+def _refuse(folder: Path, source: str, joined: str = "data/rows.csv") -> None:
+    home = folder / ".flyball"
+    settings = Settings(
+        home=home, database_url=f"sqlite:///{home}/flyball.db", objects_url="s3://team/flyball"
+    )
+    join = JoinSection(source=joined, on="x", available_at="at")
+    refuse_foreign_sources(DataSection(source=source, join=[join]), folder, settings)
+
+
+@pytest.mark.parametrize(
+    "source", ["data/rows.csv", "data", "data/*.csv", "./data/../data/rows.csv", "s3://team/rows.csv"]
+)
+def test_rows_of_the_repository_and_of_object_stores_are_read(project: Path, source: str):
+    _refuse(project, source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "../keys/id.csv", "/etc/passwd", "~/.ssh/id_rsa", "link.csv", "more", "more/*.csv", "${KEYS}/id.csv",
+        "file:///etc/passwd", "sqlite:///../keys/id.csv", ".git/config.csv", "sqlite:///.flyball/flyball.db",
+        "postgresql://u:hidden-word@host/db", "**/*.csv",
+    ],
+)  # fmt: skip
+def test_what_lies_elsewhere_is_refused_whichever_way_it_is_named(project: Path, source: str):
+    for told in ((source,), ("data/rows.csv", source)):
+        with pytest.raises(SourceUnreadable, match="for changes of strangers") as refused:
+            _refuse(project, *told)
+        assert "hidden-word" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "FLYBALL_TOKEN", "FLYBALL_DATABASE", "GITHUB_TOKEN", "GH_TOKEN", "CI_JOB_TOKEN", "GITLAB_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_URL", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET",
+        "GOOGLE_APPLICATION_CREDENTIALS", "CI_REGISTRY_PASSWORD", "AWS_ACCESS_KEY_ID",
+    ],
+)  # fmt: skip
+def test_keys_of_flyball_hosts_and_clouds_are_not_filled_into_a_source(name: str, tmp_path: Path):
+    with pytest.raises(SourceUnreadable, match="is not for sources") as refused:
+        read_source(f"s3://${{{name}}}/rows.csv", folder=tmp_path, environment={name: "hidden-word"})
+    assert "hidden-word" not in refused.value.message
+
+
+def test_other_variables_are_filled_in():
+    environment = {"GITHUB_WORKSPACE": "/w", "DB_PASSWORD": "p"}
+    assert fill_in("${GITHUB_WORKSPACE}/rows.csv", environment) == "/w/rows.csv"
+    assert fill_in("postgresql://u:${DB_PASSWORD}@h/d", environment) == "postgresql://u:p@h/d"
