@@ -18,15 +18,19 @@ FILES = click.argument(
     metavar="FILE...",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
 )
+TAKE_BACK = click.option(
+    "--take-back", is_flag=True, help="Also against what was decided by hand, or by guards, since."
+)
 _MARKS = {"nothing": "=", "wait": "…", "held": "!", "blocked": "!", "roll back": "<"}
 _POLL_SECONDS = 0.5
 
 
 @click.command()
 @FILES
+@TAKE_BACK
 @click.option("--check", is_flag=True, help="Exit 1 when files and reality differ, for schedules.")
 @json_option
-def plan(files: tuple[Path, ...], check: bool, as_json: bool) -> None:
+def plan(files: tuple[Path, ...], take_back: bool, check: bool, as_json: bool) -> None:
     """Show what `flyball apply` of deployments files would change, and why; nothing is written.
 
     Told of each model: what is to be done, which settings change, what it waits for or is blocked by, and who changed
@@ -38,7 +42,7 @@ def plan(files: tuple[Path, ...], check: bool, as_json: bool) -> None:
     from flyball.cli.connection import open_home
 
     with open_home() as app:
-        made = app.plan(files)
+        made = app.plan(files, take_back=take_back)
     show(made, as_json, _render_plan)
     sys.exit(1 if check and made.differs else 0)
 
@@ -46,7 +50,7 @@ def plan(files: tuple[Path, ...], check: bool, as_json: bool) -> None:
 @click.command()
 @FILES
 @click.option("--why", default="", help="Recorded with every change.")
-@click.option("--take-back", is_flag=True, help="Also against what was decided by hand, or by guards, since.")
+@TAKE_BACK
 @click.option(
     "--wait", is_flag=True, help="Follow the rollouts under way; exit 4 when some are left undecided."
 )

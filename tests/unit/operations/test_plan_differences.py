@@ -66,6 +66,12 @@ def test_an_earlier_champion_comes_back_at_once_whatever_the_environment_asks_of
     assert (change.kind, "at once" in change.because) == ("roll back", True)
 
 
+def test_an_earlier_champion_that_guards_took_out_since_is_compared_again():
+    word = Word(at=AT, by="flyball", command="rollout abort", why="error grew", is_person=False)
+    assert planned(A, champion=B, earlier=(A,), denial=word).kind == "held"
+    assert planned(A, champion=B, earlier=(A,), denial=word, take_back=True).kind == "deploy"
+
+
 def test_other_settings_alone_change_the_settings_alone():
     change = planned(A, champion=A, aim={"settings": NEW})
     assert (change.kind, [one.key for one in change.settings]) == ("settings", ["rollout.strategy"])

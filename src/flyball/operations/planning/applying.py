@@ -198,7 +198,7 @@ class _Doing:
         self.model, self.now = wanted.asked.model, target.clock.now()
         self.common: dict[str, Any] = {
             "actor": given.actor,
-            "why": reason(file, wanted.asked.why or given.why),
+            "why": reason(file, given.why or wanted.asked.why),
             "now": self.now,
             "model_time": find_model_time(conn, self.model, self.now),
         }
@@ -237,9 +237,9 @@ class _Doing:
             moment = Moment(now=self.now, model_time=self.common["model_time"] or self.now)
             waiting = get_unfinished(self.conn, self.model)
             return start.launch(self.conn, waiting, actor=self.given.actor, moment=moment)
-        assert self.wanted.here is not None
-        number = self.wanted.here.number
-        return start.deploy(self.conn, self.model, number, project=self.wanted.project, **self.common)
+        version = self.wanted.here
+        assert version is not None and version.digest == change.digest  # what is deployed is what was tested
+        return start.deploy(self.conn, self.model, version.number, project=self.wanted.project, **self.common)
 
     def _number_before(self) -> int:
         """The number under which the wanted version was champion."""

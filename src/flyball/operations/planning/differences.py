@@ -91,8 +91,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     `begin`: a rollout that has its approvals by now. `end`: a rollout is ended, the champion stays. `held`: people or
     guards decided otherwise since, which is taken back only when asked. `blocked`: it can't be done now.
-    ends: the rollout that is ended by it, or before it. settings: those in force that differ. notes: what was done by
-    hand and stands in the way of nothing. waits_for: of a rollout under way. is_undecided: the evidence was not enough.
+    ends: the rollout that is ended by it, or before it. settings: those in force that differ. notes: what others
+    did since, where it stands in the way of nothing. waits_for: of a rollout under way. is_undecided: for want of
+    evidence.
     """
 
     kind: Kind
@@ -135,7 +136,7 @@ def compare(aim: Aim, now: Standing, *, take_back: bool = False) -> Change:
     if objection is not None and not take_back:
         return _held(aim, now, objection)
     ends = None if rollout is None else rollout.id
-    notes = [] if now.mover is None else [f"reality was changed by hand {now.mover}"]
+    notes = [] if now.mover is None else [f"reality was changed {now.mover}"]
     if aim.digest in now.earlier and now.denial is None:
         words = "it was champion before, and goes back into service at once"
         return _change("roll back", aim, now, words, ends=ends, notes=notes)
