@@ -281,3 +281,27 @@ def check_deployments_by_address(staged, tested: str) -> None:
     refused = staged.say("deploy", "plant@1", "--env", "staging", "--why", "x", code=1)
     assert "rollout.approvals = 2 instead of 0" in refused.err
     project.write_text(plain)
+
+
+def test_a_fresh_runner_beside_shared_objects_deploys_the_version_that_another_made(staged, monkeypatch):
+    objects = f"file://{staged.home / 'objects'}"
+    monkeypatch.setenv("FLYBALL_STAGING_HOME", str(staged.folder.parent / "staging"))
+    first = staged.json("deploy", "plant@1", "--env", "staging", "--why", "a")
+    monkeypatch.setenv("FLYBALL_HOME", str(staged.folder.parent / "fresh"))
+    monkeypatch.setenv("FLYBALL_OBJECTS", objects)
+    ran = staged.say("run")
+    assert "train       … unchanged" in ran.err and staged.digest("plant@1") == first["digest"]
+    again = staged.json("deploy", "plant@1", "--env", "staging", "--why", "by the runner")
+    assert (again["version"], again["digest"]) == (first["version"], first["digest"])
+    assert "nothing was changed" in again["because"]
+
+
+def test_a_version_that_a_person_rejected_goes_no_further(staged):
+    staged.say("reject", "plant@2", "--why", "wrong unit")
+    said = staged.say("deploy", "plant@2", "--env", "staging", "--why", "x", code=1)
+    assert "plant@2 of this home was rejected" in said.err and "wrong unit" in said.err
+    staged.say("deploy", "plant@1", "--env", "staging", "--why", "x")
+    staged.say("reject", "plant@1", "--env", "staging", "--why", "fails for new customers")
+    said = staged.say("deploy", "plant", "--env", "production", "--why", "x", code=1)
+    assert "plant@1 of staging was rejected" in said.err
+    assert not staged.path_of("production").exists()

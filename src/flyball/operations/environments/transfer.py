@@ -91,12 +91,14 @@ def carry(
 
 def find_standing(conn: Connection, version: ModelVersion) -> ModelVersion | None:
     """The version of a home that has these bytes under these settings, the newest of several; None if there is none."""
-    same = [
-        found
-        for found in find_by_digest(conn, version.digest)
-        if (found.model, found.state, found.project) == (version.model, version.state, version.project)
-    ]
+    same = [found for found in find_by_digest(conn, version.digest) if _meaning(found) == _meaning(version)]
     return same[-1] if same else None
+
+
+def _meaning(version: ModelVersion) -> tuple[Any, ...]:
+    """What makes a version one of its own. Where it may be deployed to is not part of that."""
+    settings = {name: value for name, value in version.project.items() if name != "environments"}
+    return version.model, version.state, settings
 
 
 def _read(source: Backends, version: ModelVersion, source_name: str | None) -> _Record:
