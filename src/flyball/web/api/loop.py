@@ -103,7 +103,7 @@ def add_note(
 def deploy(
     flyball: App, model: InPath, data: JSONBody[Deploy], request_key: RequestKey = None
 ) -> Response[dict[str, Any]]:
-    """Start a rollout of a version; the first one of a model becomes champion at once."""
+    """Start a rollout of a version; the first one of a model becomes champion as soon as it is approved."""
     name = read_model(model)
     ref = name if data.version is None else read_ref(name, str(data.version))
     return once(
