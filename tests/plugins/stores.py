@@ -5,6 +5,7 @@ The servers (PostgreSQL from a wheel, moto for S3) start with the first test tha
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -86,11 +87,20 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgres_url"))
 
 
+@functools.cache
+def load_tables() -> None:
+    """Import all modules with tables: code may import one of them as late as it asks it."""
+    from flyball.operations.migrations import draft
+
+    draft.load_tables()
+
+
 def open_with_tables(url: str) -> Any:
-    """The database at `url` with the tables of every module that was imported so far."""
+    """The database at `url` with all tables, and those that the test has defined."""
     from flyball.backends.db.database import open_database
     from flyball.backends.db.metadata import metadata
 
+    load_tables()
     database = open_database(url)
     with database.write() as conn:
         metadata.create_all(conn)
@@ -99,7 +109,7 @@ def open_with_tables(url: str) -> Any:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Any]:
-    """An open database of each kind, with the tables of every module that the test has imported."""
+    """An open database of each kind, with all tables."""
     opened = open_with_tables(database_url)
     yield opened
     opened.close()

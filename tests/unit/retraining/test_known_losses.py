@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flyball.core.contract import Contract, FeatureRule
@@ -153,6 +153,7 @@ def test_another_package_makes_other_keys(plan, another_package):
     column=st.sampled_from(["temp", "kind", "cnt"]),
     value=st.sampled_from([None, 1000]),
 )
+@settings(max_examples=40)
 def test_another_value_makes_another_key_for_the_trainings_that_see_the_row_and_for_no_other(
     row: int, column: str, value: int | None
 ):
