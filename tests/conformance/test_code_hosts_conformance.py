@@ -106,7 +106,11 @@ def test_a_comment_that_was_deleted_by_hand_meanwhile_is_written_anew(code_host:
         ((429, {}, b"{}"), "no more requests for now: try again later"),
         ((429, {"Retry-After": "\u00b2"}, b"{}"), "no more requests for now: try again later"),
         ((403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "99999999999"}, b"{}"), "again in"),
+        ((403, {}, b'{"message": "Unable to create comment because issue is locked."}'), "comment here"),
         ((500, {}, b"<html>tok_5ecret5ecret</html>"), "status 500"),
+        ((502, {}, b""), "status 502"),
+        ((503, {"Retry-After": "120"}, b"{}"), "status 503"),
+        ((410, {}, b"{}"), "does not take the comment (status 410)"),
         ((422, {}, b"{}"), "does not take the comment"),
         ((302, {"Location": "http://127.0.0.1:1/steal"}, b""), "status 302"),
         ((200, {}, b"<html>"), "no JSON"),
@@ -132,6 +136,88 @@ def test_a_short_wait_asked_for_is_waited_once(code_host: Any):
     assert not isinstance(host, NotPosted)
     outcome = post_comment(host, marker="ci-m", order=1, body="text", sleep=waited.append)
     assert isinstance(outcome, Posted) and waited == [3] and len(code_host.comments) == 1
+
+
+REPLACES = {"github": "PATCH", "gitlab": "PUT"}
+
+
+def test_a_comment_that_is_deleted_between_being_found_and_replaced_is_written_anew(
+    code_host: Any, ci_reports: Any
+):
+    post_report(ci_reports.bad(), code_host.environment())
+    respond = code_host.respond
+
+    def lose_it_first(method: str, *request: Any) -> Any:
+        if method == REPLACES[code_host.kind]:
+            code_host.comments.clear()
+        return respond(method, *request)
+
+    code_host.respond = lose_it_first
+    outcome = post_report(ci_reports.good(), code_host.environment())
+    assert isinstance(outcome, Posted) and not outcome.updated
+    assert len(code_host.comments) == 1 and "can be merged" in bodies(code_host)[0]
+
+
+def test_a_limit_that_is_reached_in_the_middle_is_waited_for_and_leaves_one_comment(code_host: Any):
+    code_host.answers_by_method["POST"] = [(403, {"Retry-After": "2"}, b"{}")]
+    waited: list[float] = []
+    host = find_host(code_host.environment())
+    assert not isinstance(host, NotPosted)
+    outcome = post_comment(host, marker="ci-m", order=1, body="text", sleep=waited.append)
+    assert isinstance(outcome, Posted) and waited == [2] and len(code_host.comments) == 1
+    code_host.answers_by_method[REPLACES[code_host.kind]] = [(429, {"Retry-After": "3600"}, b"{}")]
+    outcome = post_comment(host, marker="ci-m", order=2, body="newer", sleep=waited.append)
+    assert outcome == NotPosted(
+        f"{type(host).__name__} takes no more requests for now: again in 3600 seconds"
+    )
+    assert waited == [2] and bodies(code_host)[0].endswith("text")
+
+
+def test_in_a_change_with_thousands_of_comments_ours_is_not_looked_for_without_end(
+    code_host: Any, ci_reports: Any
+):
+    code_host.add("talk", mine=False)
+    code_host.comments *= 6_001
+    outcome = post_report(ci_reports.good(), code_host.environment())
+    assert isinstance(outcome, NotPosted) and "more than 5999 comments" in outcome.because
+    assert len(code_host.comments) == 6_001
+
+
+def test_after_a_force_push_the_report_of_the_older_commit_does_not_come_back(
+    code_host: Any, ci_reports: Any
+):
+    number = {"github": "GITHUB_RUN_ID", "gitlab": "CI_PIPELINE_ID"}[code_host.kind]
+    older, newer = (
+        msgspec.structs.replace(ci_reports.good(), commit=letter * 40, branch="change") for letter in "ab"
+    )
+    post_report(older, code_host.environment(**{number: "500"}))
+    assert "commit aaaaaaaaaaaa on change" in bodies(code_host)[0]
+    post_report(newer, code_host.environment(**{number: "501"}))
+    # The run of the commit that was pushed over is started once more: it keeps its number.
+    again = post_report(older, code_host.environment(**{number: "500", "GITHUB_RUN_ATTEMPT": "2"}))
+    assert again == NotPosted("a later run has reported on this change already")
+    (body,) = bodies(code_host)
+    assert "commit bbbbbbbbbbbb on change" in body and "aaaaaaaaaaaa" not in body
+
+
+def test_where_nothing_could_be_posted_the_report_is_kept_and_the_exit_code_is_the_verdicts(
+    code_host: Any, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "flyball.toml").write_text('[model]\nname = "credit-default"\ntask = "guess"\n')
+    for name, value in {**code_host.environment(), "FLYBALL_HOME": str(tmp_path / "home")}.items():
+        monkeypatch.setenv(name, value)
+    for answer in ((401, {}, b"{}"), (403, {"Retry-After": "9999"}, b"{}"), (500, {}, b""), (302, {}, b"")):
+        code_host.answer = answer
+        said = command("ci", "--post", "--report", "out", cwd=project)
+        assert said.code == 1 and "the report was not posted: " in said.err
+        assert "don't merge" in (project / "out" / "report.md").read_text()
+    code_host.close()
+    said = command("ci", "--post", "--report", "out", cwd=project)
+    assert (
+        said.code == 1 and "could not be reached" in said.err and (project / "out" / "report.json").is_file()
+    )
 
 
 def test_a_host_that_is_down_or_silent_costs_seconds_and_no_verdict(

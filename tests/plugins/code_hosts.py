@@ -22,7 +22,10 @@ PATHS = {
 
 
 class CodeHost:
-    """One change with its comments. `answer`: what every request gets instead, as (status, headers, body)."""
+    """One change with its comments. `answer`: what every request gets instead, as (status, headers, body).
+
+    answers: what the next requests get; answers_by_method: what the next requests of a method get.
+    """
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind = kind
@@ -30,6 +33,7 @@ class CodeHost:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.answer: tuple[int, dict[str, str], bytes] | None = None
         self.answers: list[tuple[int, dict[str, str], bytes]] = []
+        self.answers_by_method: dict[str, list[tuple[int, dict[str, str], bytes]]] = {}
         self.delay_seconds = 0.0
         self.knows_user = kind == "gitlab"
         self._lock = threading.Lock()
@@ -88,6 +92,8 @@ class CodeHost:
         time.sleep(self.delay_seconds)
         if self.answers:
             return self.answers.pop(0)
+        if self.answers_by_method.get(method):
+            return self.answers_by_method[method].pop(0)
         if self.answer is not None:
             return self.answer
         given = headers.get("private-token") or headers.get("authorization", "").removeprefix("Bearer ")
