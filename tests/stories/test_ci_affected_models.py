@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flyball_tests_repositories import commit_all, git
 
 from flyball.core.errors import BadInput
 from flyball.operations.ci.affected import Affected, affected_models
@@ -27,28 +27,13 @@ RUNNER = {"CI": "true"}
 LAPTOP: dict[str, str] = {}
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    who = [
-        "-c",
-        "user.name=A Person",
-        "-c",
-        "user.email=person@example.org",
-        "-c",
-        "protocol.file.allow=always",
-    ]
-    done = subprocess.run(
-        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=60
-    )
-    return done.stdout.strip()
-
-
 class Repository:
     """Models in one repository on `main`, and a branch for the change."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         root.mkdir(parents=True)
-        _git(root, "init", "--quiet", "--initial-branch=main", ".")
+        git(root, "init", "--quiet", "--initial-branch=main", ".")
 
     def write(self, path: str, text: str = "") -> Repository:
         """Write a file."""
@@ -65,19 +50,18 @@ class Repository:
 
     def commit(self) -> Repository:
         """Commit everything."""
-        _git(self.root, "add", "--all")
-        _git(self.root, "commit", "--quiet", "--allow-empty", "--message", "a commit")
+        commit_all(self.root)
         return self
 
     def commit_only(self, path: str) -> None:
         """Commit one path."""
-        _git(self.root, "add", path)
-        _git(self.root, "commit", "--quiet", "--message", "a commit")
+        git(self.root, "add", path)
+        git(self.root, "commit", "--quiet", "--message", "a commit")
 
     def branch(self) -> Repository:
         """Commit everything on `main` and begin the change."""
         self.commit()
-        _git(self.root, "checkout", "--quiet", "-b", "change")
+        git(self.root, "checkout", "--quiet", "-b", "change")
         return self
 
     def affected(self, environment: dict[str, str] = RUNNER, base: str | None = None) -> Affected:
@@ -159,7 +143,7 @@ def test_a_module_that_was_moved_away_affects_whoever_imported_it_and_whoever_im
 ):
     repository.write("src/old.py", "x = 1\n" * 50).model("before", "before", train="import old\n")
     repository.model("after", "after", train="import new\n").model("other", "other").branch()
-    _git(repository.root, "mv", "src/old.py", "src/new.py")
+    git(repository.root, "mv", "src/old.py", "src/new.py")
     repository.commit()
     assert repository.names() == ["after", "before"]
 
@@ -295,8 +279,8 @@ def test_a_project_file_that_cannot_be_read_affects_its_model_and_stops_no_other
 def test_a_model_that_is_called_otherwise_or_gone_is_told(repository: Repository):
     repository.model("one", "one").model("two", "two").model("moved", "moved").branch()
     repository.model("one", "uno")
-    _git(repository.root, "rm", "-r", "--quiet", "two")
-    _git(repository.root, "mv", "moved", "elsewhere")
+    git(repository.root, "rm", "-r", "--quiet", "two")
+    git(repository.root, "mv", "moved", "elsewhere")
     repository.commit()
     found = repository.affected()
     assert [one.model for one in found.models] == ["moved", "uno"]
@@ -312,14 +296,14 @@ def test_a_submodule_that_moved_affects_its_importers_and_every_model_where_its_
 ):
     library = Repository(tmp_path / "library").write("pyproject.toml").write("shared.py").commit()
     repository.model("uses", "uses", train="import shared\n").model("other", "other")
-    _git(repository.root, "submodule", "--quiet", "add", f"file://{library.root}", "libs")
+    git(repository.root, "submodule", "--quiet", "add", f"file://{library.root}", "libs")
     repository.branch()
     assert repository.names() == []
     library.write("shared.py", "# other").commit()
-    _git(repository.root / "libs", "pull", "--quiet", "origin", "main")
+    git(repository.root / "libs", "pull", "--quiet", "origin", "main")
     repository.commit()
     assert repository.names() == ["uses"]
-    _git(repository.root, "submodule", "--quiet", "deinit", "--force", "libs")
+    git(repository.root, "submodule", "--quiet", "deinit", "--force", "libs")
     found = repository.affected()
     assert [one.model for one in found.models] == ["other", "uses"]
     assert "libs changed, a submodule whose files are not in this clone" in found.models[0].because
@@ -353,7 +337,7 @@ def test_a_link_to_a_folder_is_no_submodule_and_a_repository_in_the_repository_i
 ):
     repository.model("one", "one").model("two", "two").write("data/rows.csv", "x").branch()
     (repository.root / "rows").symlink_to("data")
-    _git(repository.root, "init", "--quiet", "clone")
+    git(repository.root, "init", "--quiet", "clone")
     repository.commit_only("rows")
     assert repository.names(LAPTOP) == []
 
@@ -374,3 +358,11 @@ def test_the_command_answers_for_people_and_for_a_matrix(
     told = command("ci", "affected", cwd=repository.root)
     assert "two/train.py changed" in told.out and "1 not affected" in told.out
     assert command("ci", "affected", "--base", "gone", cwd=repository.root).code == 2
+    assert command("ci", "affected", "nowhere", cwd=repository.root).code == 2
+
+
+def test_a_repository_without_models_says_so(repository: Repository):
+    repository.write("README", "no model yet").branch()
+    found = repository.affected()
+    assert (found.models, found.unaffected) == ([], 0)
+    assert found.notes[-1] == f"there is no flyball.toml in {repository.root}"

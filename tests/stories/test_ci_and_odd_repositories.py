@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flyball_tests_repositories import commit_all, git
 from flyball_tests_runs import LINE, TOML, make_rows
 
 from flyball.core.errors import BadInput
@@ -18,27 +18,6 @@ from flyball.operations.ci.git import extract, read_git
 from flyball.pipelines.source_tree import collect_tree
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 9000\n"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    who = [
-        "-c",
-        "user.name=A Person",
-        "-c",
-        "user.email=person@example.org",
-        "-c",
-        "protocol.file.allow=always",
-    ]
-    done = subprocess.run(
-        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=60
-    )
-    return done.stdout.strip()
-
-
-def _commit(folder: Path) -> str:
-    _git(folder, "add", "--all")
-    _git(folder, "commit", "--quiet", "--allow-empty", "--message", "a commit")
-    return _git(folder, "rev-parse", "HEAD")
 
 
 def _write_project(folder: Path, name: str = "line", train: str = LINE) -> Path:
@@ -56,7 +35,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "home"))
     folder = tmp_path / "Modelle für Bänke"
     folder.mkdir()
-    _git(folder, "init", "--quiet", "--initial-branch=main", ".")
+    git(folder, "init", "--quiet", "--initial-branch=main", ".")
     return folder
 
 
@@ -74,8 +53,8 @@ def test_no_commit_a_worktree_and_no_git_at_all_are_told_and_no_reason_to_stop(
     assert [(one.folder, one.because) for one in found.models] == [
         ("Straße 1", "there is no base to compare with")
     ]
-    commit = _commit(root)
-    _git(root, "worktree", "add", "--quiet", "-b", "beside", str(tmp_path / "work tree"))
+    commit = commit_all(root)
+    git(root, "worktree", "add", "--quiet", "-b", "beside", str(tmp_path / "work tree"))
     beside = read_git(tmp_path / "work tree" / "Straße 1", None, {})
     assert (beside.root, beside.prefix, beside.branch) == (tmp_path / "work tree", "Straße 1/", "beside")
     assert (beside.commit, beside.base_name) == (commit, "main")
@@ -103,13 +82,13 @@ def test_a_base_without_the_project_with_a_broken_one_or_another_name_is_told_an
     project = (folder / "flyball.toml").read_text()
     (folder / "flyball.toml").unlink()
     (root / "README").write_text("before the model")
-    without = _commit(root)
+    without = commit_all(root)
     (folder / "flyball.toml").write_text("[model\n")
-    broken = _commit(root)
+    broken = commit_all(root)
     (folder / "flyball.toml").write_text(project.replace('"line"', '"curve"'))
-    renamed = _commit(root)
+    renamed = commit_all(root)
     (folder / "flyball.toml").write_text(project)
-    _commit(root)
+    commit_all(root)
 
     for base, words in ((without, "Straße 1/flyball.toml: the model is new"), (broken, "can't be used")):
         said = command("ci", "--base", base, "--json", cwd=folder)
@@ -120,7 +99,7 @@ def test_a_base_without_the_project_with_a_broken_one_or_another_name_is_told_an
     told = [warning for warning in report["warnings"] if "calls its model line, which was curve" in warning]
     assert len(told) == 1 and "Straße 1/flyball.toml" in told[0] and "without champion" in told[0]
 
-    _git(root, "worktree", "add", "--quiet", "-b", "beside", str(tmp_path / "work tree"))
+    git(root, "worktree", "add", "--quiet", "-b", "beside", str(tmp_path / "work tree"))
     report = command("ci", "--base", without, "--json", cwd=tmp_path / "work tree" / "Straße 1").json()
     assert (report["branch"], report["version"], report["trained"]) == ("beside", 1, False)
 
@@ -140,7 +119,7 @@ def test_two_models_of_one_name_are_refused_before_anything_is_made(
 ):
     _write_project(root / "one")
     _write_project(root / "two", name="line")
-    _commit(root)
+    commit_all(root)
     said = command("ci", "--json", cwd=root / "two")
     assert (said.code, said.out) == (2, "")
     assert "name their model 'line': one/flyball.toml and two/flyball.toml" in said.err
@@ -161,14 +140,14 @@ def test_a_repository_of_another_user_is_refused_with_the_command_that_trusts_it
     root: Path, command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = _write_project(root / "one")
-    _commit(root)
+    commit_all(root)
     _with_other_owner(tmp_path, monkeypatch)
     for verb in (("ci",), ("ci", "affected")):
         said = command(*verb, "--json", cwd=folder)
         assert (said.code, said.out) == (2, "")
         assert f"git config --global --add safe.directory '{root}'" in said.err
     assert not (tmp_path / "home").exists()
-    _git(root, "config", "--global", "--add", "safe.directory", str(root))
+    git(root, "config", "--global", "--add", "safe.directory", str(root))
     assert read_git(folder, None, {}).commit is not None
 
 
@@ -177,7 +156,7 @@ def test_a_repository_that_git_cannot_read_is_refused_and_not_taken_for_none(
     root: Path, command: Callable[..., Any], tmp_path: Path, kind: str
 ):
     folder = _write_project(root / "one")
-    commit = _commit(root)
+    commit = commit_all(root)
     if kind == "no objects":
         shutil.rmtree(root / ".git" / "objects")
         (root / ".git" / "objects").mkdir()
@@ -199,29 +178,29 @@ def test_a_repository_that_git_cannot_read_is_refused_and_not_taken_for_none(
 def test_a_base_that_was_pushed_over_is_compared_from_where_the_histories_part_or_as_it_is(root: Path):
     folder = _write_project(root / "one")
     _write_project(root / "two", name="two")
-    first = _commit(root)
+    first = commit_all(root)
     (folder / "train.py").write_text("# merged, and taken back by a push with force\n")
-    dropped = _commit(root)
-    _git(root, "checkout", "--quiet", "-b", "change")
+    dropped = commit_all(root)
+    git(root, "checkout", "--quiet", "-b", "change")
     (root / "two" / "train.py").write_text("# the change\n")
-    _commit(root)
-    _git(root, "branch", "--quiet", "--force", "main", first)
+    commit_all(root)
+    git(root, "branch", "--quiet", "--force", "main", first)
     facts = read_git(folder, "main", {})
     assert (facts.base, facts.notes) == (first, [])  # the dropped commit is a part of the change now
     assert [one.folder for one in affected_models(root, "main", {}).models] == ["one", "two"]
 
-    _git(root, "checkout", "--quiet", "--orphan", "anew")
-    _commit(root)
-    _git(root, "branch", "--quiet", "--force", "main", "anew")
-    _git(root, "checkout", "--quiet", "change")
+    git(root, "checkout", "--quiet", "--orphan", "anew")
+    commit_all(root)
+    git(root, "branch", "--quiet", "--force", "main", "anew")
+    git(root, "checkout", "--quiet", "change")
     facts = read_git(folder, "main", {})
-    assert facts.base == _git(root, "rev-parse", "main")
+    assert facts.base == git(root, "rev-parse", "main")
     assert "they have no commit in common" in facts.notes[0]
 
     # On main itself, the host names the commit that stood there before the push.
-    _git(root, "checkout", "--quiet", "-B", "main", first)
+    git(root, "checkout", "--quiet", "-B", "main", first)
     (root / "two" / "train.py").write_text("# after the push\n")
-    _commit(root)
+    commit_all(root)
     assert [one.folder for one in affected_models(root, dropped, {}).models] == ["one", "two"]
     for gone, words in (("f" * 40, "a force-push may have replaced it"), ("0" * 40, "the branch is new")):
         found = affected_models(root, gone, {})
@@ -233,18 +212,18 @@ def test_a_base_that_was_pushed_over_is_compared_from_where_the_histories_part_o
 def _with_submodule(root: Path, library: Path) -> tuple[Path, str]:
     """A project that takes its slope from a submodule in its folder, which moves on in the change; the base."""
     library.mkdir()
-    _git(library, "init", "--quiet", "--initial-branch=main", ".")
+    git(library, "init", "--quiet", "--initial-branch=main", ".")
     (library / "slopes.py").write_text("SLOPE = 2.0\n")
-    _commit(library)
+    commit_all(library)
     train = "from libs.slopes import SLOPE\n" + LINE.replace('"slope", 2.0', '"slope", SLOPE')
     folder = _write_project(root / "one", train=train)
-    _git(root, "submodule", "--quiet", "add", f"file://{library}", "one/libs")
-    base = _commit(root)
-    _git(root, "checkout", "--quiet", "-b", "change")
+    git(root, "submodule", "--quiet", "add", f"file://{library}", "one/libs")
+    base = commit_all(root)
+    git(root, "checkout", "--quiet", "-b", "change")
     (library / "slopes.py").write_text("SLOPE = 1.9\n")
-    _commit(library)
-    _git(folder / "libs", "pull", "--quiet", "origin", "main")
-    _commit(root)
+    commit_all(library)
+    git(folder / "libs", "pull", "--quiet", "origin", "main")
+    commit_all(root)
     return folder, base
 
 
@@ -259,7 +238,7 @@ def test_files_of_a_submodule_are_source_like_others_on_both_sides_and_told_wher
     (tmp_path / "base").mkdir()
     assert extract(facts, tmp_path / "base") == []
     assert (tmp_path / "base" / "one" / "libs" / "slopes.py").read_text() == "SLOPE = 2.0\n"
-    _git(root, "submodule", "--quiet", "deinit", "--force", "one/libs")
+    git(root, "submodule", "--quiet", "deinit", "--force", "one/libs")
     (note,) = read_git(folder, None, {}).notes
     assert note.startswith("submodule libs is not in this clone") and "git submodule update --init" in note
 
@@ -275,7 +254,7 @@ def test_a_project_that_imports_from_a_submodule_is_compared_with_the_one_that_t
     assert _stages(report)["base"][0] == "pass", _stages(report)["base"]
     mae = next(line for line in report["metrics"] if line["metric"] == "mae" and line["slice"] is None)
     assert mae["versus_base"]["label"] == "worse"  # the base was run with the submodule's older slope
-    _git(root, "submodule", "--quiet", "deinit", "--force", "one/libs")
+    git(root, "submodule", "--quiet", "deinit", "--force", "one/libs")
     said = command("ci", "--json", cwd=folder)
     assert said.code == 1 and _stages(said.json())["checks"][0] == "fail"
     assert any("git submodule update" in warning for warning in said.json()["warnings"])
@@ -284,10 +263,10 @@ def test_a_project_that_imports_from_a_submodule_is_compared_with_the_one_that_t
 def test_a_project_in_a_submodule_has_the_repository_of_the_submodule(root: Path, tmp_path: Path):
     inner = tmp_path / "inner"
     _write_project(inner / "model")
-    _git(inner, "init", "--quiet", "--initial-branch=main", ".")
-    commit = _commit(inner)
-    _git(root, "submodule", "--quiet", "add", f"file://{inner}", "parts")
-    _commit(root)
+    git(inner, "init", "--quiet", "--initial-branch=main", ".")
+    commit = commit_all(inner)
+    git(root, "submodule", "--quiet", "add", f"file://{inner}", "parts")
+    commit_all(root)
     facts = read_git(root / "parts" / "model", None, {})
     assert (facts.root, facts.prefix, facts.commit) == (root / "parts", "model/", commit)
     assert facts.base_name == "main"
@@ -301,7 +280,7 @@ def test_rows_that_are_a_pointer_of_git_lfs_are_told_before_anything_is_trained(
 ):
     folder = _write_project(root / "one")
     (folder / "rows.csv").write_text(POINTER)
-    _commit(root)
+    commit_all(root)
     said = command("ci", "--json", cwd=folder)
     report = said.json()
     assert (said.code, _stages(report)["checks"][0], report["registered"]) == (1, "fail", False)

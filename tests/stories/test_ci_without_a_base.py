@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flyball_tests_repositories import git
 
 from flyball.core.errors import BadInput
 from flyball.operations.ci.git import extract, read_git
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    who = [
-        "-c",
-        "user.name=A Person",
-        "-c",
-        "user.email=person@example.org",
-        "-c",
-        "protocol.file.allow=always",
-    ]
-    done = subprocess.run(
-        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=60
-    )
-    return done.stdout.strip()
-
-
 def _commit(folder: Path, text: str) -> str:
     (folder / "models").mkdir(exist_ok=True)
     (folder / "models" / "flyball.toml").write_text(text)
-    _git(folder, "add", "--all")
-    _git(folder, "commit", "--quiet", "--message", text)
-    return _git(folder, "rev-parse", "HEAD")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", text)
+    return git(folder, "rev-parse", "HEAD")
 
 
 @pytest.fixture
@@ -42,18 +27,18 @@ def origin(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """A repository whose branch `change` left `main` after its first commit; the commits by name."""
     folder = tmp_path / "origin"
     folder.mkdir()
-    _git(folder, "init", "--quiet", "--initial-branch=main", ".")
+    git(folder, "init", "--quiet", "--initial-branch=main", ".")
     first = _commit(folder, "first")
-    _git(folder, "checkout", "--quiet", "-b", "change")
+    git(folder, "checkout", "--quiet", "-b", "change")
     change = _commit(folder, "change")
-    _git(folder, "checkout", "--quiet", "main")
+    git(folder, "checkout", "--quiet", "main")
     later = _commit(folder, "later")
-    _git(folder, "checkout", "--quiet", "change")
+    git(folder, "checkout", "--quiet", "change")
     return folder, {"first": first, "change": change, "later": later}
 
 
 def _clone(origin: Path, *options: str) -> Path:
-    _git(origin.parent, "clone", "--quiet", *options, f"file://{origin}", "clone")
+    git(origin.parent, "clone", "--quiet", *options, f"file://{origin}", "clone")
     return origin.parent / "clone" / "models"
 
 
@@ -67,7 +52,7 @@ def test_the_base_is_the_commit_where_the_change_left_the_branch_that_the_host_n
         assert (facts.base, facts.prefix, facts.notes) == (commits["first"], "models/", [])
     assert read_git(folder / "models", commits["later"][:10], {}).base == commits["first"]
     clone = _clone(folder, "--branch", "change")
-    _git(clone, "remote", "set-head", "origin", "main")
+    git(clone, "remote", "set-head", "origin", "main")
     assert read_git(clone, None, {}).base == commits["first"]
 
 
@@ -76,25 +61,25 @@ def test_the_files_of_the_base_are_read_without_touching_the_working_tree(
 ):
     folder, _ = origin
     (folder / "models" / "flyball.toml").write_text("not committed")
-    before = _git(folder, "status", "--porcelain=v2", "--branch")
+    before = git(folder, "status", "--porcelain=v2", "--branch")
     facts = read_git(folder / "models", None, {})
     assert facts.is_dirty and any("differ from the commit" in note for note in facts.notes)
     (tmp_path / "base").mkdir()
     assert extract(facts, tmp_path / "base") == []
     assert (tmp_path / "base" / "models" / "flyball.toml").read_text() == "first"
-    assert _git(folder, "status", "--porcelain=v2", "--branch") == before
+    assert git(folder, "status", "--porcelain=v2", "--branch") == before
     assert (folder / "models" / "flyball.toml").read_text() == "not committed"
 
 
 def test_what_git_keeps_elsewhere_is_said_to_be_missing(origin: tuple[Path, dict[str, str]], tmp_path: Path):
     folder, _ = origin
     (folder / "rows.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    _git(folder, "submodule", "--quiet", "add", f"file://{folder}", "below")
+    git(folder, "submodule", "--quiet", "add", f"file://{folder}", "below")
     _commit(folder, "with parts elsewhere")
     (tmp_path / "base").mkdir()
     (folder / "way-out").symlink_to("/etc")
     _commit(folder, "with a link to elsewhere")
-    _git(folder, "submodule", "--quiet", "deinit", "--force", "below")
+    git(folder, "submodule", "--quiet", "deinit", "--force", "below")
     notes = extract(read_git(folder, "change", {}), tmp_path / "base")
     assert len(notes) == 3 and "way-out of the base leads out" in notes[0]
     assert "submodule below of the base is not in this clone" in notes[1] and "Git LFS" in notes[2]
@@ -109,7 +94,7 @@ def test_without_git_or_commit_or_with_an_unknown_branch_it_is_said_what_is_miss
     assert "no Git repository" in read_git(plain, None, {}).notes[0]
     with pytest.raises(BadInput, match="no Git repository"):
         read_git(plain, "main", {})
-    _git(plain, "init", "--quiet", ".")
+    git(plain, "init", "--quiet", ".")
     assert any("no commit yet" in note for note in read_git(plain, None, {}).notes)
     facts = read_git(origin[0], None, {"GITHUB_BASE_REF": "gone"})
     assert facts.base is None and any("gone is not in this clone" in note for note in facts.notes)
@@ -126,7 +111,7 @@ def test_a_shallow_clone_and_a_detached_head_are_told_and_no_reason_to_stop(
     clone = _clone(folder, "--depth", "1", "--branch", "change")
     facts = read_git(clone, None, {"GITHUB_BASE_REF": "main"})
     assert facts.base is None and any("shallow" in note and "fetch-depth: 0" in note for note in facts.notes)
-    _git(folder, "checkout", "--quiet", "--detach")
+    git(folder, "checkout", "--quiet", "--detach")
     detached = read_git(folder, None, {"GITHUB_BASE_REF": "main"})
     assert (detached.branch, detached.base) == (None, commits["first"])
     assert any("detached" in note for note in detached.notes)

@@ -12,7 +12,7 @@ from flyball.cli.output import json_option, show, table
 
 
 @click.command()
-@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--base", metavar="REF", help="Compare with this branch, tag or commit.")
 @json_option
 def affected(folder: Path, base: str | None, as_json: bool) -> None:

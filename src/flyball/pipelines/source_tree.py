@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ import msgspec
 from flyball.backends.blobs.store import BlobStore
 from flyball.core.digests import digest_bytes, digest_json
 from flyball.core.errors import BadInput, CorruptObject, NewerFormat
+from flyball.pipelines.git_run import ask_git
 from flyball.pipelines.left_out import TOOL_FOLDERS, is_of_a_tool, is_output, is_table
 from flyball.pipelines.project_file import FILE_NAME
 
@@ -217,15 +217,5 @@ def _prune(folders: list[str]) -> bool:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git prints, or None where it is not installed or the folder is in no repository."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            check=False,
-            timeout=30,
-            env=environment,
-        )
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+    printed = ask_git(folder, *arguments).printed
+    return None if printed is None else printed.decode(errors="replace")

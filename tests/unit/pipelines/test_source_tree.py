@@ -68,6 +68,19 @@ def test_with_git_what_is_ignored_is_left_out_and_what_is_new_is_taken(project: 
     assert changed is not None and changed.diff is not None and "+def train(): pass" in changed.diff
 
 
+def test_a_hook_that_names_another_index_changes_nothing(project: Path, monkeypatch: pytest.MonkeyPatch):
+    git(project, "init", "-q")
+    (project / "out").mkdir()
+    (project / "out" / "words.txt").write_text("an output, and tracked")
+    git(project, "add", "--force", "out")
+    before = paths(collect_tree(project))
+    assert "out/words.txt" in before
+    # As git does for `git commit -a`, relative to a folder that is not the project's.
+    monkeypatch.setenv("GIT_INDEX_FILE", ".git/elsewhere")
+    monkeypatch.setenv("GIT_DIR", ".git/nowhere")
+    assert paths(collect_tree(project)) == before
+
+
 def test_a_folder_outside_any_repository_has_no_git_state(tmp_path: Path):
     assert read_git_state(tmp_path) is None
 

@@ -13,7 +13,6 @@ import msgspec
 
 from flyball.operations.ci.changed_files import ChangedFiles, below, read_changed_files, walk_files
 from flyball.operations.ci.git import GitFacts, is_whole_id, read_git
-from flyball.operations.ci.git_run import ask_git
 from flyball.operations.ci.imports import ImportGraph, folders_above
 from flyball.operations.ci.repository_models import (
     RepositoryModel,
@@ -24,6 +23,8 @@ from flyball.operations.ci.repository_models import (
     read_models,
     renamed_words,
 )
+from flyball.pipelines.git_run import ask_git
+from flyball.pipelines.project_file import FILE_NAME
 
 _LOCKS = re.compile(
     r"(requirements|constraints)[^/]*\.(txt|lock|in)|[^/]*requirements\.(txt|lock|in)|(uv|poetry|pdm|conda)\.lock|"
@@ -75,6 +76,8 @@ def affected_models(folder: Path, base: str | None, environment: Mapping[str, st
         tip = facts.base_tip if base and is_whole_id(base) else None
         files = read_changed_files(root, facts.base, tip=tip, with_uncommitted=with_uncommitted)
     models = read_models(root, files.files, environment)
+    if not models:
+        notes.append(f"there is no {FILE_NAME} in {root}")
     if files.changed is None:
         notes.append("nothing to compare with: every model counts as affected")
         return _all(models, "there is no base to compare with", notes)

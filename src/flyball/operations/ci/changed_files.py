@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from flyball.core.errors import Unavailable
-from flyball.operations.ci.git_run import ask_git
+from flyball.pipelines.git_run import ask_git
 from flyball.pipelines.left_out import TOOL_FOLDERS, is_of_a_tool, is_output
 
 _HOMES = ":(exclude,glob)**/.flyball/**"

@@ -14,7 +14,7 @@ import msgspec
 
 from flyball.core.errors import BadInput, Unavailable
 from flyball.data.files import LFS_HEAD
-from flyball.operations.ci.git_run import GitAnswer, ask_git
+from flyball.pipelines.git_run import GitAnswer, ask_git
 
 _BASE_VARIABLES = (
     "GITHUB_BASE_REF",

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from flyball.core.errors import BadInput
-from flyball.operations.ci.git_run import ask_git
+from flyball.pipelines.git_run import ask_git
 from flyball.pipelines.project_file import FILE_NAME, ProjectFile
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
