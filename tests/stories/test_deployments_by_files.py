@@ -321,7 +321,6 @@ def test_one_apply_does_what_its_plan_says_however_environments_are_named(reposi
         ("first", False),
         ("blocked", False),
     ]
-    repository.apply("zeta", "beta")
     repository.commit("the second", beta=deployment("beta", repository.second))
     repository.apply("beta", "zeta")
     assert (repository.serving("beta"), repository.serving("zeta")) == (repository.second, repository.first)
