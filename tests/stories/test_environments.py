@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -192,7 +193,7 @@ def test_objects_into_which_another_home_deploys_are_refused(staged, monkeypatch
     assert "another home deploys into them" in said.err
 
 
-def test_the_same_on_postgresql_and_s3_with_shared_objects_and_what_a_retraining_needs(
+def test_the_same_on_postgresql_and_s3_with_all_that_monitoring_and_retraining_need(
     staged, new_postgres_url, s3_bucket, monkeypatch
 ):
     monkeypatch.setenv("FLYBALL_STAGING_DATABASE", new_postgres_url())
@@ -208,6 +209,7 @@ def test_the_same_on_postgresql_and_s3_with_shared_objects_and_what_a_retraining
     staged.say("monitor", "plant", "--env", "production")
     with staged.opened("production") as app:
         from flyball.data.snapshots import read_snapshot
+        from flyball.monitoring.reference import load_standard
         from flyball.pipelines.source_tree import read_tree
         from flyball.registry.known_champion import find_known_champion
         from flyball.retraining.plan import plan_retraining
@@ -219,6 +221,7 @@ def test_the_same_on_postgresql_and_s3_with_shared_objects_and_what_a_retraining
                 "origin",
                 "rollout",
             }
+        assert load_standard(tested, app.backends.blobs).reference is not None
         assert read_snapshot(version.snapshot, app.backends.blobs).height == 300
         assert read_tree(version.source_tree, app.backends.blobs).files
         assert app.backends.blobs.has_object(version.lineage["trained_rows"])
@@ -296,6 +299,18 @@ def test_a_fresh_runner_beside_shared_objects_deploys_the_version_that_another_m
     assert "nothing was changed" in again["because"]
 
 
+def test_nothing_is_copied_where_a_home_that_deploys_nothing_shares_its_objects(staged, monkeypatch):
+    objects = staged.folder.parent / "objects"
+    shutil.copytree(staged.home / "objects", objects, ignore=shutil.ignore_patterns("routes", "segments"))
+    monkeypatch.setenv("FLYBALL_HOME", str(staged.folder.parent / "fresh"))
+    for name in ("FLYBALL_OBJECTS", "FLYBALL_STAGING_OBJECTS"):
+        monkeypatch.setenv(name, f"file://{objects}")
+    staged.say("run")
+    done = staged.json("deploy", "plant", "--env", "staging", "--why", "x")
+    assert (done["copied"], done["first"]) == (0, True)
+    assert staged.champion("staging") == 1 and staged.json("models")[0]["champion"] is None
+
+
 def test_a_version_that_a_person_rejected_goes_no_further(staged):
     staged.say("reject", "plant@2", "--why", "wrong unit")
     said = staged.say("deploy", "plant@2", "--env", "staging", "--why", "x", code=1)
@@ -305,3 +320,14 @@ def test_a_version_that_a_person_rejected_goes_no_further(staged):
     said = staged.say("deploy", "plant", "--env", "production", "--why", "x", code=1)
     assert "plant@1 of staging was rejected" in said.err
     assert not staged.path_of("production").exists()
+
+
+@pytest.mark.long
+def test_a_model_is_trained_again_in_its_environment_from_what_was_carried_there(staged):
+    tested = staged.digest("plant@1")
+    staged.say("deploy", "plant@1", "--env", "staging", "--why", "a")
+    # From the carried source and rows come the very same bytes, which are no gain over themselves.
+    ended = staged.json("retrain", "plant", "--env", "staging", "--why", "new rows", "--wait", code=1)
+    assert (ended["state"], ended["version"]) == ("refused", 2)
+    assert staged.digest("plant@2", "--env", "staging") == tested
+    assert staged.champion("staging") == 1 and len(staged.json("versions", "plant")) == 2
