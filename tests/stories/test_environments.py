@@ -12,6 +12,11 @@ from typing import Any
 import pytest
 
 from flyball.core.errors import OwnApproval
+from flyball.core.refs import parse_ref
+from flyball.core.values import Actor
+from flyball.operations.environments import deploying
+from flyball.operations.environments.places import choose_environment
+from flyball.pipelines.project_file import read_project
 from flyball.registry.bundle import read_manifest
 from flyball.registry.evidence import list_evidence
 from flyball.registry.versions import get_version
@@ -77,31 +82,36 @@ def test_what_was_found_out_about_a_version_goes_with_it_and_so_does_its_author(
         app.approve("plant@1", why="it is mine, by my number, from another home")
 
 
-def test_what_is_repeated_and_what_comes_second_of_two_change_nothing(staged):
+def test_what_is_repeated_changes_nothing(staged):
     first = staged.json("deploy", "plant@1", "--env", "staging", "--why", "a")
     again = staged.json("deploy", "plant@1", "--env", "staging", "--why", "a")
     assert (again["version"], again["state"], again["copied"]) == (first["version"], "promoted", 0)
     assert "nothing was changed" in again["because"]
+    begun = staged.json("deploy", "plant@2", "--env", "staging", "--why", "b")
+    again = staged.json("deploy", "plant@2", "--env", "staging", "--why", "b")
+    assert (again["rollout_id"], again["state"]) == (begun["rollout_id"], "running")
 
-    whole_home = str(staged.folder)
-    ended: list[Any] = []
+
+def test_two_deployments_at_once_end_with_one_rollout(staged, monkeypatch):
+    staged.say("deploy", "plant@1", "--env", "staging", "--why", "a")
+    file = read_project(staged.folder)
+    both, ended = threading.Barrier(2), list[Any]()
+    begin = deploying.start_rollout
+
+    def begin_together(*given: Any, **named: Any) -> Any:
+        both.wait(30)  # neither has begun a rollout when the other looks
+        return begin(*given, **named)
 
     def deploy() -> None:
-        from flyball.core.refs import parse_ref
-        from flyball.core.values import Actor
-        from flyball.operations.environments.deploying import deploy_to
-        from flyball.operations.environments.places import choose_environment
-        from flyball.pipelines.project_file import read_project
-
-        file = read_project(Path(whole_home))
-        staging = choose_environment(file, "staging", {})
         given: dict[str, Any] = {"why": "both at once", "strategy": None, "actor": Actor("ada")}
-        ended.append(deploy_to(file, parse_ref("plant@2"), staging, {}, **given))
+        staging = choose_environment(file, "staging", {})
+        ended.append(deploying.deploy_to(file, parse_ref("plant@2"), staging, {}, **given))
 
-    both = [threading.Thread(target=deploy) for _ in range(2)]
-    for thread in both:
+    monkeypatch.setattr(deploying, "start_rollout", begin_together)
+    threads = [threading.Thread(target=deploy) for _ in range(2)]
+    for thread in threads:
         thread.start()
-    for thread in both:
+    for thread in threads:
         thread.join(60)
     assert len(ended) == 2 and len({done.rollout_id for done in ended}) == 1
     assert {done.state for done in ended} == {"running"}
