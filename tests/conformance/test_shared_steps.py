@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from flyball.core.digests import digest_bytes
 from flyball.core.errors import CorruptObject
 from flyball.pipelines.shared_steps import (
+    FOLDER,
     Entry,
     SharedStep,
     encode_entry,
@@ -79,3 +81,36 @@ def test_an_entry_whose_object_has_other_bytes_or_is_gone_is_refused(blobs: Any)
         find_shared(blobs, KEY)
     _keep(blobs)
     assert find_shared(blobs, KEY) is not None
+
+
+def test_an_entry_of_another_step_under_this_name_is_refused_though_its_digest_is_right(blobs: Any):
+    _keep(blobs)
+    other = digest_bytes(b"inputs of another step")
+    keep_shared(blobs, other, "evaluate", {"gates": []})
+    blobs.put_latest(entry_key(KEY), blobs.get(entry_key(other)))
+    with pytest.raises(CorruptObject, match="it was made for other inputs"):
+        find_shared(blobs, KEY)
+    _keep(blobs, 2.5)
+    found = find_shared(blobs, KEY)
+    assert found is not None and (found.step, found.outputs["value"]) == ("train", 2.5)
+
+
+def test_a_thousand_junk_entries_are_in_nobodys_way(blobs: Any):
+    kinds = (b"", b"null", b"[" * 5_000, b'{"format":1}', b"\xff")
+    junk = [(entry_key(digest_bytes(b"junk %d" % number)), kinds[number % 5]) for number in range(1_000)]
+    junk += [(f"{FOLDER}/no-entry-{number}", b"junk") for number in range(10)]
+    if blobs.url.startswith("file://"):  # past the store, which syncs each file
+        folder = Path(blobs.url.removeprefix("file://"))
+        (folder / FOLDER).mkdir(parents=True)
+        for name, data in junk:
+            (folder / name).write_bytes(data)
+    else:
+        for name, data in [*junk[:100], *junk[-10:]]:
+            blobs.put_latest(name, data)
+    _keep(blobs)
+    found = find_shared(blobs, KEY)
+    assert found is not None and found.outputs["value"] == 1.5
+    assert find_shared(blobs, digest_bytes(b"never made")) is None
+    for number in range(10):
+        with pytest.raises(CorruptObject, match="it can't be read"):
+            find_shared(blobs, digest_bytes(b"junk %d" % number))

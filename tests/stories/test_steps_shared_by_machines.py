@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from flyball.backends.blobs.store import open_blobs
 from flyball.data.catalogue import get_snapshot
+from flyball.pipelines.environment import read_environment
 from flyball.pipelines.runs import find_cached, keep_cached, list_run_steps
 from flyball.pipelines.shared_steps import FOLDER, find_shared
 
@@ -91,6 +95,24 @@ def test_an_entry_whose_object_was_changed_is_refused_and_the_object_is_stored_w
     assert blobs.get_object(line) == good
     with fresh_home("next-runner", objects) as runner:  # what was refused once was replaced
         assert _steps(runner, runner.run(folder).run_id) == REUSED
+
+
+def test_what_another_python_made_is_not_used(
+    fresh_home: Callable[..., Any],
+    make_project: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    folder, objects = make_project(), f"file://{tmp_path / 'objects'}"
+    monkeypatch.setattr(platform, "python_version", lambda: "3.8.1")
+    read_environment.cache_clear()
+    try:
+        _first(fresh_home, objects, folder)
+    finally:
+        monkeypatch.undo()
+        read_environment.cache_clear()
+    with fresh_home("runner", objects) as runner:  # its rows do not depend on Python, what was trained does
+        assert _steps(runner, runner.run(folder).run_id)["train"] == "done"
 
 
 def test_with_read_a_stranger_uses_what_is_there_and_leaves_no_result_to_others(
