@@ -36,6 +36,7 @@ def test_a_version_goes_to_staging_then_by_an_approval_to_production_and_back(st
     waiting = staged.json("deploy", "plant", "--env", "production", "--why", "a week in staging")
     assert (waiting["state"], waiting["waiting_for"], waiting["taken_from"]) == ("waiting", 1, "staging")
     assert waiting["digest"] == tested and staged.champion("production") is None
+    assert "waiting for 1 more approval(s)" in staged.json("why", "plant", "--env", "production")["text"]
     own = staged.say("approve", "plant@1", "--env", "production", "--why", "mine is fine", code=1)
     assert "somebody else" in own.err
     staged.approve("production", "plant@1")

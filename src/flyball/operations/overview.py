@@ -163,6 +163,7 @@ def column_scores(statistics: dict[str, Any]) -> dict[str, float]:
 
 def why(backends: Backends, model: str) -> dict[str, Any]:
     """How a model stands and why, in a paragraph, with the facts it is made of. Raises ModelNotFound."""
+    from flyball.delivery.approvals import approvals_left
     from flyball.delivery.rollouts import list_rollouts
     from flyball.monitoring.incidents import list_incidents
     from flyball.monitoring.windows import list_windows
@@ -176,6 +177,7 @@ def why(backends: Backends, model: str) -> dict[str, Any]:
         incidents = list_incidents(conn, model, limit=1)
         rollouts = list_rollouts(conn, model, limit=1)
         retrainings = list_retrainings(conn, model, limit=1)
+        left = sum(approvals_left(conn, rollout) for rollout in rollouts if rollout.state == "waiting")
     sentences = [_champion_sentence(summary, moves)]
     if summary.schedules == "external":
         sentences.append(_EXTERNAL)
@@ -185,6 +187,11 @@ def why(backends: Backends, model: str) -> dict[str, Any]:
         _sentence(
             f"The last rollout, of version {rollout.candidate}, is {rollout.state}"
             + (f": {rollout.because}" if rollout.because else "")
+            + (
+                f" for {left} more approval(s): `flyball approve {model}@{rollout.candidate} --why …`"
+                if left
+                else ""
+            )
         )
         for rollout in rollouts
     ]
