@@ -233,6 +233,22 @@ def test_a_commit_that_goes_back_ends_the_rollout_that_the_one_before_began(repo
     assert again["change"]["kind"] == "deploy", "an apply's own word is not a person's"
 
 
+def test_a_rollout_that_others_began_is_told_and_left_alone_until_it_is_taken_back(repository: Repository):
+    repository.two_steps()
+    staged, there = repository.staged, ("--env", "staging")
+    repository.git("revert", "--no-edit", "HEAD")
+    repository.apply("staging")
+    staged.say("deploy", "plant@2", *there, "--why", "a try")
+    said = staged.say("plan", "deployments/staging.toml", "--check", code=1)
+    assert "= staging/plant: nothing: in service, as the file says" in said.out
+    assert "is being rolled out since " in said.out and '`deploy --why "a try"`' in said.out
+    repository.apply("staging")
+    assert staged.json("rollout", "status", "plant", *there)["state"] == "running"
+    repository.apply("staging", more=("--take-back",))
+    assert staged.json("rollout", "status", "plant", *there)["state"] == "aborted"
+    staged.say("plan", "deployments/staging.toml", "--check")
+
+
 def test_an_abort_by_hand_holds_up_the_file_and_a_rejection_blocks_it(repository: Repository):
     repository.two_steps()
     staged, there = repository.staged, ("--env", "staging")

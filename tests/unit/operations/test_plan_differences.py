@@ -105,7 +105,9 @@ def test_another_rollout_blocks_unless_an_apply_started_it_or_it_is_taken_back()
 def test_going_back_to_the_champion_in_the_file_ends_the_rollout_that_the_file_began():
     assert planned(A, champion=A, rollout=under_way(B, is_applied=True)).kind == "end"
     by_hand = planned(A, champion=A, rollout=under_way(B))
-    assert (by_hand.kind, "grace" in by_hand.because) == ("held", True)
+    assert (by_hand.kind, "by grace: `deploy" in by_hand.notes[0]) == ("nothing", True)
+    other = planned(A, champion=A, rollout=under_way(B), aim={"settings": NEW})
+    assert (other.kind, len(other.notes)) == ("settings", 1)
     assert planned(A, champion=A, rollout=under_way(B), take_back=True).kind == "end"
 
 

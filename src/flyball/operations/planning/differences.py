@@ -167,15 +167,15 @@ def quoted(text: str) -> str:
 
 def _in_service(aim: Aim, now: Standing, take_back: bool) -> Change:
     """The wanted version is champion: a rollout beside it, and settings, may be what is not wanted."""
-    rollout = now.rollout
+    rollout, notes = now.rollout, []
     if rollout is not None and rollout.digest != aim.digest:
         if rollout.is_applied or take_back:
             words = f"the file no longer names {_short(rollout.digest)}, which is {rollout.state}"
             return _change("end", aim, now, words, ends=rollout.id)
-        return _held(aim, now, rollout.word)
+        notes = [f"another version ({_short(rollout.digest)}) is being rolled out {rollout.word}"]
     if differing(now.settings, aim.settings):
-        return _change("settings", aim, now, "the version is in service, under other settings")
-    return _change("nothing", aim, now, "in service, as the file says")
+        return _change("settings", aim, now, "the version is in service, under other settings", notes=notes)
+    return _change("nothing", aim, now, "in service, as the file says", notes=notes)
 
 
 def _under_way(aim: Aim, now: Standing, rollout: Underway) -> Change:

@@ -39,7 +39,8 @@ class NotNamed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Every model that the files name, by environment and name. differs: whether any is not as its file says."""
+    """Every model that the files name, by environment and name. differs: whether any is not as its file says, or others
+    are at work on it."""
 
     differs: bool
     planned: list[Planned]
@@ -83,7 +84,7 @@ def make_plan(sites: Sites, orders: Sequence[Order], *, take_back: bool) -> Plan
     """The plan of files that were read."""
     planned = [_told(order.asked, _plan_one(sites, order, take_back)) for order in orders]
     return Plan(
-        differs=any(found.change.kind != "nothing" for found in planned),
+        differs=any(found.change.kind != "nothing" or found.change.notes for found in planned),
         planned=planned,
         not_named=_not_named(sites, [order.asked for order in orders]),
     )
