@@ -75,3 +75,18 @@ def test_a_training_that_hangs_on_its_seed_and_one_that_learns_nothing_are_found
     }
     because = next(test["because"] for test in result.tests if test["kind"] == "seeds")
     assert "mae of 3 seeds is 0.3" in because and "0.1 is allowed" in because
+
+
+def test_a_batch_of_one_outcome_shows_nothing_about_learning(
+    run_home: Any, make_project: Callable[..., Path]
+):
+    lines = sys.modules["flyball_tests_runs"].make_rows().splitlines()
+    alike = [f"{line.rpartition(',')[0]},3.0" for line in lines[1:-1]]
+    rows = "\n".join([lines[0], *alike, lines[-1]]) + "\n"
+    result = run_home.run(make_project(rows=rows, more='[[tests]]\nkind = "small-batch"\n'))
+    assert result.error is None, result.error
+    (test,) = result.tests
+    assert (test["outcome"], test["because"]) == (
+        "inconclusive",
+        "100 rows have one outcome, which needs no learning",
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from flyball.core.project import ModelTestSection
 from flyball.judge.behaviour.changes import Grid, are_usable, keeps_class, moves, stays
 from flyball.judge.behaviour.found import Found, not_shown, sizes
+from flyball.pipelines.children.behaviour.results import Shown
 from flyball.pipelines.children.behaviour.subject import Subject, put
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ MOST_VALUES = 10
 MOST_GRID = 20
 GRID_ROWS = 500
 NOISE_DRAWS = 3
-
-Shown = tuple[Found, list[dict[str, Any]]]
 
 
 def invariance(test: ModelTestSection, subject: Subject) -> Shown:

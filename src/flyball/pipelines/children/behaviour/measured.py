@@ -18,6 +18,7 @@ from flyball.judge.behaviour.found import Found, not_shown
 from flyball.judge.metrics.measure import Answers, paired_difference
 from flyball.judge.metrics.table import default_loss, get_metric, is_positive
 from flyball.pipelines.children.answering import Held, held_answers
+from flyball.pipelines.children.behaviour.results import Shown
 from flyball.pipelines.children.behaviour.subject import MOST_ROWS, Subject
 from flyball.pipelines.children.measuring import losses_of, take
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 MOST_FEATURES = 100
 MOST_SHIFTS = 3
-
-Shown = tuple[Found, list[dict[str, Any]]]
 
 
 def baseline(test: ModelTestSection, subject: Subject) -> Shown:

@@ -24,6 +24,7 @@ from flyball.core.errors import StepCrashed
 from flyball.core.project import LogSection, ModelTestSection
 from flyball.judge.behaviour.changes import stays
 from flyball.judge.behaviour.found import Found, sizes
+from flyball.pipelines.children.behaviour.results import Shown
 from flyball.pipelines.children.behaviour.subject import Subject
 from flyball.registry.bundle import pack, read_folder_manifest
 from flyball.registry.formats.answers import Answers
@@ -38,7 +39,7 @@ ANSWER_SECONDS = 30.0
 TOLERANCE = 1e-6
 
 
-def parity(test: ModelTestSection, subject: Subject) -> tuple[Found, list[dict[str, Any]]]:
+def parity(test: ModelTestSection, subject: Subject) -> Shown:
     """Real rows, one a request as customers send them, beside the estimator's answers on all of them at once."""
     features = subject.test.select(subject.features).head(MOST_ROWS)
     native = subject.predictor  # one with code of its own has no other form, and is loaded once a process

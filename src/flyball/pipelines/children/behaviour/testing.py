@@ -15,15 +15,13 @@ import msgspec
 from flyball.core.contract import Contract
 from flyball.core.errors import FlyballError
 from flyball.core.project import ModelTestSection, Project
-from flyball.core.values import Verdict
-from flyball.judge.behaviour.found import Found
 from flyball.pipelines.children.answering import held_answers
 from flyball.pipelines.children.asking import ask_saved
 from flyball.pipelines.children.behaviour import changing, measured, validity
 from flyball.pipelines.children.behaviour.parity import parity
+from flyball.pipelines.children.behaviour.results import Shown, result_of
 from flyball.pipelines.children.behaviour.subject import Subject
 from flyball.pipelines.children.measuring import group_rows
-from flyball.pipelines.model_test_rules import name_of
 from flyball.registry.formats.answers import Answers
 from flyball.registry.formats.loading import load_predictor
 from flyball.registry.formats.saving import Saved
@@ -31,7 +29,7 @@ from flyball.registry.formats.saving import Saved
 if TYPE_CHECKING:
     import polars as pl
 
-_KINDS: dict[str, Callable[[ModelTestSection, Subject], tuple[Found, list[dict[str, Any]]]]] = {
+_KINDS: dict[str, Callable[[ModelTestSection, Subject], Shown]] = {
     "answers": validity.answers,
     "invariance": changing.invariance,
     "direction": changing.direction,
@@ -103,8 +101,7 @@ def _run(test: ModelTestSection, subject: Subject) -> dict[str, Any]:
     outcome: str
     try:
         found, rows = _KINDS[test.kind](test, subject)
-        verdict: Verdict = found.verdict
-        outcome, because = verdict.outcome, verdict.because
+        outcome, because = found.verdict.outcome, found.verdict.because
     except FlyballError as error:
         # The model gave an answer that can't be used, or the test is about what there is not.
         outcome, because, rows = "fail" if error.code == "bad_answer" else "broken", subject.told(error), []
@@ -112,11 +109,4 @@ def _run(test: ModelTestSection, subject: Subject) -> dict[str, Any]:
         raise
     except Exception as error:  # noqa: BLE001 - the model's own code and its library may raise anything
         outcome, because, rows = "fail", f"the model raised {type(error).__name__}: {subject.told(error)}", []
-    return {
-        "kind": test.kind,
-        "name": name_of(test),
-        "outcome": outcome,
-        "because": because,
-        "rows": rows if outcome != "pass" else [],
-        "seconds": round(time.perf_counter() - began, 3),
-    }
+    return result_of(test, outcome, because, rows, began)

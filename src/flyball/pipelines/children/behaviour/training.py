@@ -20,12 +20,12 @@ from flyball.judge.behaviour.changes import stays
 from flyball.judge.behaviour.found import Found, not_shown
 from flyball.judge.metrics.table import compute_metrics, default_loss
 from flyball.pipelines.children.answering import Held
+from flyball.pipelines.children.behaviour.results import Shown, result_of
 from flyball.pipelines.children.fitting import run_train_steps
 from flyball.pipelines.children.maker import ModelMaker
 from flyball.pipelines.children.measuring import losses_of
 from flyball.pipelines.children.train import Ready, TrainTask, get_ready, read_test
 from flyball.pipelines.hidden import hidden_columns, shown_row
-from flyball.pipelines.model_test_rules import name_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,8 +34,6 @@ MOST_ROWS = 1000
 SEEDS = 5
 BATCH = 100
 MOST_LEFT = 0.9
-
-Shown = tuple[Found, list[dict[str, Any]]]
 
 
 def run_training_tests(payload: dict[str, Any]) -> dict[str, Any]:
@@ -142,8 +140,9 @@ def small_batch(test: ModelTestSection, trainer: _Trainer) -> Shown:
         loss, without = float(np.mean(wrong)), 1 - 1 / len(held.classes or [0])
     else:
         loss, without = float(losses.mean()), _without_model(held, trainer)
-    allowed = MOST_LEFT if test.max_share is None else test.max_share
-    left = loss / without if without else 1.0
+    if not without:
+        return not_shown(f"{batch.height} rows have one outcome, which needs no learning"), []
+    allowed, left = MOST_LEFT if test.max_share is None else test.max_share, loss / without
     words = f"trained on {batch.height} rows, {left:.2f} of their loss without a model is left; {allowed:g} is allowed"
     return Found(Verdict("pass" if left <= allowed else "fail", words)), []
 
@@ -178,11 +177,4 @@ def _run(test: ModelTestSection, trainer: _Trainer) -> dict[str, Any]:
         outcome, because = found.verdict.outcome, found.verdict.because
     except FlyballError as error:
         outcome, because, rows = "broken", error.message, []
-    return {
-        "kind": test.kind,
-        "name": name_of(test),
-        "outcome": outcome,
-        "because": because,
-        "rows": rows,
-        "seconds": round(time.perf_counter() - began, 3),
-    }
+    return result_of(test, outcome, because, rows, began)

@@ -14,6 +14,7 @@ from flyball.core.records import label_text
 from flyball.core.values import Verdict
 from flyball.judge.behaviour.changes import ROUNDING
 from flyball.judge.behaviour.found import MOST_EXAMPLES, Found, not_shown, sizes
+from flyball.pipelines.children.behaviour.results import Shown
 from flyball.pipelines.children.behaviour.subject import Subject, put
 from flyball.registry.bundle import read_folder_manifest
 from flyball.registry.formats.answers import Answers
@@ -23,8 +24,6 @@ BORDER_ROWS = 20
 UNKNOWN_VALUE = "a value never seen before"
 # Two forms of one model, asked on two machines, differ by less.
 _REPEATED = 1e-6
-
-Shown = tuple[Found, list[dict[str, Any]]]
 
 
 def answers(test: ModelTestSection, subject: Subject) -> Shown:
