@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from flyball.operations.ci.affected import Affected
+    from flyball.operations.ci.merged import Tested
     from flyball.operations.ci.report import CiReport, ModelTestResult
     from flyball.operations.ci.workflows.files import Workflows
+    from flyball.operations.ci.workflows.local import LocalRun
     from flyball.operations.environments.deploying import Deployed
     from flyball.operations.environments.places import Environment
 
@@ -245,12 +247,20 @@ def write_workflows(folder: Path, host: str, *, force: bool, only_print: bool) -
     return write(folder, host, os.environ, force=force, only_print=only_print)
 
 
-def deploy_tested(folder: Path, report: Path, *, why: str) -> list[Any]:
-    """Deploy the version that a check's report is about; see `flyball ci deploy`."""
-    from flyball.governance.actors import local_actor
-    from flyball.operations.ci.merged import deploy_tested as deploy
+def check_locally(
+    folder: Path, *, report: Path | None, base: str | None, on_line: Callable[[str], None]
+) -> LocalRun:
+    """Run the steps of a pull request's jobs in a clean clone and environment; see `flyball ci --local`."""
+    from flyball.operations.ci.workflows.local import run_locally
 
-    return deploy(folder, report, os.environ, why=why, actor=local_actor())
+    return run_locally(folder, os.environ, base=base, report=report, on_line=on_line)
+
+
+def find_tested(folder: Path, report: Path) -> Tested:
+    """The version that a check's report is about, and where a merge deploys it; see `flyball ci deploy`."""
+    from flyball.operations.ci.merged import find_tested as find
+
+    return find(folder, report, os.environ)
 
 
 def infer_contract(folder: Path) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from flyball.cli.output import json_option, show
+from flyball.cli.output import json_option, printable, progress, show, table
 
 HOSTS = ("github", "gitlab", "azure", "jenkins")
 
@@ -44,6 +46,25 @@ def _render(made: Any) -> None:
         click.echo(f"  {number}. " + sentence.replace("\n", "\n     ").rstrip())
 
 
+def check_locally(folder: Path, report: Path | None, base: str | None, as_json: bool) -> NoReturn:
+    """`flyball ci --local`: run the host's steps on this machine, and exit as its job would."""
+    from flyball.app import check_locally as check
+
+    done = check(folder, report=report, base=base, on_line=lambda line: progress(printable(line)))
+    show(done, as_json, _render_local)
+    sys.exit(done.exit_code)
+
+
+def _render_local(done: Any) -> None:
+    table(
+        ("model", "folder", "exit code", "report"),
+        [(one.model, one.folder, one.exit_code, one.report) for one in done.checks],
+    )
+    for warning in done.warnings:
+        click.echo(f"warning: {warning}")
+    click.echo(f"{done.commit[:12]}: the host's job would end with {done.exit_code}")
+
+
 @click.command()
 @click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
@@ -60,11 +81,20 @@ def deploy(folder: Path, report: Path, why: str, as_json: bool) -> None:
     \b
     Example: flyball ci deploy --report report.json --why "merged"
     """
-    from flyball.app import deploy_tested
-    from flyball.cli.delivery import render_started
+    from flyball.app import find_tested
+    from flyball.cli.connection import open_flyball
+    from flyball.cli.delivery import deploy_to_environment, render_started
+
+    tested = find_tested(folder, report)
+    # Environments and settings are those of the working folder's project.
+    os.chdir(folder)
+    done: list[Any] = [deploy_to_environment(tested.ref, name, why, None) for name in tested.environments]
+    if not done:
+        with open_flyball() as app:
+            done = [app.deploy(tested.ref, why=why, strategy=None)]
 
     def render(done: list[Any]) -> None:
         for started in done:
             render_started(started)
 
-    show(deploy_tested(folder, report, why=why), as_json, render)
+    show(done, as_json, render)

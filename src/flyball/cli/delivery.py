@@ -45,7 +45,7 @@ def deploy(
     tell_home()
     done: Any
     if environment is not None:
-        done = _deploy_to(ref, environment, why, strategy)
+        done = deploy_to_environment(ref, environment, why, strategy)
     else:
         with open_flyball() as app:
             done = app.deploy(ref, why=why, strategy=strategy)
@@ -60,7 +60,8 @@ def deploy(
     sys.exit({"aborted": 1, "rolled_back": 1, "undecided": 4}.get(done.state, 0))
 
 
-def _deploy_to(ref: str, environment: str, why: str, strategy: str | None) -> Any:
+def deploy_to_environment(ref: str, environment: str, why: str, strategy: str | None) -> Any:
+    """Take a version to an environment of the working folder's project, in place or behind an address."""
     from flyball.app import deploy_to
     from flyball.cli.environment import find
 

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from flyball.core.errors import BadInput, NotEnoughEvidence, Refused
-from flyball.core.refs import ModelRef, parse_ref
 from flyball.core.settings import read_settings
-from flyball.core.values import Actor
 from flyball.operations.ci.git import git
 from flyball.operations.ci.received import read_received
 from flyball.operations.ci.report import CiReport
-from flyball.operations.deploying import deploy
-from flyball.operations.environments.deploying import deploy_to
 from flyball.operations.environments.places import Environment, list_environments, variable_of
-from flyball.operations.opening import open_backends
 from flyball.pipelines.project_file import ProjectFile, read_project
 
 
-def deploy_tested(
-    folder: Path, report_path: Path, variables: Mapping[str, str], *, why: str, actor: Actor
-) -> list[Any]:
-    """What deploying the version of a report led to: in each environment that comes after no other, else in this home.
+class Tested(msgspec.Struct, frozen=True):
+    """A version that a check has tested, as model@digest, and the environments that a merge deploys it to."""
+
+    ref: str
+    environments: list[str]
+
+
+def find_tested(folder: Path, report_path: Path, variables: Mapping[str, str]) -> Tested:
+    """What a merge deploys: the version of a report, to the environments that come after no other.
 
     Raises Refused for a check that failed or was of another commit, NotEnoughEvidence for an undecided one, and
     BadInput where this is a job of CI and what it deployed to would go with it.
@@ -33,16 +34,10 @@ def deploy_tested(
     first = [one for one in list_environments(file, variables) if one.section.after is None]
     if variables.get("CI") or variables.get("TF_BUILD"):
         _check_lasting(file, first, variables)
-    if first:
-        return [deploy_to(file, ref, one, variables, why=why, strategy=None, actor=actor) for one in first]
-    backends = open_backends(read_settings(file.folder, variables))
-    try:
-        return [deploy(backends, ref, why=why, strategy=None, actor=actor, project=file.project)]
-    finally:
-        backends.close()
+    return Tested(ref, [one.name for one in first])
 
 
-def _tested(report: CiReport, file: ProjectFile) -> ModelRef:
+def _tested(report: CiReport, file: ProjectFile) -> str:
     """The version that a report is about, if it passed and is that of this folder's commit."""
     model = file.project.model.name
     if report.model != model:
@@ -61,7 +56,7 @@ def _tested(report: CiReport, file: ProjectFile) -> ModelRef:
             f"the report is of commit {report.commit}, and {file.folder} is at {commit}: what is deployed is what was "
             "tested; run `flyball ci --report` again"
         )
-    return parse_ref(f"{model}@{report.digest}")
+    return f"{model}@{report.digest}"
 
 
 def _why(report: CiReport) -> str:
@@ -70,7 +65,7 @@ def _why(report: CiReport) -> str:
 
 def _check_lasting(file: ProjectFile, first: list[Environment], variables: Mapping[str, str]) -> None:
     """A runner goes with its job, and what is deployed into its folders goes with it."""
-    if not first and not variables.get("FLYBALL_DATABASE"):
+    if not first and not variables.get("FLYBALL_DATABASE") and not variables.get("FLYBALL_URL"):
         raise BadInput(
             f"nothing is deployed: {read_settings(file.folder, variables).home} goes with this job. Set "
             "FLYBALL_DATABASE, or name an environment in flyball.toml ([environments.production]) and where it is"

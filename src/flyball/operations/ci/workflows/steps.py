@@ -153,14 +153,22 @@ python -c 'import tomllib; print(*(tomllib.load(open("flyball.toml", "rb")).get(
 ended=0
 while IFS= read -r ENVIRONMENT <&3; do
   code=0
-  flyball monitor "$MODEL" ${ENVIRONMENT:+--env "$ENVIRONMENT"} || code=$?
-  if [ "$code" -eq 1 ]; then
-    code=0
-    flyball retrain "$MODEL" ${ENVIRONMENT:+--env "$ENVIRONMENT"} --why "a check alarmed" --key "$KEY" --wait || code=$?
-  elif [ "$code" -eq 4 ]; then
-    echo "too little was seen yet to say how $MODEL is doing"
-    code=0
-  fi
+  flyball monitor "$MODEL" ${ENVIRONMENT:+--env "$ENVIRONMENT"} --wait --key "$KEY-monitor" || code=$?
+  case "$code" in
+    1)
+      code=0
+      flyball retrain "$MODEL" ${ENVIRONMENT:+--env "$ENVIRONMENT"} --wait --key "$KEY-retrain" \\
+        --why "a check alarmed" || code=$?
+      ;;
+    2)
+      code=0
+      echo "${GITHUB_ACTIONS:+::warning::}$MODEL is not watched${ENVIRONMENT:+ in $ENVIRONMENT}: was it deployed there?"
+      ;;
+    4)
+      code=0
+      echo "too little was seen yet to say how $MODEL is doing${ENVIRONMENT:+ in $ENVIRONMENT}"
+      ;;
+  esac
   if [ "$code" -ne 0 ]; then ended=$code; fi
 done 3< "$WORK/environments"
 exit "$ended"

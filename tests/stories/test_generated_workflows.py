@@ -1,0 +1,146 @@
+"""The workflows that `flyball ci init` writes, run: five kinds of change, and the deployment of what was tested."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+# The lines of the steps are the same on both hosts: of GitLab, the normal run sees the way into service and a change
+# of nothing.
+everywhere = pytest.mark.parametrize("hosted", ["github", "gitlab"], indirect=True)
+mostly = pytest.mark.parametrize(
+    "hosted", ["github", pytest.param("gitlab", marks=pytest.mark.long)], indirect=True
+)
+
+
+def change(hosted: Any, name: str, old: str, new: str, file: str = "train.py") -> None:
+    """A branch off main with one change in the project."""
+    hosted.branch(name)
+    text = (hosted.project / file).read_text()
+    assert old in text
+    (hosted.project / file).write_text(text.replace(old, new))
+    hosted.commit(name)
+
+
+def checked(jobs: dict[str, Any]) -> tuple[Any, Any]:
+    """The job that checked, and its one report."""
+    name = next(
+        name for name in jobs if name in ("check line", "flyball-check", "deploy line", "flyball-deploy")
+    )
+    assert len(jobs[name].reports) == 1, jobs[name].printed
+    return jobs[name], jobs[name].reports[0]
+
+
+def champion(hosted: Any) -> str:
+    return str(hosted.staging("show", "line@champion")["version"]["digest"])
+
+
+def comment(hosted: Any) -> str:
+    return str(hosted.comments.comments[-1]["body"])
+
+
+@everywhere
+def test_the_first_push_deploys_the_first_model(hosted: Any):
+    job, report = checked(hosted.first)
+    assert job.code == 0, job.printed
+    assert report["outcome"] == "pass" and report["trained"] and champion(hosted) == report["digest"]
+
+
+@everywhere
+def test_a_change_that_passes_is_reported_and_after_the_merge_the_same_bytes_are_deployed_untrained(
+    hosted: Any,
+):
+    change(hosted, "better", 'params.get("slope", 2.0)', 'params.get("slope", 2.01)')
+    jobs = hosted.propose()
+    job, report = checked(jobs)
+    assert job.code == 0 and (report["outcome"], report["trained"]) == ("pass", True), job.printed
+    assert report["base"]["name"].startswith("main ")
+    assert any(line["versus_base"] for line in report["metrics"])
+    assert "✅ line" in comment(hosted) and "https://code.example" in comment(hosted)
+    before = champion(hosted)
+    assert before != report["digest"]
+
+    job, again = checked(hosted.merge())
+    assert job.code == 0, job.printed
+    assert (again["digest"], again["trained"], again["outcome"]) == (report["digest"], False, "pass")
+    assert champion(hosted) == report["digest"]
+    history = hosted.staging("history", "line")
+    assert "merged as " in str(history) and "better" in str(history)
+
+
+@mostly
+def test_a_change_that_fails_its_gate_is_told_with_1_and_nothing_of_it_is_registered_or_deployed(hosted: Any):
+    change(hosted, "worse", 'params.get("slope", 2', 'params.get("slope", 0')
+    before = champion(hosted)
+    job, report = checked(hosted.propose())
+    assert (job.code, report["outcome"], report["registered"]) == (1, "fail", False)
+    assert "❌ line" in comment(hosted)
+    job, report = checked(hosted.merge())
+    assert (job.code, report["trained"]) == (1, False) and champion(hosted) == before
+    git_back(hosted)
+
+
+@mostly
+def test_a_change_with_too_little_evidence_ends_with_4_says_so_and_deploys_nothing(hosted: Any):
+    change(hosted, "undecided", "max = 1.0", "max = 0.35", "flyball.toml")
+    before = champion(hosted)
+    job, report = checked(hosted.propose())
+    assert (job.code, report["outcome"]) == (4, "inconclusive"), report["because"]
+    assert "Not enough evidence for models/a line" in job.printed and "⚠️ line" in comment(hosted)
+    job, _ = checked(hosted.merge())
+    assert job.code == 4 and "Nothing is deployed" in job.printed and champion(hosted) == before
+    git_back(hosted)
+
+
+@everywhere
+def test_a_change_that_changes_nothing_of_the_model_trains_nothing(hosted: Any):
+    # A change of the workflows asks about every model, and no step of the model rests on them.
+    hosted.branch("words")
+    file = hosted.work / {"github": ".github/workflows/flyball.yml", "gitlab": ".gitlab-ci.yml"}[hosted.kind]
+    file.write_text("# A word.\n" + file.read_text())
+    hosted.commit("words")
+    before = champion(hosted)
+    job, report = checked(hosted.propose())
+    assert (job.code, report["outcome"], report["trained"]) == (0, "pass", False), job.printed
+    assert report["digest"] == before and "✅ line" in comment(hosted)
+
+
+@mostly
+def test_a_change_beside_all_models_checks_none(hosted: Any):
+    hosted.branch("elsewhere")
+    (hosted.work / "notes.txt").write_text("notes\n")
+    hosted.commit("elsewhere")
+    jobs = hosted.propose()
+    assert all(job.code == 0 and job.reports == [] for job in jobs.values())
+    assert "check line" not in jobs
+
+
+@mostly
+def test_a_broken_change_ends_with_3_and_leaves_nothing_registered(hosted: Any):
+    change(hosted, "broken", "x = X[:, 0]", "x = X[:, 9]")
+    job, report = checked(hosted.propose())
+    assert (job.code, report["outcome"], report["registered"]) == (3, "broken", False)
+    assert "index 9 is out of bounds" in report["because"][0] and "🛑 line" in comment(hosted)
+
+
+@mostly
+def test_a_change_of_a_stranger_is_checked_without_secrets_and_keeps_nothing_for_others(hosted: Any):
+    change(hosted, "stranger", 'params.get("slope", 2', 'params.get("slope", 1.9 + 0')
+    count = len(hosted.comments.comments)
+    objects = sorted(path for path in (hosted.folder / "store").rglob("*") if path.is_file())
+    jobs = hosted.propose(fork=True)
+    job, report = checked(jobs)
+    assert (job.code, report["trained"]) == (0, True), job.printed
+    assert sorted(path for path in (hosted.folder / "store").rglob("*") if path.is_file()) == objects
+    if hosted.kind == "github":
+        assert "post" not in jobs and len(hosted.comments.comments) == count
+
+
+def git_back(hosted: Any) -> None:
+    """Main as it was before the last merge, so that each test begins with a model in order."""
+    import subprocess
+
+    run = ["git", "push", "--quiet", "--force", "origin", "origin/main~1:main"]
+    subprocess.run(run, cwd=hosted.work, check=True, capture_output=True)
+    subprocess.run(["git", "fetch", "--quiet"], cwd=hosted.work, check=True, capture_output=True)
