@@ -114,7 +114,7 @@ def project_file() -> str:
         if setting.is_table or (not above and setting.type == "a table"):
             headings[setting.key] = setting
             sections.setdefault(setting.key, [])
-        if above:
+        if above or setting.key not in headings:
             sections.setdefault(above, []).append(setting)
     lines = [
         "# The project file\n\n",
@@ -141,6 +141,8 @@ def project_file() -> str:
 
 
 def _heading(name: str, setting: Any) -> str:
+    if not name:
+        return "Above every table"
     if setting is not None and setting.type.startswith("a list of"):
         return f"[[{name}]]"
     if name == "contract.features":

@@ -20,8 +20,9 @@ def kill_repeats(whole: Any, count: int, seed: int) -> None:
         begun.wait()
 
 
-def check_one_run(whole: Any, kills: int, seed: int) -> None:
-    kill_repeats(whole, kills, seed)
+@pytest.mark.long
+def test_a_run_that_was_killed_fifteen_times_is_made_once_by_the_repeats_of_its_key(whole: Any):
+    kill_repeats(whole, count=15, seed=2)
     ended = whole.json("run", "--key", "dag/2026-11-21")
     assert (ended["state"], ended["version"]) == ("registered", 1)
     assert whole.json("run", "--key", "dag/2026-11-21") == ended
@@ -29,25 +30,22 @@ def check_one_run(whole: Any, kills: int, seed: int) -> None:
     assert (run["id"], run["request"]["key"]) == (ended["run_id"], "dag/2026-11-21")
 
 
-def test_a_run_that_was_killed_twice_is_made_once_by_the_repeats_of_its_key(whole: Any):
-    check_one_run(whole, kills=2, seed=1)
-
-
-@pytest.mark.long
-def test_a_run_that_was_killed_fifteen_times_is_made_once_by_the_repeats_of_its_key(whole: Any):
-    check_one_run(whole, kills=15, seed=2)
-
-
-def test_another_attempt_waits_for_the_end_of_the_one_that_was_killed_and_trains_nothing(whole: Any):
+def test_a_killed_run_is_ended_under_its_key_and_another_attempt_waits_for_that_and_trains_nothing(
+    whole: Any,
+):
     begun = whole.start("run", "--key", "dag/1")
     whole.wait(lambda: "train …" in whole.run_logs(), "the training")
     begun.kill()
     begun.wait()
     second = whole.json("run", "--key", "dag/2")
-    assert (second["version"], second["cached"]) == (1, True)
-    assert {run["request"]["key"]: run["cached"] for run in whole.json("runs")} == {
-        "dag/1": False,
-        "dag/2": True,
+    first = whole.json("run", "--key", "dag/1")
+    assert [(found["state"], found["version"], found["cached"]) for found in (first, second)] == [
+        ("registered", 1, False),
+        ("registered", 1, True),
+    ]
+    assert {run["request"]["key"]: run["id"] for run in whole.json("runs")} == {
+        "dag/1": first["run_id"],
+        "dag/2": second["run_id"],
     }
 
 
