@@ -122,7 +122,8 @@ def test_values_of_columns_that_the_log_hides_are_in_no_form_of_a_report_and_in_
     assert tested[0]["facts"]["tests"][0]["rows"], evidence
     forms = {path.name: path.read_text() for path in out.rglob("*") if path.is_file()}
     assert {"report.md", "report.html", "report.json", "junit.xml", "report.sarif"} <= set(forms)
-    forms |= {"comment": write_comment(msgspec.convert(report, CiReport)), "evidence": json.dumps(tested)}
+    assert max(len(text.encode()) for text in forms.values()) < 200_000
+    forms |= {"comment": write_comment(msgspec.convert(report, CiReport)), "evidence": json.dumps(evidence)}
     for name, text in forms.items():
         assert str(tmp_path) not in text, name
     for name, text in {**forms, "printed": said.err + said.out}.items():

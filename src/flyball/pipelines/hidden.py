@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flyball.core.project import LogSection, Project
+from flyball.core.project import LogSection
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,15 +17,6 @@ _SHORTEST_TRACE = 3  # shorter values would blank out half of every message
 def hidden_columns(log: LogSection) -> frozenset[str]:
     """The columns whose values are not shown."""
     return frozenset((*log.drop, *log.hash))
-
-
-def names_levels(column: str, project: Project) -> bool:
-    """Whether a report may tell how the model does for each value of a column.
-
-    Of hidden ones only where that is asked for: protected groups, and columns that a gate looks at.
-    """
-    asked = {*project.data.protected, *(gate.by for gate in project.gates)}
-    return column in asked or column not in hidden_columns(project.log)
 
 
 def shown_row(row: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:

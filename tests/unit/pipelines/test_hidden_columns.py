@@ -21,10 +21,10 @@ from flyball.core.project import (
     TrainSection,
 )
 from flyball.operations.ci.differences import _without_values
-from flyball.operations.ci.findings import metric_lines
 from flyball.operations.ci.report import ColumnDifference
+from flyball.pipelines.children.measuring import slice_columns
 from flyball.pipelines.children.prepare import PrepareTask, look_at
-from flyball.pipelines.hidden import hidden_columns, names_levels, shown_row, without_values
+from flyball.pipelines.hidden import hidden_columns, shown_row, without_values
 
 LOG = LogSection(drop=["ward"], hash=["name"])
 
@@ -51,20 +51,11 @@ def test_a_message_loses_the_values_it_quotes_the_longest_first_and_keeps_short_
     assert said == "no (not shown), no (not shown), no Al, no 123"
 
 
-def test_levels_of_a_hidden_column_are_told_only_where_the_project_asks_for_them():
-    assert names_levels("x", _project())
-    assert not names_levels("ward", _project())
-    assert names_levels("ward", _project(protected=["ward"]))
-    assert names_levels("name", _project())  # a gate looks at it
-
-
-def test_slices_of_a_report_leave_out_hidden_columns_that_nobody_asked_for():
-    entry = {"row_count": 40, "loss": {"value": 1.0, "interval": None}}
-    measured = {"value": 1.0, "interval": None, "row_count": 80}
-    slices = {column: {"some level": entry} for column in ("x", "ward", "name")}
-    result = {"metrics": {"mae": measured}, "slices": slices}
-    shown = [line.slice for line in metric_lines(result, {}, _project())]
-    assert shown == [None, "x = some level", "name = some level"]
+def test_metrics_by_a_hidden_column_are_made_only_where_the_project_asks_for_them():
+    frame = pl.DataFrame({name: ["a", "b"] * 30 for name in ("x", "ward", "name")})
+    features = ["x", "ward", "name"]
+    assert slice_columns(frame, _project(), features) == ["name", "x"]  # a gate looks at name
+    assert slice_columns(frame, _project(protected=["ward"]), features) == ["ward", "name", "x"]
 
 
 @pytest.mark.parametrize("change", ["contract", "distribution"])

@@ -60,7 +60,7 @@ def compare_change(
     _end_comparison(draft, base, champion, others, began)
     closest = "base" if "base" in others else "champion"
     draft.facts.update(
-        metrics=metric_lines(result, others, file.project),
+        metrics=metric_lines(result, others, file.project.data.protected),
         changed_predictions=changed_predictions(others.get(closest)),
         importances=importances(contrasts["importances"], closest),
         package_now=package_facts(result["package"], result["training"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,7 +17,6 @@ from flyball.core.errors import (
     UserCodeFailed,
     find_class,
 )
-from flyball.core.project import Project
 from flyball.core.values import Interval
 from flyball.judge.metrics.table import METRICS
 from flyball.operations.ci.report import (
@@ -30,7 +29,6 @@ from flyball.operations.ci.report import (
     ModelTestResult,
     StageOutcome,
 )
-from flyball.pipelines.hidden import names_levels
 from flyball.pipelines.project_file import ProjectFile
 
 _ORDER: tuple[StageOutcome, ...] = ("broken", "fail", "inconclusive", "pass", "skipped")
@@ -61,11 +59,10 @@ def outcome_of_error(code: str) -> CiOutcome:
     return "fail" if issubclass(kind, Refused | BadInput) else "broken"
 
 
-def metric_lines(result: dict[str, Any], contrasts: dict[str, Any], project: Project) -> list[MetricLine]:
-    """Every metric over all held-out rows, and the task's loss in each slice, beside champion and base.
-
-    Slices by a column that [log] drops or hashes are those that the project asks for.
-    """
+def metric_lines(
+    result: dict[str, Any], contrasts: dict[str, Any], protected: Sequence[str]
+) -> list[MetricLine]:
+    """Every metric over all held-out rows, and the task's loss in each slice, beside champion and base."""
     lines = []
     for name, measured in result["metrics"].items():
         lines.append(
@@ -82,7 +79,7 @@ def metric_lines(result: dict[str, Any], contrasts: dict[str, Any], project: Pro
     loss = _loss_of(result)
     for column, levels in result["slices"].items():
         for level, entry in levels.items():
-            if loss is None or entry.get("loss") is None or not names_levels(column, project):
+            if loss is None or entry.get("loss") is None:
                 continue
             lines.append(
                 MetricLine(
@@ -92,7 +89,7 @@ def metric_lines(result: dict[str, Any], contrasts: dict[str, Any], project: Pro
                     interval=_interval(entry["loss"].get("interval")),
                     rows=entry["row_count"],
                     slice=f"{column} = {level}",
-                    is_protected=column in project.data.protected,
+                    is_protected=column in protected,
                     versus_champion=_difference(contrasts.get("champion"), loss, column, level),
                     versus_base=_difference(contrasts.get("base"), loss, column, level),
                 )
@@ -139,10 +136,12 @@ def gate_annotations(gates: Sequence[dict[str, Any]], file: ProjectFile, path: s
         line = file.lines.get(f"gates[{number}]")
         if gate["outcome"] == "pass" or line is None:
             continue
-        level, said = ("error", "failed") if gate["outcome"] == "fail" else ("warning", "is not decided")
-        message = f"gate on {gate['metric']} {said}: {gate['because']}"
-        annotation = Annotation(path=path, line=line, level="warning", rule="gate", message=message)
-        found.append(msgspec.structs.replace(annotation, level=level))
+        has_failed = gate["outcome"] == "fail"
+        message = (
+            f"gate on {gate['metric']} {'failed' if has_failed else 'is not decided'}: {gate['because']}"
+        )
+        level: Literal["error", "warning"] = "error" if has_failed else "warning"
+        found.append(Annotation(path=path, line=line, level=level, rule="gate", message=message))
     return found
 
 

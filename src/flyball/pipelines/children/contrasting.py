@@ -24,7 +24,7 @@ from flyball.pipelines.children.measuring import (
     slice_rows,
     take,
 )
-from flyball.pipelines.hidden import hidden_columns, names_levels, shown_row
+from flyball.pipelines.hidden import hidden_columns, shown_row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,8 +131,7 @@ def _contrast(now: _Asked, old: _Asked, test: pl.DataFrame, project: Project) ->
         facts["because"] = f"{len(rows)} held-out rows were seen by neither model; {LEAST_ROWS} are needed"
         return facts
     part, new_held, old_held = test[rows], take(now.held, rows), take(old.held, rows)
-    columns = [name for name in slice_columns(part, project, now.features) if names_levels(name, project)]
-    pairs = dict(_pairs(part, new_held, old_held, project, columns))
+    pairs = dict(_pairs(part, new_held, old_held, project, slice_columns(part, project, now.features)))
     return {
         **facts,
         "differences": _labelled(pairs),

@@ -8,6 +8,7 @@ from flyball.core.durations import parse_duration
 from flyball.core.project import Project
 from flyball.core.records import label_text
 from flyball.pipelines.children.answering import Held
+from flyball.pipelines.hidden import hidden_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,15 +60,19 @@ def measure_all(held: Held, project: Project, groups: NDArray[Any] | None) -> di
 
 
 def slice_columns(frame: pl.DataFrame, project: Project, features: list[str]) -> list[str]:
-    """Protected columns, those that gates look at, then features with few levels."""
+    """Protected columns, those that gates look at, then features with few levels.
+
+    Of columns that [log] drops or hashes only the first two: their values are told where that is asked for.
+    """
     import polars as pl
 
     asked = [gate.by for gate in project.gates if gate.by is not None]
     columns = [name for name in dict.fromkeys([*project.data.protected, *asked]) if name in frame.columns]
+    hidden = hidden_columns(project.log)
     for name in features:
         if len(columns) >= MOST_SLICE_COLUMNS:
             break
-        if name not in columns and name in frame.columns:
+        if name not in columns and name not in hidden and name in frame.columns:
             column = frame.get_column(name)
             countable = column.dtype in (pl.String, pl.Boolean) or column.dtype.is_integer()
             if countable and 1 < column.n_unique() <= MOST_LEVELS:

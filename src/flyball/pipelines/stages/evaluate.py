@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from flyball.pipelines.calls import ChildLimits, call_child
+from flyball.pipelines.hidden import hidden_columns
 from flyball.pipelines.stages.job import Given, Job, Made, look_up, step_key
 from flyball.pipelines.stages.prepare import ready_data
 from flyball.pipelines.stages.train import champion_folder, ready_model
@@ -61,6 +62,7 @@ def _key(job: Job, given: Given) -> str:
         gates=project.gates,
         decision=project.decision,
         protected=project.data.protected,
+        hidden=sorted(hidden_columns(project.log)),
         window=project.monitor.window,
         contract=project.contract.features,
         seed=project.train.seed,
