@@ -143,3 +143,12 @@ def test_a_feature_that_takes_nearly_all_of_the_loss_away_is_named():
     noisy = {**alone, "outcome_code": baseline * RNG.choice([0.0, 1.0], 400)}
     assert none_tells_all(baseline, noisy, seed=7).verdict.outcome == "inconclusive"
     assert none_tells_all(baseline, {"only": baseline * 0}, seed=7).verdict.outcome == "inconclusive"
+
+
+def test_the_interval_of_a_share_is_the_exact_one_of_the_beta_distribution():
+    from scipy.stats import beta
+
+    for count, total in ((0, 40), (1, 40), (7, 1800), (40, 40), (39, 4999)):
+        low = 0.0 if count == 0 else float(beta.ppf(0.025, count, total - count + 1))
+        high = 1.0 if count == total else float(beta.ppf(0.975, count + 1, total - count))
+        assert share_interval(count, total, 0.95) == (low, high)

@@ -58,11 +58,12 @@ def share_interval(count: int, total: int, confidence: float) -> tuple[float, fl
     >>> [round(bound, 4) for bound in share_interval(0, 100, 0.95)]
     [0.0, 0.0362]
     """
-    from scipy.stats import beta
+    # Quantiles of the beta distribution; scipy.stats gives the same and takes half a second more to import.
+    from scipy.special import betaincinv
 
     tail = (1.0 - confidence) / 2.0
-    low = 0.0 if count == 0 else float(beta.ppf(tail, count, total - count + 1))
-    high = 1.0 if count == total else float(beta.ppf(1.0 - tail, count + 1, total - count))
+    low = 0.0 if count == 0 else float(betaincinv(count, total - count + 1, tail))
+    high = 1.0 if count == total else float(betaincinv(count + 1, total - count, 1.0 - tail))
     return low, high
 
 
