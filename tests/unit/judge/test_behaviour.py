@@ -148,7 +148,8 @@ def test_a_feature_that_takes_nearly_all_of_the_loss_away_is_named():
 def test_the_interval_of_a_share_is_the_exact_one_of_the_beta_distribution():
     from scipy.stats import beta
 
+    tail = (1.0 - 0.95) / 2.0
     for count, total in ((0, 40), (1, 40), (7, 1800), (40, 40), (39, 4999)):
-        low = 0.0 if count == 0 else float(beta.ppf(0.025, count, total - count + 1))
-        high = 1.0 if count == total else float(beta.ppf(0.975, count + 1, total - count))
+        low = 0.0 if count == 0 else float(beta.ppf(tail, count, total - count + 1))
+        high = 1.0 if count == total else float(beta.ppf(1.0 - tail, count + 1, total - count))
         assert share_interval(count, total, 0.95) == (low, high)
