@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flyball_tests_repositories import git
+
+from flyball.core.settings import read_settings
+from flyball.operations.ci.checks import own_tests_once
+from flyball.operations.ci.git import read_git
+from flyball.operations.opening import open_backends
+from flyball.pipelines.project_file import read_project
 
 GATE = '[[gates]]\nmetric = "mae"\nmax = {bound}\n'
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    who = ["-c", "user.name=A Person", "-c", "user.email=person@example.org", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(
-        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=60
-    )
-    return done.stdout.strip()
 
 
 class Repository:
@@ -25,13 +23,13 @@ class Repository:
 
     def __init__(self, folder: Path, command: Callable[..., Any]) -> None:
         self.folder, self._command = folder, command
-        _git(folder, "init", "--quiet", "--initial-branch=main", ".")
+        git(folder, "init", "--quiet", "--initial-branch=main", ".")
         self.commit("the first model")
-        _git(folder, "checkout", "--quiet", "-b", "change")
+        git(folder, "checkout", "--quiet", "-b", "change")
 
     def commit(self, why: str) -> None:
-        _git(self.folder, "add", "--all")
-        _git(self.folder, "commit", "--quiet", "--message", why)
+        git(self.folder, "add", "--all")
+        git(self.folder, "commit", "--quiet", "--message", why)
 
     def replace(self, old: str, new: str, name: str = "flyball.toml") -> None:
         """Change a file and commit it."""
@@ -90,8 +88,8 @@ def test_a_change_is_compared_with_its_base_metric_by_metric_row_by_row_and_of_t
     code, report = change.ci("--report", str(where))
     assert (code, report["outcome"]) == (0, "pass"), report
     assert (report["version"], report["registered"], report["trained"]) == (1, True, True)
-    assert report["commit"] == _git(change.folder, "rev-parse", "HEAD") and report["branch"] == "change"
-    base = _git(change.folder, "rev-parse", "main")
+    assert report["commit"] == git(change.folder, "rev-parse", "HEAD") and report["branch"] == "change"
+    base = git(change.folder, "rev-parse", "main")
     assert report["base"]["name"] == f"main {base[:12]}" and report["base"]["rows"] == 80
     mae = next(line for line in report["metrics"] if line["metric"] == "mae" and line["slice"] is None)
     # The base's slope is the true one: the change is worse, though good enough for the gate.
@@ -199,6 +197,34 @@ def test_a_failing_test_of_the_projects_own_ends_the_check_before_anything_is_tr
     found = [(note["path"], note["line"]) for note in report["annotations"] if note["rule"] == "test"]
     assert found == [("tests/test_line.py", 5)]
     assert command("runs", "--json", cwd=change.folder).json() == []
+
+
+def test_own_tests_that_passed_are_run_again_for_other_data_though_git_keeps_none_of_them(
+    repository: Callable[..., Repository],
+):
+    change = repository()
+    with (change.folder / "flyball.toml").open("a") as file:
+        file.write('[[data.join]]\nsource = "prices.csv"\non = "c"\navailable_at = "at"\n')
+    (change.folder / ".gitignore").write_text("prices.csv\n")
+    (change.folder / "prices.csv").write_text("at,c,price\n")
+    _with_own_test(change, slope=2)
+    (change.folder / "tests" / "test_prices.py").write_text(
+        "def test_prices():\n    assert open('prices.csv').read() == 'at,c,price\\n'\n"
+    )
+    change.commit("another test")
+    project, facts = read_project(change.folder), read_git(change.folder, None, {})
+    backends = open_backends(read_settings(change.folder))
+    try:
+        assert own_tests_once(backends, project, facts)[1] is False
+        assert own_tests_once(backends, project, facts)[1] is True
+        (change.folder / "prices.csv").write_text("at,c,price\n2025-01-01T00:00:00Z,a,1.0\n")
+        results, is_known = own_tests_once(backends, project, facts)
+    finally:
+        backends.close()
+    assert not is_known
+    assert [(test.name, test.outcome) for test in results if test.outcome != "pass"] == [
+        ("test_prices", "fail")
+    ]
 
 
 def test_own_tests_and_model_tests_are_told_and_a_model_test_that_fails_decides_at_its_line(

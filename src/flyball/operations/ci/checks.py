@@ -1,4 +1,4 @@
-"""The first stage of a check: project file, entries, data and contract, looked at again only where one changed."""
+"""The first stages of a check, each looked at again only where something changed: the project, and its own tests."""
 
 from __future__ import annotations
 
@@ -49,15 +49,23 @@ def check_once(backends: Backends, file: ProjectFile) -> Checked:
 
 def _key(file: ProjectFile) -> str | None:
     """What the check rests on; None for data that can't be told from other data without reading them."""
-    data = file.project.data
-    files = [
-        source_files(source, str(file.folder)) for source in (data.source, *(j.source for j in data.join))
-    ]
-    if None in files:
+    files = _data_files(file)
+    if files is None:
         return None
-    tree = tree_digest(collect_tree(file.folder, data.source))
+    tree = tree_digest(collect_tree(file.folder, file.project.data.source))
     inputs = [_VERSION, tree, file.project, files, read_environment().digest]
     return digest_json({"step": "check", "inputs": msgspec.to_builtins(inputs)})
+
+
+def _data_files(file: ProjectFile) -> list[list[list[str]]] | None:
+    """Names and digests of the files of every source; None where one can't be looked at without reading it."""
+    data, files = file.project.data, []
+    for source in (data.source, *(join.source for join in data.join)):
+        found = source_files(source, str(file.folder))
+        if found is None:
+            return None
+        files.append(found)
+    return files
 
 
 def own_tests_once(
@@ -65,13 +73,12 @@ def own_tests_once(
 ) -> tuple[list[ModelTestResult], bool]:
     """The project's own tests, and whether they are known to have passed on exactly these files.
 
-    A test may read any file of the repository, so only those of a commit without changes are told from others.
+    A test may read any file of the repository, so only those of a commit without changes are told from others; the
+    data count besides, because they often lie outside of Git.
     """
-    data = file.project.data.source
-    rows = source_files(data, str(file.folder))
-    key = None
-    if git.tree is not None and rows is not None:
-        inputs = [_VERSION, git.tree, git.prefix, rows, read_environment().digest]
+    files, key = _data_files(file), None
+    if git.tree is not None and files is not None:
+        inputs = [_VERSION, git.tree, git.prefix, files, read_environment().digest]
         key = digest_json({"step": "own-tests", "inputs": inputs})
 
     def make() -> dict[str, Any]:
