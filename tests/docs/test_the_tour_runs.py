@@ -47,13 +47,16 @@ def test_each_line_about_checking_changes_runs(lone_reader: Any):
     said = [lone_reader.type(line) for line in lines]
     told = {line: text for line, text in zip(lines, said, strict=True) if "flyball ci affected" in line}
     assert all("shop" in text and "flyball.toml changed" in text for text in told.values()) and len(told) == 2
+    made = {line: text for line, text in zip(lines, said, strict=True) if "flyball ci init" in line}
+    assert [text.count("flyball-merge.yml") for text in made.values()] == [1, 1]
+    others = {**told, **made}
     checks = [
-        text for line, text in zip(lines, said, strict=True) if "flyball ci" in line and line not in told
+        text for line, text in zip(lines, said, strict=True) if "flyball ci" in line and line not in others
     ]
     assert len(checks) == 4 and all("shop: pass" in text for text in checks)
     assert "the model was trained" in checks[1] and "compared with main" in checks[1]
     assert "nothing was trained" in checks[2] and "nothing was trained" in checks[3]
-    assert {"report.md", "report.html", "report.json"} <= set(said[-1].split())
+    assert {"report.md", "report.html", "report.json"} <= set(said[lines.index("ls out")].split())
 
 
 def test_each_line_about_testing_a_model_runs(lone_reader: Any):

@@ -232,3 +232,49 @@ def test_no_repository_and_no_project_are_told(command: Callable[..., Any], tmp_
     git(tmp_path / "plain", "init", "--quiet", ".")
     said = command("ci", "init", "github", cwd=tmp_path / "plain")
     assert said.code == 2 and "there is no flyball.toml" in said.err
+
+
+def run_each(root: Path, work: Path, bash: str) -> tuple[int, list[str]]:
+    """How bash ends that is run for each affected folder; `bash` gets the folder as FOLDER."""
+    step = steps.Step(name="a step", run=bash, variables=("FOLDER",))
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    run = steps.AFFECTED.run + steps.FOLDERS.run + steps.each_folder([step])
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", run],
+        check=False, cwd=root, capture_output=True, text=True, timeout=60,
+        env={"PATH": path, "HOME": str(work), "WORK": str(work), "LANG": "C.UTF-8"},
+    )  # fmt: skip
+    said = done.stdout.partition("\n}\n")[2].splitlines()
+    return done.returncode, [line for line in said if not line.startswith("== ")]
+
+
+def test_folders_of_any_name_come_to_the_steps_as_they_are_and_nothing_of_a_name_is_run(
+    repository: Callable[..., Path], tmp_path: Path
+):
+    root, work = repository(*ODD), tmp_path / "work"
+    work.mkdir()
+    for folder in ODD:
+        (root / folder / "train.py").write_text("x = 1\n")
+    code, said = run_each(root, work, 'test -f "./$FOLDER/train.py"\nprintf "%s\\n" "$FOLDER"\n')
+    assert (code, sorted(said)) == (0, sorted(ODD))
+    assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.parametrize(
+    ("codes", "ended"), [((0, 0), 0), ((4, 0), 4), ((4, 1), 1), ((3, 4), 3), ((0, 3), 3)]
+)
+def test_a_loop_over_models_goes_on_after_one_that_fails_and_ends_with_the_first_that_says_no(
+    codes: tuple[int, int], ended: int, repository: Callable[..., Path], tmp_path: Path
+):
+    root, work = repository("a", "b"), tmp_path / "work"
+    work.mkdir()
+    for folder, code in zip(("a", "b"), codes, strict=True):
+        (root / folder / "code").write_text(f"{code}\n")
+    lines = 'echo "$FOLDER"\ncode="$(cat "$FOLDER/code")"\n( exit "$code" )\necho "$FOLDER went on"\n'
+    code, said = run_each(root, work, lines)
+    assert code == ended
+    assert said == [
+        line
+        for folder, code in zip(("a", "b"), codes, strict=True)
+        for line in ([folder] if code else [folder, f"{folder} went on"])
+    ]
