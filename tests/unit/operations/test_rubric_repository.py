@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from flyball.app import write_workflows
 from flyball.operations.rubric import repository
 
 GITHUB = ".github/workflows/model.yml"
@@ -25,6 +27,8 @@ def _write(root: Path, name: str, text: str) -> None:
         (GITHUB, "on: push\n# run: flyball ci\n", []),
         (GITHUB, "on: push\nrun: flyball ci init github\n", []),
         (GITHUB, "on: push\nrun: flyball ci affected --json\n", []),
+        (GITHUB, "on: push\nrun: flyball ci post reports\n", []),
+        (GITHUB, "on: push\nrun: flyball ci ./models/shop --report out\n", [f"{GITHUB}:2"]),
         (".gitlab-ci.yml", "check:\n  script:\n    - flyball test\n", [".gitlab-ci.yml:3"]),
         ("Jenkinsfile", "// flyball ci\nsh 'flyball ci'\n", ["Jenkinsfile:2"]),
         ("docs/ci.yml", "on: push\nrun: flyball ci\n", []),
@@ -35,6 +39,25 @@ def test_only_workflows_that_run_by_themselves_check_a_change(
 ):
     _write(tmp_path, name, text)
     assert repository.find_checks(tmp_path) == places
+
+
+@pytest.mark.parametrize(
+    ("host", "check", "clock"),
+    [
+        ("github", ".github/workflows/flyball.yml", ".github/workflows/flyball-schedule.yml"),
+        ("gitlab", ".gitlab-ci.yml", ".gitlab-ci.yml"),
+        ("azure", "azure-pipelines-flyball.yml", "azure-pipelines-flyball.yml"),
+        ("jenkins", "Jenkinsfile.flyball", "Jenkinsfile.flyball"),
+    ],
+)
+def test_workflows_that_flyball_writes_check_changes_and_work_by_the_clock(
+    tmp_path: Path, host: str, check: str, clock: str
+):
+    subprocess.run(["git", "init", "--quiet", "."], cwd=tmp_path, check=True, timeout=60)
+    _write(tmp_path, "flyball.toml", '[model]\nname = "shop"\n')
+    write_workflows(tmp_path, host, force=False, only_print=False)
+    assert check in {place.rpartition(":")[0] for place in repository.find_checks(tmp_path)}
+    assert clock in {place.rpartition(":")[0] for place in repository.find_schedules(tmp_path)}
 
 
 def test_work_by_the_clock_is_found(tmp_path: Path):

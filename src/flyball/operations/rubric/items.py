@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from flyball.operations.rubric.facts import Facts
 from flyball.operations.rubric.judging import (
+    CHECKS,
     Said,
     code_is_tested,
     gate_setting,
@@ -24,7 +25,6 @@ from flyball.operations.rubric.judging import (
 _COSTS = ("latency_p99_ms", "memory_mb", "package_mb")
 _ENOUGH_WINDOWS = 3
 _RUN = "flyball run"
-_CHECKS = "let a workflow run `flyball ci` on each change"
 _SERVE = "deploy the model and keep `flyball up` running: it analyses each window of the traffic"
 _OUTCOMES = "send the outcomes of predictions (`flyball outcomes add`)"
 
@@ -171,7 +171,7 @@ def _integration(facts: Facts) -> Said:
     if facts.checks:
         return Said(1.0, f"{facts.checks[0]}: each change runs through the whole pipeline")
     if facts.version is not None:
-        return Said(0.5, f"{facts.version} was made by the whole pipeline, by hand", _CHECKS)
+        return Said(0.5, f"{facts.version} was made by the whole pipeline, by hand", CHECKS)
     return Said(0.0, "the pipeline was never run", _RUN)
 
 

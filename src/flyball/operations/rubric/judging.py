@@ -10,6 +10,9 @@ from flyball.operations.rubric.facts import Facts, Outcome
 from flyball.pipelines.model_test_rules import name_of
 
 
+CHECKS = "flyball ci init github   # or gitlab, azure, jenkins: a workflow that checks each change"
+
+
 class Said(NamedTuple):
     """Points (0, 0.5 or 1), the fact they rest on with where it stands, and what to write for more."""
 
@@ -75,9 +78,7 @@ def code_is_tested(facts: Facts, entries: Sequence[str], what: str) -> Said:
         return Said(0.5, f"{shown}; none leads to {', '.join(untested)}", setting)
     if facts.checks:
         return Said(1.0, f"{shown}; {facts.checks[0]} runs it on each change")
-    return Said(
-        0.5, f"{shown}; run by hand, by `flyball test`", "let a workflow run `flyball ci` on each change"
-    )
+    return Said(0.5, f"{shown}; run by hand, by `flyball test`", CHECKS)
 
 
 def _gates(facts: Facts, about: Callable[[GateSection], bool]) -> Iterator[tuple[str, Outcome | None]]:

@@ -16,8 +16,8 @@ _HOSTS = (
     ".gitlab-ci.yml",
     ".gitlab/*.yml",
     ".gitlab/ci/*.yml",
-    "azure-pipelines.yml",
-    "Jenkinsfile",
+    "azure-pipelines*.yml",
+    "Jenkinsfile*",
     ".circleci/config.yml",
     "bitbucket-pipelines.yml",
 )
@@ -31,8 +31,9 @@ _UPDATERS = (
     ".github/renovate.json",
     ".gitlab/renovate.json",
 )
-_CHECK = re.compile(r"\bflyball\s+(ci(?!\s+(init|affected))|test)\b")
-_WORK = re.compile(r"\bflyball\s+(run|monitor|retrain|ci(?!\s+(init|affected)))\b")
+_CI = r"ci(?!\s+(init|affected|post|deploy)\b)"  # what checks, and not what is done with checks
+_CHECK = re.compile(rf"\bflyball\s+({_CI}|test)\b")
+_WORK = re.compile(rf"\bflyball\s+(run|monitor|retrain|{_CI})\b")
 # A workflow of GitHub that only a person starts checks nothing by itself; other hosts run what is there on each push.
 _BY_ITSELF = re.compile(r"\b(push|pull_request|merge_group|schedule)\b")
 _BY_CLOCK = re.compile(r"\b(cron|schedules?)\b")
