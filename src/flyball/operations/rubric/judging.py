@@ -9,7 +9,6 @@ from flyball.core.project import GateSection, ModelTestSection
 from flyball.operations.rubric.facts import Facts, Outcome
 from flyball.pipelines.model_test_rules import name_of
 
-
 CHECKS = "flyball ci init github   # or gitlab, azure, jenkins: a workflow that checks each change"
 
 
