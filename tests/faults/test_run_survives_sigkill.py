@@ -258,32 +258,16 @@ def test_a_run_whose_process_died_before_its_workflow_began_is_begun_by_the_next
 ):
     from flyball.governance.actors import local_actor
     from flyball.pipelines.project_file import read_project
-    from flyball.pipelines.request import RunRequest, plain
-    from flyball.pipelines.run import resume_abandoned
-    from flyball.pipelines.runs import Run, insert_run
+    from flyball.pipelines.request import RunRequest
+    from flyball.pipelines.run import new_run, resume_abandoned
+    from flyball.pipelines.runs import insert_run
     from flyball.pipelines.source_tree import collect_tree, store_tree
 
     folder, shop = make_project(), run_home.shop
     tree = store_tree(collect_tree(folder), shop.blobs)
     project = read_project(folder).project
     request = RunRequest(model="line", project=project, actor=local_actor(), folder=str(folder), tree=tree)
-    row = Run(
-        id="run_" + "0" * 32,
-        model="line",
-        state="running",
-        version=None,
-        cached=False,
-        fingerprint="sha256:" + "0" * 64,
-        request=plain(request),
-        result=None,
-        error=None,
-        log=None,
-        signal_id=None,
-        actor="a",
-        why="",
-        started_at=shop.clock.now(),
-        finished_at=None,
-    )
+    row = new_run("run_" + "0" * 32, request, shop.clock.now())
     with shop.database.write() as conn:
         insert_run(conn, row)
     assert resume_abandoned(run_home.engine, shop) == [row.id]

@@ -35,8 +35,9 @@ from flyball.operations.control import open_workshop
 from flyball.operations.controller import Controller
 from flyball.operations.opening import Backends, open_backends
 from flyball.operations.turn import LEASE
-from flyball.pipelines.request import RunRequest, plain
-from flyball.pipelines.runs import Run, insert_run
+from flyball.pipelines.request import RunRequest
+from flyball.pipelines.run import new_run
+from flyball.pipelines.runs import insert_run
 
 loop = sys.modules["flyball_tests_loop"]
 LAPSE = 3.0
@@ -268,23 +269,7 @@ def test_a_controller_that_was_replaced_takes_up_no_run(site: Site, monkeypatch:
     try:
         site.wait(lambda: not controller.progress(loop.MODEL)["busy"], "the end of its first pass")
         request = RunRequest(model=loop.MODEL, project=site.project, actor=Actor("a test"))
-        run = Run(
-            id=new_id("run"),
-            model=loop.MODEL,
-            state="running",
-            version=None,
-            cached=False,
-            fingerprint="sha256:" + "0" * 64,
-            request=plain(request),
-            result=None,
-            error=None,
-            log=None,
-            signal_id=None,
-            actor="a test",
-            why="",
-            started_at=site.home.now,
-            finished_at=None,
-        )
+        run = new_run(new_id("run"), request, site.home.now)
         with site.backends.database.write() as conn:
             insert_run(conn, run)
             replace_holder(conn)

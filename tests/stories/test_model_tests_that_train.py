@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LINE = sys.modules["flyball_tests_runs"].LINE
+from flyball_tests_runs import LINE, make_rows
+
 GATE = '[[gates]]\nmetric = "mae"\nmax = 2.0\n'
 TESTS = """
 [[tests]]
@@ -80,7 +80,7 @@ def test_a_training_that_hangs_on_its_seed_and_one_that_learns_nothing_are_found
 def test_a_batch_of_one_outcome_shows_nothing_about_learning(
     run_home: Any, make_project: Callable[..., Path]
 ):
-    lines = sys.modules["flyball_tests_runs"].make_rows().splitlines()
+    lines = make_rows().splitlines()
     alike = [f"{line.rpartition(',')[0]},3.0" for line in lines[1:-1]]
     rows = "\n".join([lines[0], *alike, lines[-1]]) + "\n"
     result = run_home.run(make_project(rows=rows, more='[[tests]]\nkind = "small-batch"\n'))

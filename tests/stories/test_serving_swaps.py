@@ -8,11 +8,22 @@ import shutil
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 from flyball_tests_serving import MODEL, ROW, Bundles, ModelServer, pack_bundle, wait_until
 
 from flyball.registry.route_table import RouteTable, choose, read_table, route_key
+
+
+def serve_canary(server: ModelServer, bundles: Bundles, *, workers: int = 1, **fields: Any) -> RouteTable:
+    """The route table of a server whose canary, version 2, answers 500 more than the champion."""
+    sides = {"champion": (1, bundles.lightgbm(0.0)), "candidate": (2, bundles.lightgbm(500.0))}
+    server.publish(1, **sides, candidate_role="canary", **fields)
+    server.start(workers=workers)
+    table = read_table(server.blobs.get(route_key(MODEL, 1)))
+    assert isinstance(table, RouteTable)
+    return table
 
 
 class Traffic:
@@ -89,17 +100,7 @@ def test_a_new_champion_takes_over_under_load_without_a_failed_request(
 def test_a_canary_gets_its_share_by_entity_the_same_on_every_worker(
     model_server: ModelServer, bundles: Bundles
 ):
-    model_server.publish(
-        1,
-        champion=(1, bundles.lightgbm(0.0)),
-        candidate=(2, bundles.lightgbm(500.0)),
-        candidate_role="canary",
-        share=0.3,
-        entity="rider",
-    )
-    model_server.start(workers=2)
-    table = read_table(model_server.blobs.get(route_key(MODEL, 1)))
-    assert isinstance(table, RouteTable)
+    table = serve_canary(model_server, bundles, workers=2, share=0.3, entity="rider")
     seen: dict[str, set[int]] = {}
     for turn in range(120):
         entity = f"rider-{turn % 40}"
@@ -117,15 +118,7 @@ def test_a_canary_gets_its_share_by_entity_the_same_on_every_worker(
 def test_rows_of_one_request_go_to_the_versions_of_their_entities(
     model_server: ModelServer, bundles: Bundles
 ):
-    model_server.publish(
-        1,
-        champion=(1, bundles.lightgbm(0.0)),
-        candidate=(2, bundles.lightgbm(500.0)),
-        candidate_role="canary",
-        share=0.5,
-    )
-    model_server.start()
-    table = read_table(model_server.blobs.get(route_key(MODEL, 1)))
+    table = serve_canary(model_server, bundles, share=0.5)
     entities = [f"e{number}" for number in range(20)]
     content = model_server.predict(MODEL, [ROW] * 20, entity=entities).json
     expected = [2 if choose(table, entity) == "candidate" else 1 for entity in entities]
@@ -138,15 +131,7 @@ def test_rows_of_one_request_go_to_the_versions_of_their_entities(
 def test_a_request_that_names_nobody_is_routed_as_a_whole_and_its_records_say_by_what(
     model_server: ModelServer, bundles: Bundles
 ):
-    model_server.publish(
-        1,
-        champion=(1, bundles.lightgbm(0.0)),
-        candidate=(2, bundles.lightgbm(500.0)),
-        candidate_role="canary",
-        share=0.5,
-    )
-    model_server.start()
-    table = read_table(model_server.blobs.get(route_key(MODEL, 1)))
+    table = serve_canary(model_server, bundles, share=0.5)
     for _ in range(12):
         model_server.predict(MODEL, [ROW] * 5)
     requests: dict[str | None, list[int]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def start_run(engine: WorkflowEngine, shop: Workshop, request: RunRequest) -> st
         if known is None and request.key is None:
             known = find_unfinished(conn, fingerprint(request))
         if known is None:
-            insert_run(conn, _new_run(run_id, request, now))
+            insert_run(conn, new_run(run_id, request, now))
             change = Change(
                 actor=request.actor,
                 action="run.started",
@@ -218,7 +219,8 @@ def _settle(shop: Workshop, request: RunRequest) -> RunRequest:
     return msgspec.structs.replace(request, tree=tree, folder=str(folder.resolve()), git=git)
 
 
-def _new_run(run_id: str, request: RunRequest, now: Any) -> Run:
+def new_run(run_id: str, request: RunRequest, now: datetime) -> Run:
+    """The row that a run begins with."""
     return Run(
         id=run_id,
         model=request.model,
