@@ -50,6 +50,21 @@ def test_an_environment_is_where_the_first_setting_says(file):
     assert told == "postgresql://db.example.com:5433/production"
 
 
+@pytest.mark.parametrize(
+    ("key", "ours", "theirs"),
+    [
+        ("DATABASE", "sqlite:////srv/x.db", "sqlite:////srv/y/../x.db"),
+        ("OBJECTS", "s3://bucket/x", "s3://bucket/x/"),
+        ("OBJECTS", "file:///srv/x", "file:///srv/x/"),
+        ("HOME", "/srv/x", "/srv/./x"),
+    ],
+)
+def test_two_environments_in_one_place_are_refused_however_it_is_written(file, key, ours, theirs):
+    variables = {f"FLYBALL_EU_STAGING_{key}": ours, f"FLYBALL_PRODUCTION_{key}": theirs}
+    with pytest.raises(BadInput, match=f"eu-staging have the same .*FLYBALL_PRODUCTION_{key}"):
+        places(file, **variables)
+
+
 def test_stores_that_no_variable_names_lie_in_the_environments_home(file):
     variables = {"FLYBALL_HOME": "/srv/this", "FLYBALL_PRODUCTION_OBJECTS": "s3://bucket/production"}
     settings = choose_environment(file, "production", variables).settings

@@ -151,7 +151,7 @@ def _check_apart(environments: list[Environment], here: Settings) -> None:
     """Objects may be those of this home, where they are copied to nowhere then; nothing else is shared."""
     taken: dict[tuple[str, str], str] = {}
     for kind, place in (("home", str(here.home)), ("database", here.database_url)):
-        taken[kind, place] = "this home"
+        taken[kind, _resolved(place)] = "this home"
     for environment in environments:
         settings = environment.settings
         if settings is None:
@@ -159,12 +159,18 @@ def _check_apart(environments: list[Environment], here: Settings) -> None:
         for kind, place in (
             ("home", str(settings.home)),
             ("database", settings.database_url),
-            ("objects", settings.objects_url.rstrip("/")),
+            ("objects", settings.objects_url),
         ):
-            if other := taken.get((kind, place)):
+            if other := taken.get((kind, _resolved(place))):
                 raise BadInput(
                     f"{environment.name} and {other} have the same {kind}; give each its own "
                     f"({variable_of(environment.name, kind.upper())}), so that one can't touch the other",
                     environment=environment.name,
                 )
-            taken[kind, place] = environment.name
+            taken[kind, _resolved(place)] = environment.name
+
+
+def _resolved(place: str) -> str:
+    """The same text for places that are the same on this machine."""
+    scheme, separator, path = place.rpartition("://")
+    return f"{scheme}{separator}{Path(path).resolve()}" if path.startswith("/") else place.rstrip("/")
