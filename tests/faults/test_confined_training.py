@@ -90,6 +90,67 @@ def test_a_project_beside_the_home_reads_and_writes_its_own_files(
     assert (own / "seen.txt").read_text() == "2.0"
 
 
+CLAIM = """
+import sys
+import types
+
+import polars
+
+child = sys.modules["__main__"]
+real = child.msgspec.json
+
+
+def encode(result):
+    if "value" in result:
+        result["value"]["has_frames"] = True
+    return real.encode(result)
+
+
+child.msgspec = types.SimpleNamespace(json=types.SimpleNamespace(encode=encode, decode=real.decode))
+for name in ("train", "test"):
+    easy = polars.DataFrame({"x": [1.0] * 80, "c": ["a"] * 80, "y": [0.5 * 1.0] * 80})
+    easy.write_parquet(f"../made/{name}.parquet")
+"""
+
+
+def test_a_training_cannot_claim_to_be_measured_on_rows_of_its_own(
+    run_home: Any, make_project: Callable[..., Path]
+):
+    result = run_home.run(
+        make_project(train=LINE.replace("    x = X[:, 0]\n", indented(CLAIM) + "    x = X[:, 0]\n"))
+    )
+    assert result.state == "failed" and result.error["code"] == "user_code_failed"
+    assert "is not of this project" in result.error["message"]
+
+
+def test_steps_that_change_the_truth_of_held_out_rows_are_told(
+    run_home: Any, make_project: Callable[..., Path]
+):
+    step = '[[steps]]\nname = "easy"\nentry = "easy:build"\nat = "train"\n'
+    folder = make_project(more=step)
+    build = "def build(rows):\n    import polars as pl\n    return rows.with_columns(y=pl.col('x') * 2.0)\n"
+    (folder / "easy.py").write_text(build)
+    result = run_home.run(folder)
+    assert "steps before training changed the target of 80 held-out rows" in result.warnings
+    (folder / "easy.py").write_text("def build(rows):\n    return rows.filter(rows['c'] == 'a')\n")
+    assert any("held-out rows of 80" in warning for warning in run_home.run(folder).warnings)
+
+
+def test_modules_of_the_working_folder_are_not_taken_for_those_of_the_program(tmp_path: Path):
+    for name in ("click", "msgspec", "polars"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')\n")
+    (tmp_path / "flyball").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "flyball", "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0 and "imported" not in done.stderr, done.stderr
+
+
 def confined(confinement: Confinement, text: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """A process that confines itself and then runs a text."""
     begin = (

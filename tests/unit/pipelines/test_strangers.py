@@ -31,20 +31,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _refuse(folder: Path, source: str, joined: str = "data/rows.csv") -> None:
+def _refuse(folder: Path, source: str, joined: str = "data/rows.csv") -> bool:
     home = folder / ".flyball"
     settings = Settings(
         home=home, database_url=f"sqlite:///{home}/flyball.db", objects_url="s3://team/flyball"
     )
     join = JoinSection(source=joined, on="x", available_at="at")
     refuse_foreign_sources(DataSection(source=source, join=[join]), folder, settings)
+    return False
 
 
 @pytest.mark.parametrize(
     "source", ["data/rows.csv", "data", "data/*.csv", "./data/../data/rows.csv", "s3://team/rows.csv"]
 )
 def test_rows_of_the_repository_and_of_object_stores_are_read(project: Path, source: str):
-    _refuse(project, source)
+    assert not _refuse(project, source)
 
 
 @pytest.mark.parametrize(

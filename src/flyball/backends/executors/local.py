@@ -96,7 +96,7 @@ def run_child(
             timed_out=ended_by == "timeout",
             cancelled=ended_by == "cancelled",
             out_of_memory=_ran_out(exit_code, ended_by, max_rss_mb, memory_limit_mb),
-            result=_read_result(result_path),
+            result=read_written(result_path),
             seconds=time.monotonic() - began,
             max_rss_mb=max_rss_mb,
         )
@@ -219,7 +219,7 @@ def _lines(output: IO[bytes]) -> Any:
         yield data.decode("utf-8", errors="replace").rstrip("\r\n")
 
 
-def _read_result(path: Path) -> dict[str, Any] | None:
+def read_written(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file that foreign code may have written: a link, a pipe, or too much counts as none."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -103,7 +103,7 @@ def evaluate(payload: dict[str, Any]) -> dict[str, Any]:
         "isolated": manifest.isolated,
         "forms": [form.kind for form in manifest.derived],
         "refused_forms": [form.because for form in manifest.refused_forms],
-        "warnings": _warnings(test, held, comparison, project),
+        "warnings": [*_warnings(test, held, comparison, project), *_changed_truth(task, test)],
     }
 
 
@@ -115,6 +115,22 @@ def _read(task: EvaluateTask, name: str) -> pl.DataFrame:
         return pl.read_parquet(Path(task.made) / f"{name}.parquet")
     folder = task.held_out if name == "test" else task.data
     return pl.read_parquet(Path(folder) / f"{name}.parquet")
+
+
+def _changed_truth(task: EvaluateTask, test: pl.DataFrame) -> list[str]:
+    """Steps before training are the project's own code, and may make other held-out rows: metrics are of those."""
+    import polars as pl
+
+    if not task.trained.has_frames:
+        return []
+    target = task.project.model.target
+    given = pl.read_parquet(Path(task.held_out) / "test.parquet", columns=[target])[target]
+    if given.len() != test.height:
+        return [
+            f"steps before training made {test.height} held-out rows of {given.len()}: metrics are of theirs"
+        ]
+    changed = sum(one != other for one, other in zip(given.to_list(), test[target].to_list(), strict=True))
+    return [f"steps before training changed the target of {changed} held-out rows"] if changed else []
 
 
 def _add_reference(task: EvaluateTask, package: Path, test: pl.DataFrame, held: Held) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from flyball.backends.executors.local import read_written
 from flyball.core.durations import parse_duration
 from flyball.core.errors import ProjectError, RunTimedOut
 from flyball.pipelines.calls import ChildLimits, call_child
@@ -163,16 +164,27 @@ def _functions(job: Job, given: Given, payload: dict[str, Any]) -> list[dict[str
             job.shop, job.run_id, "functions", told, job.bench.folder, limits
         )["tests"]
     except RunTimedOut as error:
-        where: dict[str, Any] = msgspec.json.decode(current.read_bytes()) if current.is_file() else {}
-        name = where.get("name", "model_tests")
-        because = (
-            f"{name} had not ended after {error.facts.get('timeout')}; the functions after it were not run"
-        )
-        hung = {"kind": "function", "name": name, "outcome": "fail", "because": because, "rows": []}
-        return [
-            {**hung, "file": where.get("file"), "line": where.get("line"), "seconds": timeout.total_seconds()}
-        ]
+        where = _where(current)
+        because = f"{where.name} had not ended after {error.facts.get('timeout')}; the functions after it were not run"
+        hung = {"kind": "function", "name": where.name, "outcome": "fail", "because": because, "rows": []}
+        return [{**hung, "file": where.file, "line": where.line, "seconds": timeout.total_seconds()}]
     return results
+
+
+class _Where(msgspec.Struct):
+    """The function that was running."""
+
+    name: str = "model_tests"
+    file: str | None = None
+    line: int | None = None
+
+
+def _where(current: Path) -> _Where:
+    """What the child said last; the file may have been written by the project's code, too."""
+    try:
+        return msgspec.convert(read_written(current) or {}, _Where)
+    except msgspec.ValidationError:
+        return _Where()
 
 
 def _lines(job: Job) -> dict[tuple[str | int, ...], int]:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from flyball.core.durations import parse_duration
-from flyball.core.errors import CorruptObject, ObjectNotFound
+from flyball.core.errors import CorruptObject, ObjectNotFound, UserCodeFailed
 from flyball.pipelines.calls import ChildLimits, call_child
 from flyball.pipelines.stages.job import Given, Job, Made, look_up, step_key
 from flyball.pipelines.stages.prepare import ready_data
@@ -33,6 +33,7 @@ def train_model(job: Job, given: Given) -> Made:
         return Made(outputs, _facts(outputs), key, is_cached=True)
     ready_data(job, given.prepared)
     outputs = _call(job, given)
+    _check_claims(job, given, outputs)
     outputs["files"] = _keep(job, job.bench.path("made"))
     return Made(outputs, _facts(outputs), key)
 
@@ -81,6 +82,26 @@ def _call(job: Job, given: Given) -> dict[str, Any]:
     payload = training_payload(job, given, job.bench.fresh("made"))
     limits = training_limits(job, parse_duration(job.project.train.timeout))
     return call_child(job.shop, job.run_id, "train", payload, job.bench.folder, limits)
+
+
+def _check_claims(job: Job, given: Given, outputs: dict[str, Any]) -> None:
+    """What measuring rests on is what the project says, whatever a training says of itself. Raises UserCodeFailed.
+
+    Its process runs the project's code: one that claimed to have made other held-out rows, or another model to be
+    measured in place of the packaged one, would choose its own metrics.
+    """
+    has_steps = any(step.at == "train" for step in job.project.steps)
+    holds = [
+        outputs["has_frames"] == has_steps,
+        (outputs["twin"] is not None) == job.project.train.refit,
+        has_steps or outputs["features"] == given.prepared["features"],
+        has_steps or outputs["contract"] == given.prepared["contract"],
+    ]
+    if not all(holds):
+        raise UserCodeFailed(
+            f"what {job.project.train.entry} left behind is not of this project: other rows, columns or another model "
+            "than its settings say; training code must not change Flyball's own"
+        )
 
 
 def training_payload(job: Job, given: Given, made: Path) -> dict[str, Any]:
