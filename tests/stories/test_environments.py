@@ -342,3 +342,14 @@ def test_a_model_is_trained_again_in_its_environment_from_what_was_carried_there
     assert (ended["state"], ended["version"]) == ("refused", 2)
     assert staged.digest("plant@2", "--env", "staging") == tested
     assert staged.champion("staging") == 1 and len(staged.json("versions", "plant")) == 2
+
+
+def test_bytes_that_the_run_did_not_test_are_not_deployed(staged):
+    import sqlite3
+
+    other = staged.digest("plant@2")
+    with sqlite3.connect(staged.home / "flyball.db") as conn:
+        conn.execute("UPDATE runs SET result = json_set(result, '$.digest', ?) WHERE version = 1", (other,))
+    said = staged.say("deploy", "plant@1", "--env", "staging", "--why", "x", code=3)
+    assert "what was not tested is not deployed" in said.err and other in said.err
+    assert staged.json("models", "--env", "staging") == []
