@@ -185,6 +185,25 @@ def test_a_rollback_by_hand_is_told_with_its_author_and_stands_until_it_is_taken
     assert repository.kinds("staging") == ["held"], "what a person took out comes back by no commit alone"
 
 
+def test_what_was_written_into_the_file_is_what_it_is_held_against_from_then_on(repository: Repository):
+    staged = repository.staged
+    for version in (repository.first, repository.second):
+        repository.commit("on", staging=deployment("staging", version))
+        repository.apply("staging")
+    with staged.opened("staging") as app:
+        app.rollback("plant", to=None, why="complaints", actor=GRACE)
+    written = repository.commit("as it is", staging=deployment("staging", repository.first))
+    (found,) = repository.apply("staging")
+    assert (found["change"]["kind"], found["done"]) == ("nothing", "")
+    newest = staged.json("audit", "log", "--env", "staging")[0]
+    assert (newest["action"], newest["facts"]["commit"]) == ("deployments.applied", written)
+
+    staged.say("deploy", "plant@2", "--env", "staging", "--why", "mended")
+    (held,) = repository.apply("staging", code=1)
+    assert (held["change"]["kind"], repository.serving("staging")) == ("held", repository.second)
+    assert "`deploy --why mended`" in held["change"]["because"]
+
+
 def test_what_a_person_put_into_service_is_not_replaced_by_the_same_file(repository: Repository):
     staged = repository.staged
     repository.commit("the first", staging=deployment("staging", repository.first))
@@ -256,6 +275,7 @@ def test_an_abort_by_hand_holds_up_the_file_and_a_rejection_blocks_it(repository
     (held,) = repository.apply("staging", code=1)
     assert "`rollout abort --why smells`" in held["change"]["because"]
     staged.say("reject", "plant@2", *there, "--why", "wrong unit")
+    assert repository.kinds("staging") == ["blocked"]
     (blocked,) = repository.apply("staging", code=1, more=("--take-back",))
     assert (blocked["change"]["kind"], "wrong unit" in blocked["change"]["because"]) == ("blocked", True)
     assert repository.serving("staging") == repository.first
@@ -277,6 +297,33 @@ def test_what_is_not_known_or_not_allowed_is_blocked_and_the_others_go_on(reposi
     assert repository.serving("staging") == repository.second
     damaged = staged.path_of("staging") / "objects"
     assert damaged.exists() and not staged.path_of("production").exists()
+
+
+def test_what_an_environment_does_not_take_is_told_by_the_plan_and_exits_as_evidence_says(
+    repository: Repository,
+):
+    project = repository.folder / "flyball.toml"
+    plain = project.read_text()
+    repository.commit("the first", staging=deployment("staging", repository.first))
+    for rule, code, words in (
+        ('metric = "mae"\nmax = 0.001', 1, "fails what staging asks for"),
+        ('metric = "mae"\nmax = 100.0\nconfidence = 0.9', 4, "leaves undecided what staging asks for"),
+    ):
+        project.write_text(f"{plain}\n[[environments.staging.gates]]\n{rule}\n")
+        (planned,) = repository.plan("staging")
+        assert (planned["change"]["kind"], words in planned["change"]["because"]) == ("blocked", True)
+        repository.apply("staging", code=code)
+    project.write_text(plain)
+    repository.apply("staging")
+    repository.commit("on", staging=deployment("staging", repository.second))
+    repository.apply("staging")
+    repository.commit("the old one", production=deployment("production", repository.first))
+    (planned,) = repository.plan("production")
+    assert "production takes only what is champion in staging" in planned["change"]["because"]
+    repository.apply("production", code=1)
+    with repository.staged.opened("staging") as app:
+        assert [found.number for found in app.list_versions("plant")] == [2, 1]
+    assert not repository.staged.path_of("production").exists()
 
 
 def test_what_is_in_service_and_in_no_file_is_told_and_left_alone(repository: Repository):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 from sqlalchemy import Connection
 
 from flyball.core.errors import NotFound
 from flyball.core.refs import ModelRef
 from flyball.delivery.approvals import approvals_left, find_rejection
+from flyball.delivery.candidates import POLICY
 from flyball.delivery.rollback import way_back
-from flyball.delivery.rollouts import find_unfinished, get_rollout
+from flyball.delivery.rollouts import Rollout, find_unfinished, get_rollout
 from flyball.delivery.settings import settings_of
+from flyball.governance.actors import SYSTEM
 from flyball.governance.events import Event, list_events
 from flyball.operations.planning.differences import UNDECIDED, Standing, Underway, Word
 from flyball.registry.routes import current
@@ -40,10 +44,8 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     ranges: tuple[tuple[int, int], ...] = ()
 
     def did(self, event: Event) -> bool:
-        """Whether an apply did this, or a rollout of its own by the evidence."""
-        if any(begin < event.number <= end for begin, end in self.ranges):
-            return True
-        return event.kind in INTO_SERVICE and event.facts.get("rollout_id") in self.rollouts
+        """Whether an apply did this; what became of a rollout that it began is not its doing."""
+        return any(begin < event.number <= end for begin, end in self.ranges)
 
 
 def find_wanted(conn: Connection, model: str, prefix: str) -> ModelVersion | None:
@@ -113,7 +115,7 @@ def _underway(conn: Connection, model: str, applied: Applied) -> Underway | None
         step=rollout.step,
         missing=approvals_left(conn, rollout),
         is_applied=rollout.id in applied.rollouts,
-        word=Word(at=rollout.started_at, by=rollout.actor, command="deploy", why=rollout.why),
+        word=_start_of(rollout, rollout.started_at),
     )
 
 
@@ -140,18 +142,23 @@ def _denial(conn: Connection, model: str, digest: str, events: list[Event], appl
 def _mover(conn: Connection, events: list[Event], applied: Applied) -> Word | None:
     """Who put the champion into service since the last apply, where no apply did; None before the first apply."""
     newest = next((event for event in events if event.kind in INTO_SERVICE), None)
-    if newest is None or not applied.number or newest.number < applied.number or applied.did(newest):
+    if newest is None or not applied.number or newest.number < applied.number:
         return None
     return _word(conn, newest)
 
 
 def _word(conn: Connection, event: Event) -> Word:
-    why = str(event.facts.get("because") or "")
-    for verb in ("rolled back", "promoted", "aborted"):
-        why = why.removeprefix(f"{verb} by {event.actor.name}: ").removeprefix(f"{verb}: ")
-    by, command = event.actor.name, _COMMANDS[event.kind]
-    if event.kind == "rollout.promoted" and event.actor.kind != "person":
-        # The evidence promoted what somebody had put on its way.
+    why, actor = str(event.facts.get("because") or ""), event.actor
+    if event.kind == "rollout.promoted" and not why.startswith(f"promoted by {actor.name}: "):
+        # By its evidence, or by its strategy: whoever put it on its way decided.
         started = get_rollout(conn, event.facts["rollout_id"])
-        by, command, why = started.actor, "deploy", started.why
-    return Word(at=event.at, by=by, command=command, why=why, is_person=event.actor.kind == "person")
+        return _start_of(started, event.at)
+    for verb in ("rolled back", "promoted", "aborted"):
+        why = why.removeprefix(f"{verb} by {actor.name}: ").removeprefix(f"{verb}: ")
+    is_person = actor.kind == "person"
+    return Word(at=event.at, by=actor.name, command=_COMMANDS[event.kind], why=why, is_person=is_person)
+
+
+def _start_of(rollout: Rollout, at: datetime) -> Word:
+    is_person = rollout.actor not in (POLICY.name, SYSTEM.name)
+    return Word(at=at, by=rollout.actor, command="deploy", why=rollout.why, is_person=is_person)
