@@ -17,6 +17,7 @@ ALONE = (
     ROOT / "docs" / "how-to" / "test-a-model.md",
     ROOT / "docs" / "how-to" / "environments.md",
     ROOT / "docs" / "how-to" / "deploy-by-files.md",
+    ROOT / "docs" / "how-to" / "other-orchestrators.md",
 )
 
 
@@ -84,6 +85,17 @@ def test_each_line_about_deploying_by_files_runs(lone_reader: Any):
     kinds = [re.match(r"[^:]* staging/shop: (\w+( back)?)", text)[1] for text in changes]  # type: ignore[index]
     assert kinds == ["first", "first", "deploy", "roll back", "nothing", "deploy", "held", "deploy"]
     assert "`rollback --why complaints`" in changes[6]
+
+
+@pytest.mark.long
+def test_each_line_beside_another_scheduler_runs(lone_reader: Any):
+    lines = blocks.console_lines(ROOT / "docs" / "how-to" / "other-orchestrators.md")
+    said = [lone_reader.type(line) for line in lines]
+    runs = [text for line, text in zip(lines, said, strict=True) if line.startswith("flyball run")]
+    assert runs[0] == runs[1] and "shop@1 registered" in runs[0]
+    assert "not enough rows" in said[-3] and "exit code 4" in said[-3]
+    assert "refused by its gates" in said[-2] and re.search(r"exit code [14]$", said[-2])
+    assert 'schedules = "external"' in said[-1]
 
 
 def test_every_document_with_commands_is_run():
