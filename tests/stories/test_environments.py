@@ -30,8 +30,7 @@ def test_a_version_goes_to_staging_then_by_an_approval_to_production_and_back(st
     assert (first["digest"], first["taken_from"], first["taken_version"]) == (tested, None, 1)
     assert (first["first"], first["state"], staged.champion("staging")) == (True, "promoted", 1)
     assert staged.digest("plant@champion", "--env", "staging") == tested
-    with staged.opened("staging") as app:
-        assert app.list_runs() == []  # nothing was trained there
+    assert staged.json("runs", "--env", "staging") == []  # nothing was trained there
 
     waiting = staged.json("deploy", "plant", "--env", "production", "--why", "a week in staging")
     assert (waiting["state"], waiting["waiting_for"], waiting["taken_from"]) == ("waiting", 1, "staging")
@@ -342,6 +341,9 @@ def test_a_model_is_trained_again_in_its_environment_from_what_was_carried_there
     assert (ended["state"], ended["version"]) == ("refused", 2)
     assert staged.digest("plant@2", "--env", "staging") == tested
     assert staged.champion("staging") == 1 and len(staged.json("versions", "plant")) == 2
+    (run,) = staged.json("runs", "--env", "staging")
+    assert run["id"] == ended["run"] and staged.json("runs", "show", run["id"], "--env", "staging")["steps"]
+    assert "train" in staged.say("runs", "logs", run["id"], "--env", "staging").out
 
 
 def test_bytes_that_the_run_did_not_test_are_not_deployed(staged):

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from flyball.cli.environment import environment_option
 from flyball.cli.output import (
     exit_code_of,
     facts,
@@ -114,9 +115,12 @@ def _bounds(measured: dict[str, Any]) -> tuple[Any, Any]:
 @click.group(invoke_without_command=True)
 @click.option("--model", default=None, help="Only runs of this model.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@environment_option
 @json_option
 @click.pass_context
-def runs(context: click.Context, model: str | None, limit: int, as_json: bool) -> None:
+def runs(
+    context: click.Context, model: str | None, limit: int, environment: str | None, as_json: bool
+) -> None:
     """List runs, newest first; `runs show RUN` and `runs logs RUN` tell more.
 
     \b
@@ -126,7 +130,7 @@ def runs(context: click.Context, model: str | None, limit: int, as_json: bool) -
         return
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         listed = app.list_runs(model, limit)
         show(listed, as_json, lambda items: table(*_run_rows(items)))
 
@@ -138,8 +142,9 @@ def _run_rows(items: Any) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
 
 @runs.command("show")
 @click.argument("run_id", metavar="RUN")
+@environment_option
 @json_option
-def show_run(run_id: str, as_json: bool) -> None:
+def show_run(run_id: str, environment: str | None, as_json: bool) -> None:
     """Show one run with its steps.
 
     \b
@@ -147,7 +152,7 @@ def show_run(run_id: str, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         show(app.get_run(run_id), as_json, _render_steps)
 
 
@@ -183,8 +188,9 @@ def _render_steps(found: Any) -> None:
     type=click.IntRange(1, 100_000),
     help="How many of the last lines.",
 )
+@environment_option
 @json_option
-def logs(run_id: str, limit: int, as_json: bool) -> None:
+def logs(run_id: str, limit: int, environment: str | None, as_json: bool) -> None:
     """Print what a run printed, oldest line first.
 
     A log keeps its first 4 MiB and at least its last 12 MiB.
@@ -194,6 +200,6 @@ def logs(run_id: str, limit: int, as_json: bool) -> None:
     """
     from flyball.cli.connection import open_flyball
 
-    with open_flyball() as app:
+    with open_flyball(environment) as app:
         found = {"run": run_id, "lines": app.run_logs(run_id, limit)}
         show(found, as_json, lambda log: click.echo("\n".join(printable(line) for line in log["lines"])))
