@@ -91,6 +91,12 @@ def test_a_rollout_begins_once_it_has_its_approvals():
     assert planned(B, champion=A, rollout=under_way(B, state="waiting", missing=0)).kind == "begin"
 
 
+def test_what_waits_for_approvals_and_was_rejected_is_blocked_by_it():
+    waiting = under_way(B, state="waiting", missing=1)
+    change = planned(B, champion=A, rollout=waiting, aim={"obstacle": "it was rejected by grace"})
+    assert (change.kind, change.because) == ("blocked", "it was rejected by grace")
+
+
 def test_another_rollout_blocks_unless_an_apply_started_it_or_it_is_taken_back():
     blocked = planned(C, champion=A, rollout=under_way(B))
     assert blocked.kind == "blocked"
@@ -237,6 +243,6 @@ def test_nothing_that_people_decided_is_undone_unless_asked(aim: Aim, now: Stand
 def test_nothing_is_deployed_that_may_not_go_into_service(aim: Aim, now: Standing):
     change = compare(aim, now, take_back=True)
     if aim.obstacle is not None:
-        assert change.kind not in ("first", "deploy", "roll back")
+        assert change.kind not in ("first", "deploy", "begin", "roll back")
     if aim.barrier is not None:
         assert change.kind not in ("first", "deploy")

@@ -179,6 +179,8 @@ def _in_service(aim: Aim, now: Standing, take_back: bool) -> Change:
 
 
 def _under_way(aim: Aim, now: Standing, rollout: Underway) -> Change:
+    if rollout.state == "waiting" and aim.obstacle is not None:
+        return _change("blocked", aim, now, aim.obstacle)
     if rollout.state == "waiting" and rollout.missing == 0:
         return _change("begin", aim, now, "its rollout has the approvals it waited for")
     words, advice = f"its rollout ({rollout.strategy}) is at step {rollout.step + 1}", ""
