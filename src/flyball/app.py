@@ -17,7 +17,6 @@ from flyball.operations.opening import Backends, open_backends
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from flyball.operations.ci.affected import Affected
     from flyball.operations.ci.merged import Tested
     from flyball.operations.ci.report import CiReport, ModelTestResult
     from flyball.operations.ci.workflows.files import Workflows
@@ -203,13 +202,6 @@ def check_change(
     from flyball.operations.ci.check import check_change as check
 
     return check(folder, base=base, on_line=on_line)
-
-
-def affected_models(folder: Path, *, base: str | None = None) -> Affected:
-    """The models of a repository that a change affects; see `flyball ci affected`."""
-    from flyball.operations.ci.affected import affected_models as find_affected
-
-    return find_affected(folder, base, os.environ)
 
 
 def check_report_place(path: Path) -> None:
