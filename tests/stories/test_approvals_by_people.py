@@ -55,6 +55,7 @@ def test_a_rejection_is_about_one_version_holds_and_can_be_taken_back(whole):
     whole.flyball("deploy", "plant", "--why", "first version")
     same = whole.json("run", "--set", "train.params.treees=12")
     assert (same["version"], same["digest"]) == (2, whole.json("show", "plant@1")["version"]["digest"])
+    assert "differs from that of plant@1 in treees" in same["warnings"][-1]
     whole.flyball("reject", "plant@2", "--why", "a typo in a parameter")
 
     listed = {found["number"]: found["rejection"] for found in whole.json("versions", "plant")}

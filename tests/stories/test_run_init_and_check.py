@@ -108,6 +108,9 @@ def test_a_missing_target_suggests_the_nearest_column(tmp_path: Path):
         init_project(tmp_path / "p", data=table(tmp_path, y=list(range(200)), **many()), target="amuont")
     with pytest.raises(BadInput, match="--target"):
         init_project(tmp_path / "p", data=table(tmp_path, **many()))
+    wide = {f"column{number}": list(range(200)) for number in range(25)}
+    with pytest.raises(BadInput, match="column19 and 5 more"):
+        init_project(tmp_path / "p", data=table(tmp_path, **wide))
     assert not (tmp_path / "p").exists()
 
 

@@ -119,9 +119,10 @@ def choose(
     gain = champion_loss - known[best]
     needed = max(least_gain, least_share * champion_loss)
     act = gain >= needed
+    words = f"a gain of {gain:.3g}" if gain else "no gain"
     because = (
         f"trained on {_in_words(best)}, recent windows would have had a loss of {known[best]:.4g} instead of "
-        f"{champion_loss:.4g}: a gain of {gain:.3g}, {'at least' if act else 'less than'} {needed:.3g}"
+        f"{champion_loss:.4g}: {words}, {'at least' if act else 'less than'} {needed:.3g}"
     )
     return Choice(
         act=act,

@@ -18,6 +18,7 @@ _ENTITY = re.compile(r"^(.*_)?(id|nbr|number|key|customer|client|user|patient|ac
 _DATE_START = re.compile(r"^\s*\d{4}[-/]\d{1,2}")
 _POSITIVE = ("1", "true", "yes", "y", "positive", "bad", "default", "churned", "fraud")
 MOST_CLASSES = 30
+MOST_LISTED = 20
 WINDOW_DAYS = (1, 2, 7, 14, 28)
 
 
@@ -29,16 +30,21 @@ def guess_target(frame: pl.DataFrame, given: str | None) -> str:
         near = nearest(given, frame.columns)
         raise BadInput(
             f"the data have no column {given!r}"
-            + (f"; did you mean {near!r}?" if near else f"; they have {', '.join(frame.columns[:20])}"),
+            + (f"; did you mean {near!r}?" if near else f"; they have {_listed(frame.columns)}"),
             column=given,
         )
     for name in _TARGETS:
         if name in frame.columns:
             return name
     raise BadInput(
-        f"name the column to predict with --target; the data have {', '.join(frame.columns[:20])}",
+        f"name the column to predict with --target; the data have {_listed(frame.columns)}",
         columns=frame.columns,
     )
+
+
+def _listed(columns: list[str]) -> str:
+    more = len(columns) - MOST_LISTED
+    return ", ".join(columns[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def guess_task(frame: pl.DataFrame, target: str) -> Task:

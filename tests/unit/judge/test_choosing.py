@@ -38,6 +38,8 @@ def test_a_small_gain_retrains_nothing():
     close = choose([losses("60d", 47)], losses("champion", 50), least_gain=4.0)
     assert not close.act
     assert "less than 10" in close.because
+    none = choose([losses("60d", 50)], losses("champion", 50), least_gain=4.0)
+    assert ": no gain, less than 10" in none.because
     assert not choose([losses("60d", 30)], losses("champion", 35), least_gain=8.0).act
     assert choose([losses("60d", 47)], losses("champion", 50), least_gain=2.0, least_share=0.0).act
 

@@ -111,6 +111,8 @@ def test_one_failed_rule_fails_a_gate_with_two():
 
 def test_an_automatic_candidate_needs_an_estimated_gain():
     assert shows_gain(None).outcome == "inconclusive"
+    equal = shows_gain(paired(-1, 1, estimate=0.0))
+    assert (equal.outcome, equal.because.partition(" on ")[0]) == ("fail", "no estimated gain in mae")
     assert shows_gain(paired(-1, 1, estimate=0.5)).outcome == "fail"
     assert shows_gain(paired(-1, 1, estimate=-0.5)).outcome == "pass"
     assert shows_gain(paired(-1, 1, metric="roc_auc", estimate=0.5)).outcome == "pass"

@@ -77,6 +77,8 @@ def shows_gain(paired: Paired | None) -> Verdict:
     if paired is None:
         return Verdict("inconclusive", "candidate and champion were not compared on the same rows")
     metric = METRICS[paired.metric]
+    if paired.estimate == 0:
+        return Verdict("fail", f"no estimated gain in {paired.metric} on {paired.row_count} recent rows")
     gain = paired.estimate if metric.larger_is_better else -paired.estimate
     text = f"estimated gain in {paired.metric} of {gain:+.4g} on {paired.row_count} recent rows"
     return Verdict("pass" if gain > 0 else "fail", text)

@@ -25,6 +25,9 @@ def register(job: Job, given: Given) -> Made:
     gates, lineage = given.evaluated["gates"], _lineage(job, given)
     state = "registered" if all(item["outcome"] == "pass" for item in [*gates, *given.tests]) else "refused"
     new = _new_version(job, given, state, lineage)
+    unread = _unread_params(job, new)
+    for warning in unread:
+        job.bench.write_line(f"warning: {warning}")
     result = {
         "digest": given.evaluated["bundle"],
         "snapshot": given.prepared["snapshot"],
@@ -33,8 +36,11 @@ def register(job: Job, given: Given) -> Made:
         "tests": given.tests,
         "slices": given.evaluated["slices"],
         "comparison": given.evaluated["comparison"],
-        "warnings": [finding["sentence"] for finding in given.prepared["findings"]]
-        + given.evaluated["warnings"],
+        "warnings": [
+            *(finding["sentence"] for finding in given.prepared["findings"]),
+            *given.evaluated["warnings"],
+            *unread,
+        ],
         "rows": given.prepared["rows"],
         "package": given.evaluated["package"],
         "training": {"fit_seconds": given.trained["fit_seconds"], "max_rss_mb": given.trained["max_rss_mb"]},
@@ -89,6 +95,20 @@ def _end_compared(job: Job, digest: str, result: dict[str, Any]) -> Made:
     return Made(
         {"state": "compared", "digest": digest}, {"state": "compared", "digest": digest}, commit=commit
     )
+
+
+def _unread_params(job: Job, new: NewVersion) -> list[str]:
+    """A warning where other parameters gave the very bytes of an earlier version: most often one is mistyped."""
+    with job.shop.database.read() as conn:
+        same = [version for version in find_by_digest(conn, new.digest) if version.model == new.model]
+    if not same or any(version.params == new.params for version in same):
+        return []
+    before = same[-1].params
+    names = [name for name in {**before, **new.params} if before.get(name) != new.params.get(name)]
+    return [
+        f"[train.params] differs from that of {new.model}@{same[-1].number} in {', '.join(names)}, and the package is "
+        "the same: does the training read a parameter of this name?"
+    ]
 
 
 def _find_standing(conn: Connection, new: NewVersion) -> ModelVersion | None:
