@@ -113,6 +113,15 @@ class Hosted:
         git(self.work, "fetch", "--quiet", "origin")
         return self._run_merge(before)
 
+    def by_hand(self, action: str, why: str) -> dict[str, Done]:
+        """Ask for something about the model in staging; its jobs by name."""
+        asked = {"action": action, "model": "line", "environment": "staging", "why": why}
+        return self._run_by_hand(asked)
+
+    def watch(self) -> dict[str, Done]:
+        """The night's schedule; its jobs by name."""
+        return self._run_schedule()
+
     def _tip(self, branch: str) -> str:
         found = git(self.remote, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
         return found or "0" * 40
@@ -121,6 +130,12 @@ class Hosted:
         raise NotImplementedError
 
     def _run_merge(self, before: str) -> dict[str, Done]:
+        raise NotImplementedError
+
+    def _run_by_hand(self, asked: dict[str, str]) -> dict[str, Done]:
+        raise NotImplementedError
+
+    def _run_schedule(self) -> dict[str, Done]:
         raise NotImplementedError
 
     def run_bash(self, done: Done, run: str, folder: Path, environment: dict[str, str]) -> int:
@@ -158,6 +173,14 @@ class GitHub(Hosted):
     def _run_merge(self, before: str) -> dict[str, Done]:
         known = {"github.event.before": before}
         return self._run("flyball-merge.yml", "refs/heads/main", {}, known, {})
+
+    def _run_by_hand(self, asked: dict[str, str]) -> dict[str, Done]:
+        known = {f"inputs.{name}": value for name, value in asked.items()} | {"github.actor": "ann"}
+        return self._run("flyball-by-hand.yml", "refs/heads/main", {}, known, {})
+
+    def _run_schedule(self) -> dict[str, Done]:
+        known = {"github.run_id": str(self.number)}
+        return self._run("flyball-schedule.yml", "refs/heads/main", {}, known, {})
 
     def _run(
         self, file: str, ref: str, event: Any, known: dict[str, str], more: dict[str, str], fork: bool = False
@@ -298,6 +321,13 @@ class GitLab(Hosted):
     def _run_merge(self, before: str) -> dict[str, Done]:
         known = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_COMMIT_BEFORE_SHA": before}
         return self._run("refs/heads/main", known)
+
+    def _run_by_hand(self, asked: dict[str, str]) -> dict[str, Done]:
+        known = {"CI_PIPELINE_SOURCE": "web", "CI_COMMIT_BRANCH": "main", "GITLAB_USER_LOGIN": "ann"}
+        return self._run("refs/heads/main", {**known, **{name.upper(): asked[name] for name in asked}})
+
+    def _run_schedule(self) -> dict[str, Done]:
+        return self._run("refs/heads/main", {"CI_PIPELINE_SOURCE": "schedule"})
 
     def _run(self, ref: str, known: dict[str, str]) -> dict[str, Done]:
         pipeline = yaml.safe_load(git(self.remote, "show", f"{ref}:.gitlab-ci.yml"))

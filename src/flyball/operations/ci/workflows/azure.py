@@ -22,6 +22,7 @@ _VALUES = {
     "ENVIRONMENT": "${{ parameters.environment }}",
     "ACTION": "${{ parameters.action }}",
     "WHY": "${{ parameters.why }}",
+    "BY": "$(Build.RequestedFor)",
 }
 
 

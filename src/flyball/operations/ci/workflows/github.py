@@ -28,6 +28,7 @@ _VALUES = {
     "ENVIRONMENT": "${{ inputs.environment }}",
     "ACTION": "${{ inputs.action }}",
     "WHY": "${{ inputs.why }}",
+    "BY": "${{ github.actor }}",
     "KEY": "github-${{ github.run_id }}",
     "REPORTS": "${{ runner.temp }}/reports",
 }

@@ -161,6 +161,8 @@ flyball-by-hand:
   rules:
     - if: $CI_PIPELINE_SOURCE == "web" && $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH && $ACTION
 {_environment(["$ENVIRONMENT"] if repository.environments else [])}\
+  variables:
+    BY: $GITLAB_USER_LOGIN
   script:
 {_script([steps.BY_HAND.run])}"""
 

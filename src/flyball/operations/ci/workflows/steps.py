@@ -177,7 +177,7 @@ exit "$ended"
 
 BY_HAND = Step(
     name="Do what was asked for",
-    variables=("ACTION", "MODEL", "ENVIRONMENT", "WHY", *STATE),
+    variables=("ACTION", "MODEL", "ENVIRONMENT", "WHY", "BY", *STATE),
     run="""\
 case "$MODEL" in
   "" | *[!a-z0-9-]*) echo "$MODEL is no name of a model" >&2; exit 2 ;;
@@ -188,9 +188,11 @@ if [ -z "$file" ]; then
   exit 2
 fi
 cd "$(dirname -- "./$file")"
+# The runner's user says nothing about who asked.
+why="$WHY${BY:+ (asked for by $BY)}"
 case "$ACTION" in
-  rollback) flyball rollback "$MODEL" ${ENVIRONMENT:+--env "$ENVIRONMENT"} --why "$WHY" ;;
-  deploy) flyball deploy "$MODEL" ${ENVIRONMENT:+--env "$ENVIRONMENT"} --why "$WHY" ;;
+  rollback) flyball rollback "$MODEL" ${ENVIRONMENT:+--env "$ENVIRONMENT"} --why "$why" ;;
+  deploy) flyball deploy "$MODEL" ${ENVIRONMENT:+--env "$ENVIRONMENT"} --why "$why" ;;
   *) echo "ACTION is rollback or deploy" >&2; exit 2 ;;
 esac
 """,
