@@ -58,6 +58,8 @@ def test_no_commit_a_worktree_and_no_git_at_all_are_told_and_no_reason_to_stop(
     beside = read_git(tmp_path / "work tree" / "Straße 1", None, {})
     assert (beside.root, beside.prefix, beside.branch) == (tmp_path / "work tree", "Straße 1/", "beside")
     assert (beside.commit, beside.base_name) == (commit, "main")
+    (root / " spaced").mkdir()
+    assert read_git(root / " spaced", None, {}).prefix == " spaced/"
     (tmp_path / "work tree" / "Straße 1" / "train.py").write_text("# other\n")
     assert [one.folder for one in affected_models(tmp_path / "work tree", None, {}).models] == ["Straße 1"]
 

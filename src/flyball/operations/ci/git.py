@@ -55,7 +55,7 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
     answer = ask_git(folder, "rev-parse", "--show-toplevel")
     if answer.printed is None:
         return _without_repository(folder, base, answer)
-    root = os.fsdecode(answer.printed).removesuffix("\n")
+    root = _line(answer)
     notes: list[str] = []
     commit = git(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     branch = git(folder, "symbolic-ref", "--short", "--quiet", "HEAD")
@@ -77,7 +77,7 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
     name, found, tip = _find_base(folder, base, environment, commit, notes)
     return GitFacts(
         root=Path(root),
-        prefix=git(folder, "rev-parse", "--show-prefix") or "",
+        prefix=_line(ask_git(folder, "rev-parse", "--show-prefix")),
         commit=commit,
         tree=None if is_dirty or _is_dirty(Path(root)) else git(folder, "rev-parse", "HEAD^{tree}"),
         branch=branch,
@@ -87,6 +87,11 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
         base_tip=tip,
         notes=notes,
     )
+
+
+def _line(answer: GitAnswer) -> str:
+    """A path that git printed, as the file system has it: its first or last character may be a space."""
+    return os.fsdecode(answer.printed or b"").removesuffix("\n")
 
 
 def _without_repository(folder: Path, base: str | None, answer: GitAnswer) -> GitFacts:
