@@ -48,13 +48,18 @@ class Staged:
         return self.home / "environments" / name
 
     def approve(self, name: str, ref: str) -> None:
-        """Another person's yes in an environment, and what its controller makes of it."""
-        with self.opened(name) as app:
-            from flyball.core.values import Actor
-            from flyball.delivery import candidates
-            from flyball.operations.publishing import publish_now
+        """Another person's yes in an environment."""
+        from flyball.core.values import Actor
 
+        with self.opened(name) as app:
             app.approve(ref, why="looked at the slices", actor=Actor("grace", "person", "local:4711"))
+
+    def turn(self, name: str) -> None:
+        """What an environment's controller makes of the news."""
+        from flyball.delivery import candidates
+        from flyball.operations.publishing import publish_now
+
+        with self.opened(name) as app:
             candidates.consume(app.backends.database, app.backends.blobs, app.backends.clock)
             publish_now(app.backends)
 

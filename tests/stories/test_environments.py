@@ -39,6 +39,7 @@ def test_a_version_goes_to_staging_then_by_an_approval_to_production_and_back(st
     own = staged.say("approve", "plant@1", "--env", "production", "--why", "mine is fine", code=1)
     assert "somebody else" in own.err
     staged.approve("production", "plant@1")
+    staged.turn("production")
     assert (
         staged.champion("production") == 1
         and staged.digest("plant@champion", "--env", "production") == tested
@@ -49,6 +50,7 @@ def test_a_version_goes_to_staging_then_by_an_approval_to_production_and_back(st
     assert staged.champion("staging") == 2 and staged.champion("production") == 1
     staged.say("deploy", "plant", "--env", "production", "--why", "better in staging")
     staged.approve("production", "plant@2")
+    staged.turn("production")
     assert staged.json("rollout", "status", "plant", "--env", "production")["state"] == "running"
     staged.say("rollout", "promote", "plant", "--env", "production", "--why", "enough seen")
     assert staged.digest("plant@champion", "--env", "production") == better
@@ -90,6 +92,17 @@ def test_what_is_repeated_changes_nothing(staged):
     begun = staged.json("deploy", "plant@2", "--env", "staging", "--why", "b")
     again = staged.json("deploy", "plant@2", "--env", "staging", "--why", "b")
     assert (again["rollout_id"], again["state"]) == (begun["rollout_id"], "running")
+
+
+def test_a_repeat_begins_what_was_approved_meanwhile(staged):
+    staged.say("deploy", "plant@1", "--env", "staging", "--why", "a")
+    for _ in range(2):
+        assert staged.json("deploy", "plant", "--env", "production", "--why", "b")["waiting_for"] == 1
+    staged.approve("production", "plant@1")
+    assert staged.champion("production") is None  # no server of production runs
+    done = staged.json("deploy", "plant", "--env", "production", "--why", "b")
+    assert (done["state"], done["first"], staged.champion("production")) == ("promoted", True, 1)
+    assert (staged.path_of("production") / "objects" / "routes" / "plant").is_dir()
 
 
 def test_two_deployments_at_once_end_with_one_rollout(staged, monkeypatch):
@@ -215,6 +228,7 @@ def test_the_same_on_postgresql_and_s3_with_all_that_monitoring_and_retraining_n
     assert staged.json("deploy", "plant@1", "--env", "staging", "--why", "a")["copied"] == 0
     staged.say("deploy", "plant", "--env", "production", "--why", "b")
     staged.approve("production", "plant@1")
+    staged.turn("production")
     assert staged.digest("plant@champion", "--env", "production") == tested
     staged.say("monitor", "plant", "--env", "production")
     with staged.opened("production") as app:
