@@ -60,6 +60,7 @@ def build_application(
             FlyballError: _flyball_error,
             HTTPException: _http_error,
             RecursionError: _too_deep,
+            UnicodeDecodeError: _no_text,
             Exception: _surprise,
         },
         openapi_config=None,
@@ -158,6 +159,12 @@ def _detail(error: HTTPException) -> str:
 
 def _too_deep(request: Request[Any, Any, Any], _error: RecursionError) -> Response[Any]:
     return _answer(request, Problem(400, "bad_request", "the body is nested too deeply"))
+
+
+def _no_text(request: Request[Any, Any, Any], error: UnicodeDecodeError) -> Response[Any]:
+    if request.method == "GET":
+        return _surprise(request, error)  # without a body there is nothing of the caller's to decode
+    return _answer(request, Problem(400, "bad_request", "the body is not UTF-8"))
 
 
 def _surprise(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
