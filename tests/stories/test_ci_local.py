@@ -104,6 +104,36 @@ def test_the_commit_is_checked_in_a_clean_clone_and_environment_and_what_is_not_
     ]  # fmt: skip
 
 
+@pytest.mark.long
+def test_every_locked_package_is_installed_anew_and_the_change_is_checked_with_them(
+    repository: Callable[..., Path],
+    command: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    folder, uv = repository(), str(Path(sys.executable).parent / "uv")
+    monkeypatch.delenv("UV_OFFLINE")
+    build = [uv, "build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable]
+    subprocess.run([*build, "-o", str(tmp_path / "built"), str(SOURCE.parent)], check=True, timeout=120)
+    (wheel,) = (tmp_path / "built").glob("*.whl")
+    lock = (SOURCE.parent / "requirements.lock").read_text()
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (folder / "requirements.lock").write_text(lock + f"flyball @ {wheel.as_uri()} --hash=sha256:{digest}\n")
+    install = [uv, "pip", "install", "--dry-run", "--quiet", "--target", str(tmp_path / "nothing")]
+    found = subprocess.run(
+        [*install, "--require-hashes", "--requirement", str(folder / "requirements.lock")],
+        check=False, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    if found.returncode != 0:
+        pytest.skip(
+            f"uv finds the locked packages neither in its cache nor at an index: {found.stderr[-300:]}"
+        )
+    git(folder, "commit", "--quiet", "--all", "--message", "a whole lock")
+    said = command("ci", "--local", "--json", cwd=folder)
+    assert said.code == 0 and [one["exit_code"] for one in said.json()["checks"]] == [0], said.err
+    assert "line: pass" in said.err and "flyball==0.1.0 (from file://" in said.err
+
+
 def test_the_exit_code_is_that_of_the_check(repository: Callable[..., Path], command: Callable[..., Any]):
     folder = repository()
     text = (folder / "flyball.toml").read_text()
