@@ -166,10 +166,7 @@ def test_a_constant_in_the_wrong_unit_is_found_by_scaling_all_amounts(
         "    limit = pl.col('limit_bal') + {constant}\n"
         "    return rows.select('pay_0', 'pay_2', used=pl.col('bill_amt1') / limit, paid=pl.col('pay_amt1') / limit)\n"
     )
-    train = (
-        "from sklearn.linear_model import LogisticRegression\n\n"
-        "def train(X, y):\n    return LogisticRegression().fit(X, y)\n"
-    )
+    train = CUSTOM.replace('(row["bill_amt1"] or 0) / row["limit_bal"]{guard}', 'row["used"]')
     more = """[[steps]]
 name = "amounts"
 entry = "steps:amounts"
