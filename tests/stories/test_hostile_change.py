@@ -393,3 +393,17 @@ def test_a_hostile_change_gets_an_honest_report_and_leaves_nothing_behind(fork: 
     assert fork.state() == before
     time.sleep(0.1)
     assert fork.left_running() == []
+
+
+def test_rows_that_are_a_link_to_keys_are_neither_read_nor_shown(fork: Fork):
+    (fork.user / "keys.csv").write_text(f"at,x,c,y,{MARK}\n" + make_rows().partition("\n")[2])
+    (fork.clone / "rows.csv").unlink()
+    (fork.clone / "rows.csv").symlink_to(fork.user / "keys.csv")
+    fork.commit({"train.py": LINE})
+    bucket_before = fork.bucket.listing()
+    done = _flyball("ci", "--report", "out", cwd=fork.clone, environment=fork.environment)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "leads out of the repository" in said, said
+    forms = [path.read_text() for path in (fork.clone / "out").rglob("*") if path.is_file()]
+    assert len(forms) >= 5 and all(secret not in text for secret in fork.secrets for text in (said, *forms))
+    assert fork.bucket.listing() == bucket_before

@@ -25,6 +25,16 @@ def is_for_strangers(settings: Settings) -> bool:
     return settings.cache == "read"
 
 
+def unprotected(settings: Settings, *, confines: bool) -> str | None:
+    """What to say where the code may be anybody's and can't be kept apart. confines: whether this kernel can."""
+    if confines or not is_for_strangers(settings):
+        return None
+    return (
+        "FLYBALL_CACHE=read is for changes of strangers, and this machine's kernel can't keep their code apart "
+        "(Landlock, Linux 6.2): it can read, and send away, whatever this job can"
+    )
+
+
 def refuse_foreign_sources(data: DataSection, folder: Path, settings: Settings) -> None:
     """Raises SourceUnreadable for rows that are neither files of the folder's repository nor in an object store.
 

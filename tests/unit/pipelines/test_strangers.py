@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from flyball.core.errors import SourceUnreadable
 from flyball.core.project import DataSection, JoinSection
 from flyball.core.settings import Settings
 from flyball.data.sources import fill_in, read_source
-from flyball.pipelines.strangers import refuse_foreign_sources
+from flyball.pipelines.strangers import refuse_foreign_sources, unprotected
 
 
 @pytest.fixture
@@ -39,6 +40,15 @@ def _refuse(folder: Path, source: str, joined: str = "data/rows.csv") -> bool:
     join = JoinSection(source=joined, on="x", available_at="at")
     refuse_foreign_sources(DataSection(source=source, join=[join]), folder, settings)
     return False
+
+
+def test_where_the_kernel_keeps_nothing_apart_a_strangers_check_says_so(tmp_path: Path):
+    def told(cache: Any, confines: bool) -> str | None:
+        settings = Settings(home=tmp_path, database_url="", objects_url="", cache=cache)
+        return unprotected(settings, confines=confines)
+
+    assert "can't keep their code apart" in (told("read", False) or "")
+    assert [told("read", True), told("read-write", False), told("off", False)] == [None, None, None]
 
 
 @pytest.mark.parametrize(

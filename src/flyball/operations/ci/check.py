@@ -37,7 +37,7 @@ from flyball.operations.running import executing, request_of
 from flyball.pipelines.project_file import ProjectFile, find_project_file, read_project
 from flyball.pipelines.run import follow_run, start_run
 from flyball.pipelines.runs import Run, get_run, list_run_steps
-from flyball.pipelines.strangers import is_for_strangers
+from flyball.pipelines.strangers import unprotected
 
 
 def check_change(
@@ -245,11 +245,8 @@ def _home(folder: Path) -> Path:
 def _open(draft: Draft) -> Iterator[Backends]:
     """The stores of the project's home or, where nothing may be written there, of one that goes with the check."""
     settings = read_settings(draft.path.parent)
-    if is_for_strangers(settings) and not can_confine():
-        draft.warn(
-            "FLYBALL_CACHE=read is for changes of strangers, and this machine's kernel can't keep their code apart "
-            "(Landlock, Linux 6.2): it can read and send away whatever this job can"
-        )
+    if (warning := unprotected(settings, confines=can_confine())) is not None:
+        draft.warn(warning)
     if os.environ.get("FLYBALL_URL"):
         draft.warn(
             "FLYBALL_URL names a control plane: nothing was written there, and its champion is not known here. What "
