@@ -347,7 +347,9 @@ def fork(repository: Path, bucket: Bucket, tmp_path: Path, child_environment: di
     return Fork(repository, bucket, tmp_path, child_environment)
 
 
-def test_a_hostile_change_gets_an_honest_report_and_leaves_nothing_behind(fork: Fork):
+def test_a_hostile_change_gets_an_honest_report_and_leaves_nothing_behind(fork: Fork, postgres_url: str):
+    fork.environment["FLYBALL_DATABASE"] = postgres_url.replace("postgres:@", f"postgres:{MARK}-database@")
+    assert MARK in fork.environment["FLYBALL_DATABASE"]
     # The one thing that is waited for is the test that hangs, until the project's own limit.
     toml = TOML.format(name="line", more=GATE).replace('timeout = "60s"', 'timeout = "6s"')
     fork.commit(
