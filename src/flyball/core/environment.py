@@ -37,8 +37,8 @@ VARIABLES: dict[str, tuple[Variable, ...]] = {
         Variable(
             "FLYBALL_CACHE",
             "`read-write`",
-            "whether steps of a run use what earlier runs gave: `read-write`, `read` (keep nothing of this one) or "
-            "`off`",
+            "whether steps of a run use what earlier runs gave: `read-write`, `read` (for changes of strangers: "
+            "nothing of this one is kept, and their code reaches only what it needs) or `off`",
         ),
         Variable(
             "FLYBALL_EGRESS",
