@@ -335,7 +335,7 @@ def test_what_is_in_service_and_in_no_file_is_told_and_left_alone(repository: Re
     assert repository.staged.json("models")[0]["champion"] == 2
 
 
-@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
 def test_two_applies_at_once_do_it_once(
     repository: Repository, store: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ):
@@ -475,13 +475,14 @@ def test_an_apply_killed_in_the_middle_is_finished_by_its_repeat(repository: Rep
     import os
     import sys
 
+    place = "marks, 'record'" if point == "before" else "applying, 'publish_now'"
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from flyball.app import open_app\n"
-        "from flyball.operations.planning import applying\n"
+        "from flyball.operations.planning import applying, marks\n"
         "die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"setattr(applying, {'record' if point == 'before' else 'publish_now'!r}, die)\n"
+        f"setattr({place}, die)\n"
         "with open_app(Path.cwd()) as app:\n"
         "    app.apply([Path('deployments/here.toml')])\n"
     )

@@ -20,8 +20,7 @@ from flyball.delivery import control, rollback, start
 from flyball.delivery.rollouts import get_unfinished
 from flyball.delivery.settings import change_settings
 from flyball.delivery.transitions import Moment
-from flyball.governance.journal import Change as Entry
-from flyball.governance.journal import head, list_entries, record
+from flyball.governance.journal import head
 from flyball.operations.deploying import check_files
 from flyball.operations.environments.deploying import check_routes
 from flyball.operations.environments.transfer import carry
@@ -29,13 +28,13 @@ from flyball.operations.opening import Backends
 from flyball.operations.planning.aims import Wanted, find_aim
 from flyball.operations.planning.differences import Change, compare, differing
 from flyball.operations.planning.files import Asked, DeploymentsFile, read_files
+from flyball.operations.planning.marks import mark_file, mark_model, reason
 from flyball.operations.planning.plan import Order, Plan, Planned, make_plan, read_orders, stand
 from flyball.operations.planning.sites import Site, Sites
-from flyball.operations.planning.state import APPLIED, find_refusal, read_standing
+from flyball.operations.planning.state import find_refusal, read_standing
 from flyball.operations.publishing import publish_now
 from flyball.registry.versions import get_version
 
-FILE_APPLIED = "deployments.applied"
 # What no server could load must not go into service: files are read before.
 STARTING = ("first", "deploy", "begin", "roll back")
 
@@ -273,30 +272,14 @@ class _Doing:
             "rollout_id": outcome.rollout_id,
             "revision": outcome.revision,
             "after": before,
-            "file": self.file.name,
-            "file_digest": self.file.digest,
-            "commit": self.file.commit,
             "took_back": self.given.take_back,
             "because": outcome.done or change.because,
         }
-        entry = Entry(
-            actor=self.given.actor,
-            action=APPLIED,
-            subject=f"deployment:{self.model}",
-            why=self.common["why"],
-            facts=facts,
-            event=APPLIED,
-        )
-        record(self.conn, entry, self.now)
+        why = self.common["why"]
+        mark_model(self.conn, self.file, facts, actor=self.given.actor, why=why, now=self.now)
 
     def _last_wanted(self) -> str | None:
         return read_standing(self.conn, self.model, self.wanted.aim.digest).applied
-
-
-def reason(file: DeploymentsFile, why: str) -> str:
-    """What is recorded with every change that a file led to."""
-    at = f" at {file.commit[:12]}" if file.commit else ""
-    return f"{file.name}{at}: {why}" if why else f"{file.name}{at}"
 
 
 def _note_file(sites: Sites, file: DeploymentsFile, outcomes: list[Outcome], given: Given) -> None:
@@ -307,33 +290,22 @@ def _note_file(sites: Sites, file: DeploymentsFile, outcomes: list[Outcome], giv
         return  # a home that is away; its models are told to have failed
     if target is None:
         return
-    subject = f"deployments:{file.name}"
-    with target.database.write() as conn:
-        last = list_entries(conn, subject=subject, action=FILE_APPLIED, limit=1, newest_first=True)
-        is_new = not last or last[0].facts["digest"] != file.digest
-        if not is_new and not any(one.done or one.error for one in outcomes):
-            return
-        facts = {
-            "file": file.name,
-            "digest": file.digest,
-            "commit": file.commit,
-            "environment": file.environment,
-            "models": {
-                one.planned.model: {
-                    "kind": one.change.kind,
-                    "digest": one.change.digest,
-                    "done": one.done,
-                    "error": one.error,
-                }
-                for one in outcomes
-            },
+    models = {
+        one.planned.model: {
+            "kind": one.change.kind,
+            "digest": one.change.digest,
+            "done": one.done,
+            "error": one.error,
         }
-        entry = Entry(
+        for one in outcomes
+    }
+    with target.database.write() as conn:
+        mark_file(
+            conn,
+            file,
+            models,
+            is_news=any(one.done or one.error for one in outcomes),
             actor=given.actor,
-            action=FILE_APPLIED,
-            subject=subject,
             why=reason(file, given.why),
-            facts=facts,
-            event=FILE_APPLIED,
+            now=target.clock.now(),
         )
-        record(conn, entry, target.clock.now())

@@ -17,10 +17,10 @@ from flyball.delivery.settings import settings_of
 from flyball.governance.actors import SYSTEM
 from flyball.governance.events import Event, list_events
 from flyball.operations.planning.differences import UNDECIDED, Standing, Underway, Word
+from flyball.operations.planning.marks import APPLIED
 from flyball.registry.routes import current
 from flyball.registry.versions import ModelVersion, find_by_digest, get_version, resolve
 
-APPLIED = "deployment.applied"
 INTO_SERVICE = ("deployment.first", "deployment.rolled_back", "rollout.promoted")
 OUT_OF_IT = ("rollout.aborted", "rollout.undecided", "rollout.rolled_back")
 # As many decisions about one model are looked back upon; who decided before them is forgotten.
