@@ -138,6 +138,16 @@ def test_names_are_looked_for_in_the_models_own_folder_first_then_in_the_reposit
     assert repository.names() == ["from-model", "from-path", "from-src", "own"]
 
 
+def test_a_star_may_bring_in_any_module_of_a_package_and_pythons_own_names_are_nobodys(
+    repository: Repository,
+):
+    repository.write("src/shared/__init__.py").write("src/shared/one.py").write("src/json.py")
+    repository.model("star", "star", train="from shared import *\n")
+    repository.model("plain", "plain", train="import json, shared\n").branch()
+    repository.write("src/shared/one.py", "# other").write("src/json.py", "# other").commit()
+    assert repository.names() == ["star"]
+
+
 def test_a_module_that_was_moved_away_affects_whoever_imported_it_and_whoever_imports_it_now(
     repository: Repository,
 ):
