@@ -80,6 +80,9 @@ def test_what_was_found_out_about_a_version_goes_with_it_and_so_does_its_author(
     origin = found["origin"]
     assert (origin["environment"], origin["number"]) == ("staging", 1)
     assert origin["registered_at"][:19] == here["version"]["created_at"][:19]
+    steps = {step["what"]: step["name"] for step in staged.json("lineage", "plant@1", "--env", "production")}
+    assert steps["carried over from"] == "staging, version 1 there"
+    assert here["version"]["run_id"] in steps["made by"] and "run" not in steps
     with staged.opened("production") as app, pytest.raises(OwnApproval):
         app.approve("plant@1", why="it is mine, by my number, from another home")
 

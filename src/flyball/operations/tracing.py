@@ -103,6 +103,15 @@ def trace_version(backends: Backends, version: Any) -> list[dict[str, Any]]:
 
     add("version", f"{model}@{number}", f"/models/{model}/versions/{number}")
     add("bundle", version.digest)
+    if (origin := version.lineage.get("origin")) is not None:
+        add(
+            "carried over from",
+            f"{origin['environment'] or 'the home that made it'}, version {origin['number']} there",
+        )
+        add(
+            "made by",
+            f"{origin['author']}, {origin['registered_at']}, {version.lineage.get('run_id') or 'no run'}",
+        )
     add("run", version.run_id, f"/runs/{version.run_id}")
     add("data", version.snapshot)
     add("code", version.source_tree)

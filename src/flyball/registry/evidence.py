@@ -29,7 +29,7 @@ evidence = Table(
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """One fact about a version. `kind`: metrics, gate, check, comparison, rollout, rollback, fault, approval, …
+    """One fact about a version. `kind`: metrics, gate, check, comparison, rollout, rollback, fault, origin, …
 
     `seq` counts a version's facts from 1.
     """

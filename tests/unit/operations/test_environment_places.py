@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from flyball.cli.environment import enter
 from flyball.core.errors import BadInput
+from flyball.core.settings import read_settings
 from flyball.operations.environments.deploying import settings_there
 from flyball.operations.environments.places import choose_environment, list_environments
 from flyball.pipelines.project_file import ProjectFile, read_project
@@ -99,3 +101,17 @@ def test_another_model_has_other_environments(file):
     environment = choose_environment(file, "production", {"FLYBALL_HOME": "/srv/this"})
     with pytest.raises(BadInput, match="in the folder of shop"):
         settings_there(file, "shop", environment, {})
+
+
+def test_a_process_that_enters_an_environment_has_its_stores_and_nobody_enters_an_address(file, monkeypatch):
+    monkeypatch.chdir(file.folder)
+    for key in ("HOME", "DATABASE", "OBJECTS"):
+        monkeypatch.setenv(f"FLYBALL_{key}", "")
+    monkeypatch.setenv("FLYBALL_EU_STAGING_OBJECTS", "s3://bucket/staging")
+    with pytest.raises(BadInput, match="start its processes on that machine"):
+        enter("production")
+    assert enter("eu-staging") == 0
+    settings = read_settings()
+    assert settings.home == file.folder / ".flyball" / "environments" / "eu-staging"
+    assert settings.database_url == f"sqlite:///{settings.home / 'flyball.db'}"
+    assert settings.objects_url == "s3://bucket/staging"
