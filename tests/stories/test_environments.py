@@ -166,6 +166,13 @@ def test_a_check_of_strangers_deploys_nothing(staged, monkeypatch):
     assert "FLYBALL_CACHE=read" in said.err and not staged.path_of("staging").exists()
 
 
+def test_what_is_elsewhere_is_not_taken_for_this_home(staged, monkeypatch):
+    monkeypatch.setenv("FLYBALL_URL", "http://127.0.0.1:9")
+    said = staged.say("deploy", "plant@1", "--env", "staging", "--why", "x", code=2)
+    assert "FLYBALL_URL names a control plane elsewhere" in said.err
+    assert not staged.path_of("staging").exists()
+
+
 def test_gates_of_an_environment_are_judged_on_what_is_recorded(staged):
     project = staged.folder / "flyball.toml"
     plain = project.read_text()
