@@ -11,6 +11,7 @@ import click
 
 from flyball.cli.environment import environment_option
 from flyball.cli.output import facts, json_option, progress, short, show, table
+from flyball.core.errors import BadInput
 
 
 @click.command()
@@ -66,6 +67,11 @@ def deploy_to_environment(ref: str, environment: str, why: str, strategy: str | 
     from flyball.cli.environment import find
 
     found = find(environment)
+    if os.environ.get("FLYBALL_URL") and found.section.after is None:
+        raise BadInput(
+            f"a version is taken to {environment} from a home on this machine, and FLYBALL_URL names a control plane "
+            "elsewhere; unset it, or run this on its home"
+        )
     if found.url is None:
         return deploy_to(ref, found, why=why, strategy=strategy)
     from flyball.cli.connection import open_flyball

@@ -119,20 +119,12 @@ def settings_there(
 def open_source(
     file: ProjectFile, environment: Environment, variables: Mapping[str, str]
 ) -> Iterator[Backends]:
-    """The stores of the home that an environment takes its versions from.
-
-    Raises BadInput where that is elsewhere, Refused for strangers' checks.
-    """
+    """The stores of the home that an environment takes its versions from. Raises Refused for strangers' checks."""
     before = environment.section.after
     if before is not None:
         with open_environment(choose_environment(file, before, variables)) as backends:
             yield backends
         return
-    if variables.get("FLYBALL_URL"):
-        raise BadInput(
-            f"a version is taken to {environment.name} from a home on this machine, and FLYBALL_URL names a control "
-            "plane elsewhere; unset it, or run this on its home"
-        )
     settings = read_settings(file.folder, variables)
     if settings.cache == "read":
         raise Refused(
