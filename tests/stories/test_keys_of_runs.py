@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flyball.backends.db.database import open_database
+from flyball.core.ids import keyed_id
 from flyball.governance.journal import list_entries
 from flyball.pipelines.runs import list_runs
 
@@ -107,3 +108,12 @@ def test_a_key_that_nobody_could_read_is_refused_before_anything_is_made(
     said = machines.run(make_project(), "--key", key)
     assert said.code == 2 and "a key has 1 to 200 printable characters" in said.err
     assert machines.counts() == (0, 0)
+
+
+def test_equal_runs_of_two_keys_are_two_runs_even_when_they_are_started_together(
+    run_home: Any, make_project: Callable[..., Path]
+):
+    folder = make_project()
+    ids = [run_home.start(folder, run_id=keyed_id("run", key), key=key) for key in ("a", "b", "a")]
+    assert ids == [keyed_id("run", key) for key in ("a", "b", "a")]
+    assert {run_home.follow(run_id).version for run_id in ids} == {1}
