@@ -266,7 +266,14 @@ def bad() -> CiReport:
                 level="error",
                 rule="gate/roc_auc",
                 message="roc_auc is at least 0.012 worse than the champion's; 0.005 is allowed",
-            )
+            ),
+            Annotation(
+                path="flyball.toml",
+                line=31,
+                level="error",
+                rule="test/direction",
+                message="pay_0 not lower: 118 of 3,000 rows are answered lower by up to 0.21",
+            ),
         ],
     )
 

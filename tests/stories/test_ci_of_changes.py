@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from flyball_tests_repositories import git
 
 from flyball.core.settings import read_settings
 from flyball.operations.ci.checks import own_tests_once
 from flyball.operations.ci.git import read_git
+from flyball.operations.ci.report import CiReport
+from flyball.operations.ci.sarif import write_sarif
 from flyball.operations.opening import open_backends
 from flyball.pipelines.project_file import read_project
 
@@ -181,6 +184,11 @@ def test_changed_rows_are_shown_column_by_column_beside_those_of_the_base(
 OWN = "from train import Line\n\n\ndef test_a_line_is_straight():\n    assert Line({slope}, 1).slope == 2\n"
 
 
+def _annotated_tests(report: Any) -> list[tuple[str, str, int]]:
+    notes = [note for note in report["annotations"] if note["rule"].startswith("test/")]
+    return [(note["rule"], note["path"], note["line"]) for note in notes]
+
+
 def _with_own_test(change: Repository, slope: int) -> None:
     (change.folder / "tests").mkdir()
     (change.folder / "tests" / "test_line.py").write_text(OWN.format(slope=slope))
@@ -194,8 +202,9 @@ def test_a_failing_test_of_the_projects_own_ends_the_check_before_anything_is_tr
     _with_own_test(change, slope=3)
     code, report = change.ci()
     assert (code, _outcomes(report)["own tests"], report["trained"]) == (1, "fail", False)
-    found = [(note["path"], note["line"]) for note in report["annotations"] if note["rule"] == "test"]
-    assert found == [("tests/test_line.py", 5)]
+    found = _annotated_tests(report)
+    assert found == [("test/own", "tests/test_line.py", 5)]
+    assert write_sarif(msgspec.convert(report, CiReport)).count("test_line.py") == 1
     assert command("runs", "--json", cwd=change.folder).json() == []
 
 
@@ -242,6 +251,6 @@ def test_own_tests_and_model_tests_are_told_and_a_model_test_that_fails_decides_
         ("direction", "fail"),
     ]
     line = (change.folder / "flyball.toml").read_text().splitlines().index("[[tests]]") + 1
-    found = [(note["path"], note["line"]) for note in report["annotations"] if note["rule"] == "test"]
-    assert found == [("flyball.toml", line)] and not report["registered"]
+    found = _annotated_tests(report)
+    assert found == [("test/direction", "flyball.toml", line)] and not report["registered"]
     assert "model tests pass" in report["what_to_do"]

@@ -142,7 +142,7 @@ def _tell_tests(
                     path=below(file.folder / test.file, draft.root),
                     line=test.line or 1,
                     level="warning" if test.outcome == "inconclusive" else "error",
-                    rule="test",
+                    rule=f"test/{test.kind}",
                     message=f"{test.name}: {test.because}",
                 )
             )

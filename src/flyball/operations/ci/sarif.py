@@ -1,7 +1,4 @@
-"""The report's annotations as SARIF 2.1.0, for hosts that show findings beside the lines of a change.
-
-Written are the annotations of the report and, where they know their line, the model tests that did not pass.
-"""
+"""The report's annotations as SARIF 2.1.0, for hosts that show findings beside the lines of a change."""
 
 from __future__ import annotations
 
@@ -19,8 +16,6 @@ from flyball.operations.ci.shortening import fit
 MOST_BYTES = 1_000_000
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
-_TEST_LEVELS: dict[str, Any] = {"fail": "error", "broken": "error", "inconclusive": "warning"}
-
 
 def write_sarif(report: CiReport) -> str:
     """The findings as a SARIF log of at most 1 MB; one without results when there are none, which closes old ones."""
@@ -28,8 +23,7 @@ def write_sarif(report: CiReport) -> str:
 
 
 def _log(report: CiReport) -> str:
-    found = [*report.annotations, *_from_tests(report)]
-    rules = list(dict.fromkeys(_rule(one) for one in found))
+    rules = list(dict.fromkeys(_rule(one) for one in report.annotations))
     run = {
         "tool": {
             "driver": {
@@ -43,24 +37,10 @@ def _log(report: CiReport) -> str:
         # Hosts keep the findings of each category apart: two models of one repository don't close each other's.
         "automationDetails": {"id": f"flyball-ci/{report.model}/"},
         "columnKind": "unicodeCodePoints",
-        "results": [_result(one, rules) for one in found if _uri(one.path)],
+        "results": [_result(one, rules) for one in report.annotations if _uri(one.path)],
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return msgspec.json.format(msgspec.json.encode(log), indent=1).decode() + "\n"
-
-
-def _from_tests(report: CiReport) -> list[Annotation]:
-    return [
-        Annotation(
-            path=test.file,
-            line=test.line or 1,
-            level=_TEST_LEVELS[test.outcome],
-            rule=f"test/{test.kind}",
-            message=f"{test.name}: {test.because}",
-        )
-        for test in report.tests
-        if test.file is not None and test.outcome in _TEST_LEVELS
-    ]
 
 
 def _result(one: Annotation, rules: list[str]) -> dict[str, Any]:
