@@ -13,6 +13,7 @@ import pytest
 from flyball.core.values import Actor
 from flyball.operations.planning import applying
 from flyball.registry.route_table import find_next
+from flyball.registry.routes import current
 
 GRACE = Actor("grace", "person", "local:4711")
 AT_ONCE = '\n[environments.{}.rollout]\nstrategy = "immediate"\n'
@@ -237,6 +238,30 @@ def test_settings_change_without_another_version_and_say_from_what_to_what(repos
             now, before = list_revisions(conn, "plant", limit=2)
     assert (now.champion, now.project["monitor"]["window"]) == (before.champion, "2h")
     assert now.published_at is not None
+
+
+def test_the_settings_of_a_named_folder_hold_here_and_in_an_environment(repository: Repository):
+    project = repository.folder / "flyball.toml"
+    (repository.folder / "models" / "plant").mkdir(parents=True)
+    own = repository.folder / "models" / "plant" / "flyball.toml"
+    own.write_text(project.read_text().replace('window = "1h"', 'window = "3h"'))
+    project.write_text(project.read_text().replace('"plant"', '"another"', 1))
+    more = 'project = "models/plant"\n'
+    texts = {
+        "here": deployment(None, repository.second, more),
+        "staging": deployment("staging", repository.second, more),
+    }
+    repository.commit("with a folder", **texts)
+    changed, first = repository.apply("here", "staging")
+    assert changed["done"] == "settings changed: monitor.window, rollout.strategy"
+    assert first["change"]["kind"] == "first"
+    assert repository.kinds("here", "staging") == ["nothing", "nothing"]
+    with repository.staged.opened("staging") as app, app.backends.database.read() as conn:
+        deployed = current(conn, "plant")
+    assert deployed is not None and deployed.project["monitor"]["window"] == "3h"
+    repository.commit("without", staging=deployment("staging", repository.second))
+    said = repository.staged.say("plan", "deployments/staging.toml", code=2)
+    assert 'name the folder of plant by project = "…"' in said.err
 
 
 def test_a_commit_that_goes_back_ends_the_rollout_that_the_one_before_began(repository: Repository):
