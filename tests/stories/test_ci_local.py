@@ -13,17 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flyball_tests_repositories import git
 
 SOURCE = Path(__file__).parents[2] / "src"
 GATE = '[[gates]]\nmetric = "mae"\nmax = {bound}\n'
-
-
-def git(folder: Path, *arguments: str) -> str:
-    who = ["-c", "user.name=A Person", "-c", "user.email=person@example.org", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(
-        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=60
-    )
-    return done.stdout.strip()
 
 
 def write_wheel(folder: Path) -> str:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from flyball_tests_repositories import git
 
 ENVIRONMENTS = (
     '[environments.staging]\n[environments.eu-test]\n[environments.production]\nafter = "staging"\n'
 )
 DIGEST = "sha256:" + "4" * 64
-
-
-def git(folder: Path, *arguments: str) -> str:
-    who = ["-c", "user.name=A Person", "-c", "user.email=person@example.org"]
-    done = subprocess.run(
-        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=60
-    )
-    return done.stdout.strip()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from flyball_tests_repositories import git
 
 from flyball.operations.ci.workflows import steps
 from flyball.operations.ci.workflows.files import HOSTS
@@ -33,11 +34,6 @@ entry = "train:train"
 {more}"""
 ENVIRONMENTS = '[environments.eu-staging]\n[environments.production]\nafter = "eu-staging"\n'
 ODD = ("a", "with space", 'it\'s "odd"', "$(touch pwned)", "-dash", "umläut;x")
-
-
-def git(folder: Path, *arguments: str) -> None:
-    who = ["-c", "user.name=A Person", "-c", "user.email=person@example.org"]
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
 
 
 @pytest.fixture

@@ -20,9 +20,10 @@ LOCKS = ("uv.lock", "requirements.lock", "requirements.txt")
 class Repository(msgspec.Struct, frozen=True, kw_only=True):
     """A repository with the projects in it.
 
-    environments: of all projects, in their order; first: those that a merge deploys to, which come after no other.
-    lock_folder: of the lock that jobs without a model of their own install from, below the root. unlocked: folders
-    of projects for which there is no lock. unhashed: locks without hashes.
+    models, folders: of its projects, in order of their folders, "." for the root. environments: of all projects, in
+    their order; first: those that a merge deploys to, which come after no other. lock_folder: of the lock that jobs
+    without a model of their own install from, below the root. unlocked: folders of projects for which there is no
+    lock. unhashed: locks without hashes.
     """
 
     root: Path
