@@ -33,6 +33,10 @@ def test_without_credentials():
     assert [name for name in os.environ if "TOKEN" in name or "AWS" in name] == []
 
 
+def test_the_plugins_are_those_that_the_runner_asks_for():
+    assert os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] == "1"
+
+
 @pytest.mark.skip(reason="not today")
 def test_later():
     pass
@@ -48,6 +52,7 @@ def test_each_own_test_is_told_with_line_and_reason_and_sees_no_credentials(
 ):
     monkeypatch.setenv("FLYBALL_TOKEN", "secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     folder = make_project()
     (folder / "tests").mkdir()
     (folder / "tests" / "test_line.py").write_text(OWN)
@@ -56,6 +61,7 @@ def test_each_own_test_is_told_with_line_and_reason_and_sees_no_credentials(
         "test_of_the_slope": "pass",
         "test_that_fails": "fail",
         "test_without_credentials": "pass",
+        "test_the_plugins_are_those_that_the_runner_asks_for": "pass",
         "test_later": "skipped",
         "test_with_a_broken_fixture": "broken",
     }

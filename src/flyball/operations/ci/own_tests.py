@@ -26,6 +26,8 @@ from flyball.pipelines.strangers import is_for_strangers
 TESTS_FOLDER = "tests"
 TIMEOUT_SECONDS = 600.0
 MEMORY_SHARE = 0.8
+# Which plugins pytest loads is up to whoever runs it: looking for them can take longer than the tests.
+_PLUGIN_VARIABLES = ("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTEST_PLUGINS")
 _GIT_PLACES = ("--show-toplevel", "--git-dir", "--git-common-dir")
 
 
@@ -45,12 +47,13 @@ def own_tests(
         return []
     # Drawn anew: a result without it was written by somebody else than the process that was told.
     word, memory_mb = secrets.token_hex(16), _memory_mb()
+    plugins = {name: os.environ[name] for name in _PLUGIN_VARIABLES if name in os.environ}
     result = run_child(
         CHILD_MODULE,
         {"kind": "own-tests", "folder": str(folder), "tests": TESTS_FOLDER, "word": word},
         folder=folder,
         timeout_seconds=timeout_seconds,
-        environment={"PYTHONDONTWRITEBYTECODE": "1"},
+        environment={"PYTHONDONTWRITEBYTECODE": "1", **plugins},
         memory_limit_mb=memory_mb,
         confinement=_confinement(folder, settings or read_settings(folder)),
         on_line=on_line,
