@@ -274,3 +274,59 @@ def test_a_loop_over_models_goes_on_after_one_that_fails_and_ends_with_the_first
         for folder, code in zip(("a", "b"), codes, strict=True)
         for line in ([folder] if code else [folder, f"{folder} went on"])
     ]
+
+
+HASHED, PLAIN = "flyball==1 --hash=sha256:00\n", "flyball==1\n"
+
+
+@pytest.mark.parametrize(
+    ("locks", "asked"),
+    [
+        ({"uv.lock": ""}, "sync --locked --project .\n"),
+        ({"a/uv.lock": "", "requirements.lock": HASHED}, "sync --locked --project ./a\n"),
+        (
+            {"requirements.lock": HASHED, "requirements.txt": PLAIN},
+            "--require-hashes --requirement ./requirements.lock",
+        ),
+        ({"a/b c/requirements.txt": PLAIN, "a/uv.lock": ""}, "/venv --requirement ./a/b c/requirements.txt"),
+        ({}, "there is no lock for a/b c"),
+    ],
+)
+def test_a_project_is_installed_from_the_nearest_lock_and_by_its_hashes_where_it_has_them(
+    locks: dict[str, str], asked: str, tmp_path: Path
+):
+    # uv itself is asked in the tests of `flyball ci --local`; here a program of its name says what it was asked.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "uv").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "bin" / "uv").chmod(0o755)
+    root = tmp_path / "clone"
+    (root / "a" / "b c").mkdir(parents=True)
+    for name, text in locks.items():
+        (root / name).write_text(text)
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", steps.INSTALL.run],
+        check=False, cwd=root, capture_output=True, text=True, timeout=20,
+        env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "WORK": str(tmp_path / "work"), "FOLDER": "a/b c"},
+    )  # fmt: skip
+    assert done.returncode == (0 if locks else 2)
+    assert asked in done.stdout + done.stderr
+
+
+def test_projects_with_locks_of_their_own_are_each_installed_before_their_check(
+    repository: Callable[..., Path], command: Callable[..., Any]
+):
+    root = repository("a", "b", lock=None)
+    for folder in ("a", "b"):
+        (root / folder / "requirements.lock").write_text(HASHED)
+    for host in ("gitlab", "azure", "jenkins"):
+        (text,) = (
+            text
+            for path, text in written(command("ci", "init", host, "--json", cwd=root), root).items()
+            if not path.startswith(".pre-commit")
+        )
+        loops = [
+            run for run in bash_of(host.replace("jenkins", "Jenkinsfile"), text) if 'flyball ci "./' in run
+        ]
+        assert len(loops) == 2 and all("uv venv" in loop.partition("flyball ci")[0] for loop in loops)
+        for loop in loops:
+            subprocess.run(["bash", "-n"], check=True, input=loop, text=True, timeout=20)
