@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -68,8 +69,7 @@ def run_flyball(
 @functools.cache
 def _waiting(environment: tuple[tuple[str, str], ...]) -> str:
     """The socket of a process that has everything imported in this environment; it ends with this process."""
-    folder = tempfile.TemporaryDirectory(prefix="flyball-warm-")
-    path = str(Path(folder.name) / "socket")
+    path = str(Path(tempfile.mkdtemp(prefix="flyball-warm-")) / "socket")
     process = subprocess.Popen(
         [sys.executable, "-P", __file__, path],
         env=dict(environment),
@@ -79,7 +79,7 @@ def _waiting(environment: tuple[tuple[str, str], ...]) -> str:
     )
     assert process.stdin is not None and process.stdout is not None
     assert process.stdout.read(1) == b"!", "the waiting process did not get ready"
-    for end in (folder.cleanup, process.wait, process.stdin.close):  # in the reverse order
+    for end in (process.wait, process.stdin.close):  # in the reverse order
         atexit.register(end)
     return path
 
@@ -94,6 +94,7 @@ def wait_for_task(path: str) -> list[Any]:
     while True:
         ready, _, _ = select.select([listener, 0], [], [])
         if 0 in ready:
+            shutil.rmtree(Path(path).parent)
             os._exit(0)
         wire, _ = listener.accept()
         if os.fork() == 0:
