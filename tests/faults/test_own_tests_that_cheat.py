@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -40,10 +39,6 @@ def project(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def _long(files: dict[str, str], told: str) -> Any:
-    return pytest.param(files, told, marks=pytest.mark.long)
-
-
 @pytest.mark.parametrize(
     ("files", "told"),
     [
@@ -52,13 +47,13 @@ def _long(files: dict[str, str], told: str) -> Any:
             {"test_a": FIRST + "def test_b():\n    __import__('pytest').exit('enough', returncode=0)\n"},
             "collected and not run to its end: pytest ended with exit code 0",
         ),
-        _long({"test_a": FIRST + "def test_b():\n    __import__('os')._exit(0)\n"}, "exit code 0"),
-        _long(
+        ({"test_a": FIRST + "def test_b():\n    __import__('os')._exit(0)\n"}, "exit code 0"),
+        (
             {"test_a": FIRST, "conftest": "def pytest_runtestloop(session):\n    return True\n"},
             "collected and not run to its end",
         ),
-        _long({"test_a": FIRST, "conftest": "raise SystemExit(0)\n"}, "exit code 0"),
-        _long(
+        ({"test_a": FIRST, "conftest": "raise SystemExit(0)\n"}, "exit code 0"),
+        (
             {"test_a": FIRST, "conftest": "def pytest_unconfigure():\n    __import__('os')._exit(0)\n"},
             "exit code 0",
         ),
@@ -78,14 +73,12 @@ def test_tests_that_are_hidden_are_not_called_passed(project: Callable[..., Path
     assert (found.outcome, found.because) == ("skipped", "pytest found no test in this folder")
 
 
-@pytest.mark.long
 def test_tests_after_the_last_failure_that_is_allowed_are_skipped(project: Callable[..., Path]):
     folder = project(test_a="def test_a():\n    assert 1 == 2\n\n\ndef test_b():\n    pass\n")
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --maxfail=1\n")
     assert {test.name: test.outcome for test in own_tests(folder)} == {"test_a": "fail", "test_b": "skipped"}
 
 
-@pytest.mark.long
 def test_tests_that_eat_memory_are_told_so(project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(own_tests_of, "MEMORY_SHARE", 0.01)
     (found,) = own_tests(project(test_a="def test_a():\n    assert bytearray(2_000_000_000)\n"))
