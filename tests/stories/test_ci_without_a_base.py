@@ -143,25 +143,31 @@ def test_wrong_use_is_2(make_project: Callable[..., Path], command: Callable[...
     assert command("ci", "--base", "no-such-branch", cwd=folder).code == 2
 
 
-def test_the_check_of_a_stranger_reads_the_shared_objects_and_writes_none(
-    make_project: Callable[..., Path],
-    command: Callable[..., Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-):
+@pytest.fixture
+def at(command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs `at("runner", "ci", cwd=folder)` in the home of this name, without Git; all homes share their objects."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     monkeypatch.setenv("FLYBALL_OBJECTS", f"file://{tmp_path / 'shared'}")
+
+    def run(home: str, *arguments: str, cwd: Path) -> Any:
+        monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / home))
+        return command(*arguments, cwd=cwd)
+
+    return run
+
+
+def test_the_check_of_a_stranger_reads_the_shared_objects_and_writes_none(
+    make_project: Callable[..., Path], at: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     folder = make_project(more='[[gates]]\nmetric = "mae"\nmax = 1.0\n')
-    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "maintainer"))
-    ours = command("ci", "--json", cwd=folder).json()
+    ours = at("maintainer", "ci", "--json", cwd=folder).json()
     assert ours["trained"] and ours["registered"]
     before = {path: path.read_bytes() for path in (tmp_path / "shared").rglob("*") if path.is_file()}
 
-    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "stranger"))
     monkeypatch.setenv("FLYBALL_CACHE", "read")
     file = folder / "flyball.toml"
     file.write_text(file.read_text().replace("max = 1.0", "max = 0.01"))
-    said = command("ci", "--json", cwd=folder)
+    said = at("stranger", "ci", "--json", cwd=folder)
     theirs = said.json()
     # What was trained is known from the shared store, what it is held to is judged anew.
     assert (said.code, theirs["outcome"], theirs["trained"]) == (1, "fail", False)
@@ -179,31 +185,24 @@ def _without_object(store: Path, digest: str) -> Iterator[None]:
 
 
 def test_a_fresh_runner_is_held_to_the_champion_that_its_database_does_not_know_and_told_where_that_is_lost(
-    make_project: Callable[..., Path],
-    command: Callable[..., Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    make_project: Callable[..., Path], at: Callable[..., Any], tmp_path: Path
 ):
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    monkeypatch.setenv("FLYBALL_OBJECTS", f"file://{tmp_path / 'shared'}")
     folder = make_project(more='[[gates]]\nmetric = "mae"\nversus = "champion"\nmax_increase = 0.05\n')
-    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "production"))
-    assert command("run", cwd=folder).code == 0
-    assert command("deploy", "line", "--why", "first", cwd=folder).code == 0
-    (version,) = command("versions", "line", "--json", cwd=folder).json()
+    assert at("production", "run", cwd=folder).code == 0
+    assert at("production", "deploy", "line", "--why", "first", cwd=folder).code == 0
+    (version,) = at("production", "versions", "line", "--json", cwd=folder).json()
     digest = version["digest"]
 
-    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "runner"))
     train = folder / "train.py"
     train.write_text(train.read_text().replace('"slope", 2.0', '"slope", 1.0'))
     with _without_object(tmp_path / "shared", digest):
-        lost = command("ci", "--json", cwd=folder)
+        lost = at("runner", "ci", "--json", cwd=folder)
     report = lost.json()
     assert (lost.code, report["outcome"], report["version"]) == (3, "broken", None)
     assert "the package of line@1, the champion, is not whole in the object store" in report["because"][0]
-    assert command("models", "--json", cwd=folder).json() == []
+    assert at("runner", "models", "--json", cwd=folder).json() == []
 
-    said = command("ci", "--json", cwd=folder)
+    said = at("runner", "ci", "--json", cwd=folder)
     report = said.json()
     assert (said.code, report["outcome"]) == (1, "fail"), report["because"]
     assert (report["champion"]["number"], report["champion"]["rows"]) == (1, 80)
