@@ -24,7 +24,7 @@ source = "rows.csv"
 exclude = ["c"]
 [train]
 entry = "train:train"
-params = {{ trees = 30 }}
+frames = "numpy"
 [monitor]
 window = "1d"
 min_rows = 10
@@ -40,7 +40,7 @@ SHIFT = 25.0
 
 def write_project(folder: Path, name: str, top: str) -> None:
     folder.mkdir(parents=True)
-    (folder / "train.py").write_text(flyball.TRAIN.format(pause=0))
+    (folder / "train.py").write_text(runs.LINE)
     (folder / "rows.csv").write_text(runs.make_rows())
     (folder / "flyball.toml").write_text(PROJECT.format(name=name, top=top))
 
@@ -78,9 +78,11 @@ def town(tmp_path_factory: pytest.TempPathFactory, child_environment: dict[str, 
         whole.flyball("run")
         whole.flyball("deploy", name)
     whole.folder = folder / "line"
-    whole.up()
-    yield whole
-    whole.down()
+    try:
+        whole.up()
+        yield whole
+    finally:
+        whole.down()
 
 
 def checks(whole: Any, model: str) -> dict[str, Any]:
@@ -100,6 +102,15 @@ def monitor(whole: Any, *more: str) -> tuple[int, list[dict[str, Any]], str]:
     """Exit code, checks and messages of `flyball monitor`, over the address of the control plane if that is set."""
     code, out, err = whole.command("monitor", "line", "--json", *more)
     return code, json.loads(out) if out else [], err
+
+
+def test_two_models_of_their_own_classes_that_are_loaded_at_once_both_answer(town: Any):
+    """Each in a process of its own: what is started for the one is not put away when the other is served."""
+    for model in ("line", "curve"):
+        status, answer = town.call(
+            town.serve_port, "POST", f"/v1/models/{model}/predict", {"rows": [{"x": 1.5}], "ids": ["first"]}
+        )
+        assert (status, answer["version"]) == (200, 1)
 
 
 def test_a_model_with_external_schedules_is_judged_when_asked_and_never_before(town: Any):

@@ -157,16 +157,18 @@ class Adoption:
     async def _adopt(self, table: RouteTable) -> None:
         pause = RETRY_SECONDS
         while True:
-            try:
-                served = await self._load(table)
-            except Exception as error:
-                # A model's own code is loaded here, and raises what it likes: told, and tried again.
-                if not isinstance(error, KNOWN):
-                    log.exception("%s: revision %d can't be loaded", table.model, table.revision)
-                await self._go_on_without(table, _words(error))
-            else:
-                self._swap(table, served)
-                return
+            # Another model's swap puts away whatever nothing serves: not what is being started here.
+            with self._shelf.hold(table.model):
+                try:
+                    served = await self._load(table)
+                except Exception as error:
+                    # A model's own code is loaded here, and raises what it likes: told, and tried again.
+                    if not isinstance(error, KNOWN):
+                        log.exception("%s: revision %d can't be loaded", table.model, table.revision)
+                    await self._go_on_without(table, _words(error))
+                else:
+                    self._swap(table, served)
+                    return
             await asyncio.sleep(pause * (0.75 + random.random() / 2))
             pause = min(pause * 2, LONGEST_RETRY_SECONDS)
 
@@ -242,7 +244,8 @@ class Adoption:
         await asyncio.to_thread(routes_seen.remember, self._folder, table)
         if table.previous is not None:
             try:
-                served.previous = await self._shelf.champion(table, table.previous)
+                with self._shelf.hold(table.model):
+                    served.previous = await self._shelf.champion(table, table.previous)
             except (FlyballError, OSError, ModelFault) as error:
                 log.warning("%s@%d is not warm: %s", table.model, table.previous.number, error)
         if before is not None and before.shadow is not None and before.shadow is not served.shadow:

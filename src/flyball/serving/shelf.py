@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flyball.backends.blobs.store import BlobStore
@@ -47,6 +49,16 @@ class Shelf:
         self._clock = clock
         self._on_change = on_change
         self._loading: dict[Key, asyncio.Task[Version]] = {}
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, model: str) -> Iterator[None]:
+        """Nothing of this model is put away meanwhile: what is loaded for it is not among what is served yet."""
+        self._held[model] += 1
+        try:
+            yield
+        finally:
+            self._held[model] -= 1
 
     async def champion(self, table: RouteTable, routed: RoutedVersion) -> Version:
         """The version, ready to answer. Raises FlyballError, OSError or ModelFault."""
@@ -77,7 +89,7 @@ class Shelf:
             id(part) for version in needed for part in (version.local, version.process) if part is not None
         }
         for key, task in list(self._loading.items()):
-            if not task.done() or task.cancelled() or task.exception() is not None:
+            if self._held[key[1]] or not task.done() or task.cancelled() or task.exception() is not None:
                 continue
             version = task.result()
             if id(version.local) in in_use or id(version.process) in in_use:
