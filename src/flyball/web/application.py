@@ -11,7 +11,7 @@ from litestar import Litestar, Request, Response
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, SerializationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 
@@ -24,7 +24,7 @@ from flyball.web.auth.person import ENDPOINT, Caller, guard, local_person
 from flyball.web.edge import LOOPBACK_NAMES, Edge
 from flyball.web.pages.errors import error_page
 from flyball.web.pages.handlers import PAGE_HANDLERS
-from flyball.web.problems import MEDIA_TYPE, Problem, problem_body, problem_of
+from flyball.web.problems import MEDIA_TYPE, Problem, fault_in_words, problem_body, problem_of
 
 _log = logging.getLogger(__name__)
 
@@ -149,8 +149,10 @@ def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respon
 def _detail(error: HTTPException) -> str:
     if error.status_code == 404:
         return "there is nothing at this address"
+    if isinstance(error.__cause__, SerializationException):
+        return f"the body is not JSON: {error.detail[:1].lower()}{error.detail[1:500]}"
     faults = [
-        f"{fault.get('key', '')}: {fault.get('message', '')}".strip(": ")
+        fault_in_words(str(fault.get("key", "")), str(fault.get("message", "")))
         for fault in (error.extra or [])
         if isinstance(fault, dict)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -43,6 +44,19 @@ TITLES = {
 }
 
 
+# As the decoder names what JSON has, and as people do.
+_KINDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+}
+_MISSING = re.compile(r"^Object missing required field `([^`]+)`")
+
+
 class Problem(msgspec.Struct, frozen=True):
     """What is told of an error: HTTP status, stable code, one sentence, and the facts behind it."""
 
@@ -50,6 +64,21 @@ class Problem(msgspec.Struct, frozen=True):
     code: str
     detail: str
     facts: dict[str, Any] = {}
+
+
+def fault_in_words(place: str, message: str) -> str:
+    """What the decoder says of a place in a request, in our words. place: "data" is the whole body.
+
+    >>> fault_in_words("data", "Object missing required field `why`")
+    'why is missing'
+    >>> fault_in_words("limit", "Expected `int`, got `str`")
+    'limit: expected a whole number, got text'
+    """
+    place = "" if place == "data" else place
+    if found := _MISSING.match(message):
+        return f"{place}.{found[1]} is missing".removeprefix(".")
+    words = re.sub(r"`(\w+)`", lambda kind: _KINDS.get(kind[1], kind[0]), message)
+    return f"{place or 'the body'}: {words[:1].lower()}{words[1:]}"
 
 
 def problem_of(error: errors.FlyballError) -> Problem:
