@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +225,7 @@ def _finish(draft: Draft, model: str, began: float) -> CiReport:
         commit=draft.git.commit,
         branch=draft.git.branch,
         stages=draft.stages,
-        warnings=[*(note for note in draft.git.notes), *draft.warnings],
+        warnings=[*draft.git.notes, *draft.warnings],
         annotations=draft.annotations,
         seconds=round(time.monotonic() - began, 3),
         **draft.facts,
@@ -253,23 +253,16 @@ def _open(draft: Draft) -> Iterator[Backends]:
             f"was registered is in {settings.home} only"
         )
     if _is_writable(settings.home):
-        backends = open_backends(settings)
-        try:
+        with closing(open_backends(settings)) as backends:
             yield backends
-        finally:
-            backends.close()
         return
     draft.warn(
         f"{settings.home} can't be written: the check was made in a home of its own, which is gone. No version was "
         "kept, and no champion is known there"
     )
     draft.is_kept = False
-    with ScratchFolder("ci-home") as home:
-        backends = open_backends(_moved(settings, home))
-        try:
-            yield backends
-        finally:
-            backends.close()
+    with ScratchFolder("ci-home") as home, closing(open_backends(_moved(settings, home))) as backends:
+        yield backends
 
 
 def _moved(settings: Settings, home: Path) -> Settings:
