@@ -40,3 +40,25 @@ def ask_git(folder: Path, *arguments: str, told: bytes | None = None) -> GitAnsw
     if done.returncode != 0:
         return GitAnswer(None, done.stderr.decode(errors="replace").strip())
     return GitAnswer(done.stdout)
+
+
+def git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, stripped; None where it fails, is not installed, or the folder is in no repository."""
+    printed = ask_git(folder, *arguments).printed
+    return None if printed is None else printed.decode(errors="replace").strip()
+
+
+def printed_path(answer: GitAnswer) -> str:
+    """The path that git printed, as the file system has it: its first or last character may be a space."""
+    return os.fsdecode(answer.printed or b"").removesuffix("\n")
+
+
+def find_repository(folder: Path) -> Path | None:
+    """The root of the repository that a folder lies in; None where git knows of none."""
+    answer = ask_git(folder, "rev-parse", "--show-toplevel")
+    return None if answer.printed is None else Path(printed_path(answer))
+
+
+def find_head(folder: Path) -> str | None:
+    """The commit that is checked out; None in no repository, and in one without commits."""
+    return git(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")

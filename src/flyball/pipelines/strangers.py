@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from flyball.core.errors import SourceUnreadable
 from flyball.core.project import DataSection
 from flyball.core.settings import Settings
 from flyball.data.sources import describe_source, fill_in
+from flyball.pipelines.git_run import find_repository
 
 _CLOUDS = ("s3://", "gs://", "az://")
 
@@ -41,7 +41,7 @@ def refuse_foreign_sources(data: DataSection, folder: Path, settings: Settings) 
     Links are followed first. What lies elsewhere on this machine, and databases, may hold what is no stranger's to see;
     so may the repository's own `.git`, and a home in it.
     """
-    root = _repository(folder)
+    root = (find_repository(folder) or folder).resolve()
     kept_back = [Path(path).resolve() for path in settings.state_paths]
     for source in (data.source, *(join.source for join in data.join)):
         place = fill_in(source, os.environ).removeprefix("sqlite:///").removeprefix("file://")
@@ -70,12 +70,3 @@ def _refused(source: str, what: str) -> SourceUnreadable:
         "come from files of the repository or from an object store",
         source=describe_source(source),
     )
-
-
-def _repository(folder: Path) -> Path:
-    asked = ["git", "-C", str(folder), "rev-parse", "--show-toplevel"]
-    try:
-        done = subprocess.run(asked, capture_output=True, check=False, timeout=30, text=True)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return folder.resolve()
-    return Path(done.stdout.strip()).resolve() if done.returncode == 0 else folder.resolve()

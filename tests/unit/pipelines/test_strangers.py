@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flyball_tests_repositories import git
 
 from flyball.core.errors import SourceUnreadable
 from flyball.core.project import DataSection, JoinSection
@@ -71,6 +72,14 @@ def test_what_lies_elsewhere_is_refused_whichever_way_it_is_named(project: Path,
         with pytest.raises(SourceUnreadable, match="for changes of strangers") as refused:
             _refuse(project, *told)
         assert "hidden-word" not in refused.value.message
+
+
+def test_a_hook_that_names_another_repository_widens_nothing(project: Path, monkeypatch: pytest.MonkeyPatch):
+    git(project.parent, "init", "-q", "elsewhere")
+    monkeypatch.setenv("GIT_DIR", str(project.parent / "elsewhere" / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(project.parent))
+    with pytest.raises(SourceUnreadable, match="for changes of strangers"):
+        _refuse(project, "../keys/id.csv")
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from pathlib import Path
 import msgspec
 
 from flyball.core.errors import Unavailable
+from flyball.operations.ci.git import NO_HOMES
 from flyball.pipelines.git_run import ask_git
 from flyball.pipelines.left_out import TOOL_FOLDERS, is_of_a_tool, is_output
-
-_HOMES = ":(exclude,glob)**/.flyball/**"
 
 
 class ChangedFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +82,7 @@ def _uncommitted(root: Path) -> list[str]:
     """Files that differ from the commit, and new ones that look like source; not other repositories in this one."""
     status = _asked(
         root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all",
-        "--ignore-submodules=untracked", "--", ".", _HOMES,
+        "--ignore-submodules=untracked", "--", ".", NO_HOMES,
     )  # fmt: skip
     return [entry[3:] for entry in status if not entry.startswith("?? ") or not _is_no_source(entry[3:])]
 

@@ -14,7 +14,7 @@ import msgspec
 
 from flyball.core.errors import BadInput, Unavailable
 from flyball.data.files import LFS_HEAD
-from flyball.pipelines.git_run import GitAnswer, ask_git
+from flyball.pipelines.git_run import GitAnswer, ask_git, find_head, git, printed_path
 
 _BASE_VARIABLES = (
     "GITHUB_BASE_REF",
@@ -23,6 +23,8 @@ _BASE_VARIABLES = (
     "CHANGE_TARGET",
 )
 _BRANCH_VARIABLES = ("GITHUB_HEAD_REF", "CI_COMMIT_REF_NAME", "CHANGE_BRANCH")
+# A home in the working tree is no part of the change, whether it is ignored or not.
+NO_HOMES = ":(exclude,glob)**/.flyball/**"
 _WHOLE_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -55,9 +57,9 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
     answer = ask_git(folder, "rev-parse", "--show-toplevel")
     if answer.printed is None:
         return _without_repository(folder, base, answer)
-    root = _line(answer)
+    root = Path(printed_path(answer))
     notes: list[str] = []
-    commit = git(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    commit = find_head(folder)
     branch = git(folder, "symbolic-ref", "--short", "--quiet", "HEAD")
     if commit is None:
         if named := git(folder, "rev-parse", "--verify", "--quiet", "HEAD"):
@@ -73,13 +75,13 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
     is_dirty = _is_dirty(folder)
     if is_dirty:
         notes.append("files differ from the commit: what is checked is what lies in the folder")
-    notes += _missing_submodules(Path(root), folder)
+    notes += _missing_submodules(root, folder)
     name, found, tip = _find_base(folder, base, environment, commit, notes)
     return GitFacts(
-        root=Path(root),
-        prefix=_line(ask_git(folder, "rev-parse", "--show-prefix")),
+        root=root,
+        prefix=printed_path(ask_git(folder, "rev-parse", "--show-prefix")),
         commit=commit,
-        tree=None if is_dirty or _is_dirty(Path(root)) else git(folder, "rev-parse", "HEAD^{tree}"),
+        tree=None if is_dirty or _is_dirty(root) else git(folder, "rev-parse", "HEAD^{tree}"),
         branch=branch,
         is_dirty=is_dirty,
         base_name=name,
@@ -87,11 +89,6 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
         base_tip=tip,
         notes=notes,
     )
-
-
-def _line(answer: GitAnswer) -> str:
-    """A path that git printed, as the file system has it: its first or last character may be a space."""
-    return os.fsdecode(answer.printed or b"").removesuffix("\n")
 
 
 def _without_repository(folder: Path, base: str | None, answer: GitAnswer) -> GitFacts:
@@ -148,8 +145,7 @@ def _links(folder: Path, *listing: str) -> list[tuple[str, list[str]]]:
 
 
 def _is_dirty(folder: Path) -> bool:
-    # A home in the working tree is no part of the change, whether it is ignored or not.
-    return bool(git(folder, "status", "--porcelain", "--", ".", ":(exclude,glob)**/.flyball/**"))
+    return bool(git(folder, "status", "--porcelain", "--", ".", NO_HOMES))
 
 
 def _find_base(
@@ -254,9 +250,3 @@ def _is_pointer(path: Path) -> bool:
     if path.is_symlink() or not path.is_file() or path.stat().st_size > 1024:
         return False
     return path.read_bytes().startswith(LFS_HEAD)
-
-
-def git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, stripped; None where it fails, is not installed, or the folder is in no repository."""
-    printed = ask_git(folder, *arguments).printed
-    return None if printed is None else printed.decode(errors="replace").strip()

@@ -9,10 +9,10 @@ import msgspec
 
 from flyball.core.errors import BadInput, NotEnoughEvidence, Refused
 from flyball.core.settings import read_settings
-from flyball.operations.ci.git import git
 from flyball.operations.ci.received import read_received
 from flyball.operations.ci.report import CiReport
 from flyball.operations.environments.places import Environment, list_environments, variable_of
+from flyball.pipelines.git_run import find_head
 from flyball.pipelines.project_file import ProjectFile, read_project
 
 
@@ -50,7 +50,7 @@ def _tested(report: CiReport, file: ProjectFile) -> str:
         raise Refused(
             f"the check of {model} ended with {report.outcome!r}, so nothing is deployed: {_why(report)}"
         )
-    commit = git(file.folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    commit = find_head(file.folder)
     if commit != report.commit:
         raise Refused(
             f"the report is of commit {report.commit}, and {file.folder} is at {commit}: what is deployed is what was "

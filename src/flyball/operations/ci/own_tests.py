@@ -18,9 +18,9 @@ import msgspec
 from flyball.backends.executors.confine import Confinement
 from flyball.backends.executors.local import run_child
 from flyball.core.settings import Settings, read_settings
-from flyball.operations.ci.git import git
 from flyball.operations.ci.report import ModelTestResult
 from flyball.pipelines.calls import CHILD_MODULE
+from flyball.pipelines.git_run import find_repository, git
 from flyball.pipelines.strangers import is_for_strangers
 
 TESTS_FOLDER = "tests"
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 600.0
 MEMORY_SHARE = 0.8
 # Which plugins pytest loads is up to whoever runs it: looking for them can take longer than the tests.
 _PLUGIN_VARIABLES = ("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTEST_PLUGINS")
-_GIT_PLACES = ("--show-toplevel", "--git-dir", "--git-common-dir")
+_GIT_PLACES = ("--git-dir", "--git-common-dir")
 
 
 def own_tests(
@@ -99,12 +99,12 @@ def _results(plain: Any, word: str) -> list[ModelTestResult]:
 
 def _confinement(folder: Path, settings: Settings) -> Confinement:
     """The tests read their repository without Git's own folder: a token may stand there, and what git executes."""
-    root, *of_git = (git(folder, "rev-parse", "--path-format=absolute", which) for which in _GIT_PLACES)
-    top = folder.resolve() if root is None else Path(root)
+    top = find_repository(folder) or folder.resolve()
     if Path.home().resolve().is_relative_to(top):
         top = folder.resolve()
     if not is_for_strangers(settings):
         return Confinement(hidden=settings.state_paths, read=[str(top)])
+    of_git = [git(folder, "rev-parse", "--path-format=absolute", which) for which in _GIT_PLACES]
     hidden = [*settings.state_paths, *(path for path in of_git if path is not None)]
     return Confinement(hidden=hidden, read=[str(top)], closed=True)
 

@@ -12,7 +12,7 @@ from flyball.core.digests import digest_bytes
 from flyball.core.errors import ProjectError
 from flyball.core.project import Section
 from flyball.core.refs import MODEL_NAME
-from flyball.operations.ci.git import git
+from flyball.pipelines.git_run import find_head, find_repository, git
 from flyball.pipelines.positions import Lines
 from flyball.pipelines.shape import Fault, fill
 from flyball.pipelines.toml_file import faulty, parse, read_text
@@ -95,8 +95,8 @@ def _read_file(given: Path, path: Path) -> DeploymentsFile:
     strangers = [Fault(path=(name,), problem=text) for name, text in _ELSEWHERE.items() if name in document]
     known = {name: value for name, value in document.items() if name not in _ELSEWHERE}
     filled, faults = fill(DeploymentsDocument, known)
-    repository = git(path.parent, "rev-parse", "--show-toplevel")
-    root = Path.cwd() if repository is None else Path(repository)
+    repository = find_repository(path.parent)
+    root = repository or Path.cwd()
     if filled is not None:
         faults = list(_broken_rules(filled, root))
     if filled is None or faults or strangers:
@@ -114,7 +114,7 @@ def _read_file(given: Path, path: Path) -> DeploymentsFile:
 def _commit_of(path: Path) -> str | None:
     if git(path.parent, "status", "--porcelain", "--", path.name) != "":
         return None
-    return git(path.parent, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    return find_head(path.parent)
 
 
 def _broken_rules(document: DeploymentsDocument, root: Path) -> Iterator[Fault]:

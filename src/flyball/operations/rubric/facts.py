@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +11,6 @@ from flyball.core.errors import ModelNotFound
 from flyball.core.project import Project
 from flyball.delivery.rollouts import list_rollouts
 from flyball.monitoring.windows import list_windows
-from flyball.operations.ci.git import git
 from flyball.operations.opening import Backends
 from flyball.operations.rubric.repository import (
     find_checks,
@@ -21,6 +19,7 @@ from flyball.operations.rubric.repository import (
     is_there,
     tests_of_modules,
 )
+from flyball.pipelines.git_run import find_repository, git
 from flyball.pipelines.project_file import FILE_NAME, ProjectFile
 from flyball.registry.aliases import find_alias
 from flyball.registry.evidence import Evidence, list_evidence
@@ -82,8 +81,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def read_facts(backends: Backends, file: ProjectFile) -> Facts:
     """The facts of a project; what its home does not know is empty. Reads only."""
     project, folder = file.project, file.folder
-    top = git(folder, "rev-parse", "--show-toplevel")
-    root = Path(top) if top else folder
+    root = find_repository(folder) or folder
     entries = [step.entry for step in project.steps] + [project.train.entry]
     modules = [entry.partition(":")[0] for entry in entries if ":" in entry]
     with backends.database.read() as conn:

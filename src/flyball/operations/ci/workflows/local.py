@@ -14,11 +14,11 @@ import msgspec
 
 from flyball.backends.scratch import ScratchFolder
 from flyball.core.errors import BadInput, Unavailable
-from flyball.operations.ci.git import GitFacts, git, read_git
+from flyball.operations.ci.git import NO_HOMES, GitFacts, read_git
 from flyball.operations.ci.workflows import steps
 from flyball.operations.ci.workflows.repository import Repository, read_repository
 from flyball.operations.ci.workflows.steps import Step
-from flyball.pipelines.git_run import ask_git
+from flyball.pipelines.git_run import ask_git, git
 
 Told = Callable[[str], None]
 
@@ -83,7 +83,7 @@ def run_locally(
 
 def _left_behind(root: Path) -> list[str]:
     """A sentence about files that are not committed, and so no part of the check; none where there are none."""
-    status = git(root, "status", "--porcelain", "--", ".", ":(exclude,glob)**/.flyball/**") or ""
+    status = git(root, "status", "--porcelain", "--", ".", NO_HOMES) or ""
     names = [line[2:].strip() for line in status.splitlines()]
     if not names:
         return []
