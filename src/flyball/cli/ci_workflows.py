@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from flyball.cli.output import json_option, printable, progress, show, table
-
-HOSTS = ("github", "gitlab", "azure", "jenkins")
+from flyball.operations.ci.workflows.hosts import HOSTS
 
 
 @click.command()

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from flyball.cli.following import POLL_SECONDS
 from flyball.cli.output import json_option, printable, progress, short, show
 
 FILES = click.argument(
@@ -22,7 +23,6 @@ TAKE_BACK = click.option(
     "--take-back", is_flag=True, help="Also against what was decided by hand, or by guards, since."
 )
 _MARKS = {"nothing": "=", "wait": "…", "held": "!", "blocked": "!", "roll back": "<"}
-_POLL_SECONDS = 0.5
 
 
 @click.command()
@@ -89,7 +89,7 @@ def _follow(app: Any, files: tuple[Path, ...]) -> int:
         if (line := "; ".join(under_way)) != seen:
             progress(line if seen else f"{line}; it goes on while `flyball up` runs there (Ctrl-C leaves it)")
             seen = line
-        time.sleep(_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
     left = [change for _, change in changes if change.kind != "nothing"]
     if any(change.kind in ("held", "blocked") and not change.is_undecided for change in left):
         return 1

@@ -177,7 +177,6 @@ class Changes(Readings):
         *,
         why: str,
         actor: Actor | None = None,
-        on_line: Callable[[str], None] | None = None,
         key: str | None = None,
     ) -> dict[str, Any]:
         """Ask for a retraining on the rows known by now; the controller carries it out.
@@ -193,8 +192,6 @@ class Changes(Readings):
             asked = retrain_now(
                 conn, model, actor=_person(actor), why=why, now=now, model_time=moment, key=key
             )
-        if on_line is not None:
-            on_line("asked; a running `flyball up` trains, gates and rolls out the candidate")
         return {"retraining": asked.id, "state": asked.state, "because": asked.because}
 
     @contextmanager

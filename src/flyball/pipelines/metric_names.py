@@ -53,3 +53,5 @@ METRICS: dict[str, MetricName] = {
     "loss": MetricName((), "lower", ("gate", "guard")),
     "contract_violations": MetricName((), "lower", ("guard", "slo")),
 }
+# Those of the packaged model, measured once and not per row.
+PACKAGE_METRICS = ("latency_p99_ms", "package_mb", "memory_mb")

@@ -27,11 +27,11 @@ def read_text(path: Path) -> str:
         raise BadInput(f"{path} can't be read: {error.strerror}", file=str(path)) from error
     problem = "is not UTF-8 text; save the file as UTF-8"
     if b"\0" in data:  # UTF-16, which decodes as UTF-8 where it is about English words
-        raise _single(path, data[: data.index(b"\0")].count(b"\n") + 1, None, problem)
+        raise _single(path, data[: data.index(b"\0")].count(b"\n") + 1, problem)
     try:
         return data.decode("utf-8-sig")  # some editors begin a file with a mark
     except UnicodeDecodeError as error:
-        raise _single(path, data[: error.start].count(b"\n") + 1, None, problem) from error
+        raise _single(path, data[: error.start].count(b"\n") + 1, problem) from error
 
 
 def parse(text: str, path: Path) -> tuple[dict[str, Any], Lines]:
@@ -45,14 +45,14 @@ def parse(text: str, path: Path) -> tuple[dict[str, Any], Lines]:
         if _REPEATED.search(problem):
             words = text.splitlines()[line - 1].strip()
             stands = words.split("=")[0].strip() if "=" in words or words.startswith("[") else "a key"
-            raise _single(path, line, None, f"{stands} stands in the file a second time") from error
-        raise _single(path, line, None, f"is not TOML: {problem}") from error
+            raise _single(path, line, f"{stands} stands in the file a second time") from error
+        raise _single(path, line, f"is not TOML: {problem}") from error
     except RecursionError as error:
-        raise _single(path, 1, None, "is nested too deeply: that is no file of settings") from error
+        raise _single(path, 1, "is nested too deeply: that is no file of settings") from error
 
 
-def _single(path: Path, line: int, key: str | None, problem: str) -> ProjectError:
-    where = {"file": str(path), "line": line, "key": key, "problem": problem}
+def _single(path: Path, line: int, problem: str) -> ProjectError:
+    where = {"file": str(path), "line": line, "key": None, "problem": problem}
     return ProjectError(f"{path}:{line}: {problem}", [where])
 
 

@@ -15,7 +15,7 @@ import yaml
 from flyball_tests_repositories import git
 
 from flyball.operations.ci.workflows import steps
-from flyball.operations.ci.workflows.files import HOSTS
+from flyball.operations.ci.workflows.hosts import HOSTS
 
 SCHEMAS = {
     "github": "vendor.github-workflows",

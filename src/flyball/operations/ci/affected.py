@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from flyball.operations.ci.changed_files import ChangedFiles, below, read_changed_files, walk_files
+from flyball.operations.ci.changed_files import ChangedFiles, files_below, read_changed_files, walk_files
 from flyball.operations.ci.git import GitFacts, is_whole_id, read_git
 from flyball.operations.ci.imports import ImportGraph, folders_above
 from flyball.operations.ci.repository_models import (
@@ -160,7 +160,7 @@ class _Judge:
         return self._graph.reached(model.folder, starts)
 
     def _python_below(self, folder: str, name: str) -> list[str]:
-        found = below(self._files, join(folder, name))
+        found = files_below(self._files, join(folder, name))
         return [path for path in found if path.endswith(".py") and self._graph.owner(path) == folder]
 
     def _others(self, model: RepositoryModel) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -45,7 +44,7 @@ def read_changed_files(
     if with_uncommitted:
         touched += _uncommitted(root)
     files = sorted({*listed, *touched})
-    inside = [(path, list(below(files, path))) for path in sorted(set(touched))]
+    inside = [(path, files_below(files, path)) for path in sorted(set(touched))]
     expanded = {name for path, names in inside for name in (path, *names)}
     empty = [path for path, names in inside if not names and _is_folder(root / path)]
     return ChangedFiles(
@@ -55,14 +54,11 @@ def read_changed_files(
     )
 
 
-def below(files: list[str], folder: str) -> Iterable[str]:
+def files_below(files: list[str], folder: str) -> list[str]:
     """Those of sorted paths that lie below a folder."""
-    start, end = (
-        (0, len(files))
-        if not folder
-        else (bisect_left(files, f"{folder}/"), bisect_left(files, f"{folder}0"))
-    )
-    return files[start:end]  # "0" is what comes after "/"
+    if not folder:
+        return files
+    return files[bisect_left(files, f"{folder}/") : bisect_left(files, f"{folder}0")]  # "0" comes after "/"
 
 
 def _is_folder(place: Path) -> bool:
@@ -70,7 +66,7 @@ def _is_folder(place: Path) -> bool:
 
 
 def walk_files(root: Path) -> list[str]:
-    """The files below a folder that is in no repository."""
+    """The files below a folder in order, git or no git; not those of tools, nor in folders with a dot."""
     found = []
     for place, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name not in TOOL_FOLDERS and not name.startswith(".")]

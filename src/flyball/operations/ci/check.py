@@ -40,9 +40,7 @@ from flyball.pipelines.runs import Run, get_run, list_run_steps
 from flyball.pipelines.strangers import unprotected
 
 
-def check_change(
-    folder: Path, *, base: str | None = None, actor: Actor | None = None, on_line: Progress | None = None
-) -> CiReport:
+def check_change(folder: Path, *, base: str | None = None, on_line: Progress | None = None) -> CiReport:
     """What is to be said about the change in a project's folder, whatever there is to compare it with.
 
     base: a branch, tag or commit in place of the base branch. Raises BadInput for a folder without project file, a
@@ -65,7 +63,7 @@ def check_change(
         check_name(draft.git.root, file)
     try:
         with _open(draft) as backends:
-            _check(draft, backends, file, actor or local_actor())
+            _check(draft, backends, file, local_actor())
     except FlyballError as error:
         outcome = outcome_of_error(error.code)
         draft.end("stores", "broken" if outcome != "fail" else "fail", error.message, time.monotonic())

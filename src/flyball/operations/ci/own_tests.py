@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ def own_tests(
     *,
     settings: Settings | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
-    on_line: Callable[[str], None] | None = None,
 ) -> list[ModelTestResult]:
     """A result per test below the project's folder `tests`; none without that folder.
 
@@ -56,7 +54,6 @@ def own_tests(
         environment={"PYTHONDONTWRITEBYTECODE": "1", **plugins},
         memory_limit_mb=memory_mb,
         confinement=_confinement(folder, settings or read_settings(folder)),
-        on_line=on_line,
     )
     if result.timed_out:
         return [_told("fail", f"the tests had not ended after {timeout_seconds:g} s")]

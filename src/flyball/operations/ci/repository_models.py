@@ -101,13 +101,13 @@ def check_name(root: Path, file: ProjectFile) -> None:
 
 def name_in(text: bytes) -> str:
     """The model's name in a project file. Raises ValueError, saying what is wrong."""
-    return _name(_parse(text))
+    return _name(parse_document(text))
 
 
 def _read_model(root: Path, path: str, environment: Mapping[str, str]) -> RepositoryModel:
     folder = folder_of(path)
     try:
-        document = _parse((root / path).read_bytes())
+        document = parse_document((root / path).read_bytes())
         name = _name(document)
         data, train = _table(document, "data"), _table(document, "train")
         entries = [train.get("entry"), *(step.get("entry") for step in _tables(document, "steps"))]
@@ -131,7 +131,8 @@ def _unknown(root: Path, folder: str, problem: str) -> RepositoryModel:
     return RepositoryModel(folder=folder, name=PurePosixPath(folder).name or root.name, problem=problem)
 
 
-def _parse(text: bytes) -> dict[str, Any]:
+def parse_document(text: bytes) -> dict[str, Any]:
+    """The tables of a project file, whatever is in them. Raises ValueError, saying what is wrong."""
     try:
         return tomllib.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -9,11 +9,11 @@ import msgspec
 
 from flyball.core.project import GateSection, Task
 from flyball.core.values import Interval, Verdict
+from flyball.pipelines.metric_names import PACKAGE_METRICS
 
 if TYPE_CHECKING:
     from flyball.judge.gates.gate import GateEvidence
 
-PACKAGE_METRICS = ("latency_p99_ms", "package_mb", "memory_mb")
 MEASURED_CONFIDENCE = 0.95
 
 

@@ -17,7 +17,6 @@ from flyball.pipelines.positions import Lines
 from flyball.pipelines.shape import Fault, fill
 from flyball.pipelines.toml_file import faulty, parse, read_text
 
-LEAST_DIGITS = 12
 _DIGEST = re.compile(r"^(?:sha256:)?([0-9a-f]{12,64})$")
 _SHORT_DIGEST = re.compile(r"^(?:sha256:)?[0-9a-f]*[a-f][0-9a-f]*$")
 _NUMBER = re.compile(r"^(?:[a-z0-9][a-z0-9-]*@)?\d{1,11}$")

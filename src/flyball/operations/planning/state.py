@@ -35,7 +35,7 @@ _COMMANDS = {
 }
 
 
-class Applied(msgspec.Struct, frozen=True, kw_only=True):
+class PastApplies(msgspec.Struct, frozen=True, kw_only=True):
     """What applies have done: the last wanted digest, the rollouts they started, and the numbers of their entries."""
 
     digest: str | None = None
@@ -91,11 +91,11 @@ def read_standing(conn: Connection, model: str, digest: str | None) -> Standing:
     )
 
 
-def _applied(events: list[Event]) -> Applied:
+def _applied(events: list[Event]) -> PastApplies:
     mine = [event for event in events if event.kind == APPLIED]
     if not mine:
-        return Applied()
-    return Applied(
+        return PastApplies()
+    return PastApplies(
         digest=mine[0].facts["digest"],
         number=mine[0].number,
         rollouts=frozenset(found for event in mine if (found := event.facts.get("rollout_id"))),
@@ -103,7 +103,7 @@ def _applied(events: list[Event]) -> Applied:
     )
 
 
-def _underway(conn: Connection, model: str, applied: Applied) -> Underway | None:
+def _underway(conn: Connection, model: str, applied: PastApplies) -> Underway | None:
     rollout = find_unfinished(conn, model)
     if rollout is None:
         return None
@@ -119,7 +119,9 @@ def _underway(conn: Connection, model: str, applied: Applied) -> Underway | None
     )
 
 
-def _denial(conn: Connection, model: str, digest: str, events: list[Event], applied: Applied) -> Word | None:
+def _denial(
+    conn: Connection, model: str, digest: str, events: list[Event], applied: PastApplies
+) -> Word | None:
     """The newest word on a version, where it is against it and was said by no apply."""
     numbers = {version.number for version in find_by_digest(conn, digest) if version.model == model}
     for event in events:
@@ -139,7 +141,7 @@ def _denial(conn: Connection, model: str, digest: str, events: list[Event], appl
     return None
 
 
-def _mover(conn: Connection, events: list[Event], applied: Applied) -> Word | None:
+def _mover(conn: Connection, events: list[Event], applied: PastApplies) -> Word | None:
     """Who put the champion into service since the last apply, where no apply did; None before the first apply."""
     newest = next((event for event in events if event.kind in INTO_SERVICE), None)
     if newest is None or not applied.number or newest.number < applied.number:

@@ -21,8 +21,8 @@ from flyball.operations.rubric.judging import (
     passed_test,
     test_setting,
 )
+from flyball.pipelines.metric_names import PACKAGE_METRICS
 
-_COSTS = ("latency_p99_ms", "memory_mb", "package_mb")
 _ENOUGH_WINDOWS = 3
 _RUN = "flyball run"
 _SERVE = "deploy the model and keep `flyball up` running: it analyses each window of the traffic"
@@ -58,7 +58,7 @@ def _unknown(what: str) -> Callable[[Facts], Said]:
 
 
 def _feature_cost(facts: Facts) -> Said:
-    found = judged(facts, lambda gate: gate.metric in _COSTS)
+    found = judged(facts, lambda gate: gate.metric in PACKAGE_METRICS)
     if found.points:
         return Said(0.5, f"{found.fact}: the cost of all features together has a bound")
     return Said(0.0, found.fact, found.next or gate_setting("latency_p99_ms", "max = 20"))
@@ -176,7 +176,7 @@ def _integration(facts: Facts) -> Said:
 
 
 def _validated(facts: Facts) -> Said:
-    found = judged(facts, lambda gate: gate.metric not in _COSTS)
+    found = judged(facts, lambda gate: gate.metric not in PACKAGE_METRICS)
     if found.points:
         return Said(1.0, f"{found.fact}; what does not pass can't be deployed")
     return found if found.next else Said(0.0, found.fact, gate_setting("log_loss", 'versus = "champion"'))
@@ -267,7 +267,7 @@ def _stable(facts: Facts) -> Said:
 
 
 def _speed(facts: Facts) -> Said:
-    found = judged(facts, lambda gate: gate.metric in _COSTS)
+    found = judged(facts, lambda gate: gate.metric in PACKAGE_METRICS)
     if found.points:
         return found
     setting = found.next or gate_setting("latency_p99_ms", "max = 20")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from flyball.operations.ci.changed_files import walk_files
 from flyball.operations.ci.imports import ImportGraph
 
 MOST_FILES = 20_000
@@ -37,7 +37,6 @@ _WORK = re.compile(rf"\bflyball\s+(run|monitor|retrain|{_CI})\b")
 # A workflow of GitHub that only a person starts checks nothing by itself; other hosts run what is there on each push.
 _BY_ITSELF = re.compile(r"\b(push|pull_request|merge_group|schedule)\b")
 _BY_CLOCK = re.compile(r"\b(cron|schedules?)\b")
-_NOT_OURS = {".git", ".venv", "venv", "node_modules", "__pycache__", ".flyball"}
 
 
 def find_checks(root: Path) -> list[str]:
@@ -57,7 +56,7 @@ def find_updates(root: Path) -> list[str]:
 
 def tests_of_modules(folder: Path, modules: list[str]) -> dict[str, list[str]]:
     """By module: the files of the project's own tests that lead to it by what they import. Nothing is run."""
-    files = list(_python_files(folder))
+    files = [path for path in walk_files(folder) if path.endswith(".py")][:MOST_FILES]
     tests = [
         path for path in files if path.startswith("tests/") and path.rpartition("/")[2].startswith("test")
     ]
@@ -93,13 +92,3 @@ def _lines_with(root: Path, sign: re.Pattern[str]) -> Iterator[tuple[str, str]]:
 
 def _runs_by_itself(place: str, text: str) -> bool:
     return not place.startswith(".github/") or _BY_ITSELF.search(text) is not None
-
-
-def _python_files(folder: Path) -> Iterator[str]:
-    count = 0
-    for at, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in _NOT_OURS and not name.startswith("."))
-        for name in sorted(names):
-            if name.endswith(".py") and count < MOST_FILES:
-                count += 1
-                yield (Path(at) / name).relative_to(folder).as_posix()

@@ -12,6 +12,7 @@ from flyball.pipelines.children.answering import Held
 from flyball.pipelines.children.comparing import Comparison, Pairing
 from flyball.pipelines.children.measuring import LEAST_SLICE_ROWS, group_rows, slice_rows, take
 from flyball.pipelines.children.package_measures import PackageMeasures
+from flyball.pipelines.metric_names import PACKAGE_METRICS
 
 if TYPE_CHECKING:
     from flyball.judge.gates.gate import GateEvidence
@@ -62,7 +63,7 @@ def _evidence_for(gate: GateSection, evidence: Evidence) -> GateEvidence:
     from flyball.judge.gates.gate import GateEvidence
     from flyball.judge.metrics.table import METRICS, default_loss
 
-    if gate.metric in ("latency_p99_ms", "package_mb", "memory_mb"):
+    if gate.metric in PACKAGE_METRICS:
         value = float(getattr(evidence.measures, gate.metric))
         is_latency = gate.metric == "latency_p99_ms"
         interval = evidence.measures.latency_interval if is_latency else None

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
@@ -14,20 +14,13 @@ from flyball.core.errors import BadInput, Conflict
 from flyball.operations.ci.workflows.azure import azure_files
 from flyball.operations.ci.workflows.github import github_files
 from flyball.operations.ci.workflows.gitlab import INCLUDED, gitlab_files
+from flyball.operations.ci.workflows.hosts import PLACES
 from flyball.operations.ci.workflows.jenkins import jenkins_files
 from flyball.operations.ci.workflows.repository import Repository, read_repository
 from flyball.operations.ci.workflows.variables import of_environments
 
-Host = Literal["github", "gitlab", "azure", "jenkins"]
-HOSTS: tuple[str, ...] = get_args(Host)
 HOOKS = ".pre-commit-config.yaml"
 _WRITERS = {"github": github_files, "gitlab": gitlab_files, "azure": azure_files, "jenkins": jenkins_files}
-_PLACES = {
-    "github": "Settings > Secrets and variables > Actions",
-    "gitlab": "Settings > CI/CD > Variables",
-    "azure": "the pipeline's Variables",
-    "jenkins": "Manage Jenkins > Credentials, as secret texts",
-}
 
 
 class WorkflowFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +104,7 @@ def _hook(folder: str) -> str:
 
 def next_steps(repository: Repository, host: str, *, has_hooks: bool) -> list[str]:
     """What a person has to do before the workflows do all that they can."""
-    place = _PLACES[host]
+    place = PLACES[host]
     told = ["Commit the files; they run from the commit that brings them in on."]
     if repository.unlocked:
         told.append(

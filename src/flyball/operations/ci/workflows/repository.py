@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import msgspec
 from flyball.core.errors import BadInput
 from flyball.operations.ci.changed_files import read_changed_files
 from flyball.operations.ci.git import read_git
-from flyball.operations.ci.repository_models import read_models
+from flyball.operations.ci.repository_models import join, parse_document, read_models
 
 LOCKS = ("uv.lock", "requirements.lock", "requirements.txt")
 
@@ -77,7 +76,7 @@ def _find_lock(root: Path, folder: str) -> str | None:
     """The nearest lock, as the step that installs looks for it."""
     while True:
         for name in LOCKS:
-            path = f"{folder}/{name}" if folder else name
+            path = join(folder, name)
             if (root / path).exists():
                 return path
         if not folder:
@@ -92,8 +91,8 @@ def _has_hashes(lock: Path) -> bool:
 def _environments(path: Path) -> dict[str, str | None]:
     """Name and predecessor of each environment; none of a file that can't be read, which `flyball ci` tells about."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        document = parse_document(path.read_bytes())
+    except (OSError, ValueError):
         return {}
     sections = document.get("environments")
     if not isinstance(sections, dict):
