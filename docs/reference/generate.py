@@ -36,7 +36,8 @@ PROJECT_TEXT = """
 `flyball.toml` lies beside the training code. `flyball check --explain` prints the value that holds for each setting,
 where it came from, and why a default is what it is; `flyball schema` prints the JSON Schema for editors. An unknown key
 is an error that names the nearest known one. A flag (`--set data.outcome_delay=2d`) goes before an environment variable
-(`FLYBALL__DATA__OUTCOME_DELAY=2d`), that before the file. Durations are written `500ms`, `90s`, `10m`, `12h`, `7d` or
+(`FLYBALL__DATA__OUTCOME_DELAY=2d`), that before the file; no variable sets what an `[environments.NAME]` asks for.
+Durations are written `500ms`, `90s`, `10m`, `12h`, `7d` or
 `4w`. `flyball check` names what is set and not acted on yet.
 """
 ENVIRONMENT_TEXT = """

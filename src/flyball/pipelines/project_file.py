@@ -67,7 +67,8 @@ def read_project(
     """The project that a file, or the file nearest to a folder, describes.
 
     flags: dotted keys and their values as text (`{"train.params.depth": "3"}`), read as TOML where they can be.
-    environment: variables such as `FLYBALL__TRAIN__SEED=9` apply. section: name of an [environments.NAME] that does.
+    environment: variables such as `FLYBALL__TRAIN__SEED=9` apply, none to [environments]. section: name of an
+    [environments.NAME] that does.
     Raises ProjectError with every fault found, each with file, line, key, expected and nearest known key.
     """
     path = find_project_file(start)
@@ -77,6 +78,13 @@ def read_project(
     if section is not None:
         _apply_section(document, section, origins, path, lines)
     for key, value in _variables(environment or {}).items():
+        if key.split(".")[0] == "environments":
+            # What an environment asks for is reviewed with the file; a variable of one job must not ask for less.
+            raise BadInput(
+                f"environment variable {_variable_name(key)} is not read: what an environment asks for stands in "
+                f"{FILE_NAME} only. Where it is, FLYBALL_<NAME>_DATABASE and the like say",
+                key=key,
+            )
         _apply(document, key, value, f"environment variable {_variable_name(key)}", origins)
     for key, value in (flags or {}).items():
         _apply(document, key, value, "flag", origins)

@@ -23,10 +23,16 @@ from flyball.delivery import rollouts
 from flyball.delivery.approvals import find_rejection
 from flyball.delivery.start import Started, launch
 from flyball.delivery.transitions import Moment
+from flyball.governance.journal import head
 from flyball.operations.deploying import choose_version
 from flyball.operations.deploying import deploy as start_rollout
 from flyball.operations.environments.gates import Recorded, judge_recorded
-from flyball.operations.environments.places import Environment, choose_environment, open_environment
+from flyball.operations.environments.places import (
+    Environment,
+    choose_environment,
+    open_environment,
+    variable_of,
+)
 from flyball.operations.environments.transfer import carry
 from flyball.operations.opening import Backends, open_backends
 from flyball.operations.publishing import publish_now
@@ -73,12 +79,13 @@ def deploy_to(
     with open_source(file, environment, variables) as source:
         version = choose_source(source, ref, environment)
         with open_environment(environment, make=True, clock=source.clock) as target:
+            check_apart(source, target, environment)
             check_routes(target, ref.model, environment)
             verdicts = pass_gates(source, target, version, environment)
             carried = carry(
                 source, target, version, source_name=environment.section.after, actor=actor, verdicts=verdicts
             )
-            started = _start(target, carried.version, why=why, project=project, actor=actor)
+            started = start_there(target, carried.version, why=why, project=project, actor=actor)
     told = {name: getattr(started, name) for name in Started.__struct_fields__}
     return Deployed(
         **told,
@@ -120,16 +127,16 @@ def open_source(
     file: ProjectFile, environment: Environment, variables: Mapping[str, str]
 ) -> Iterator[Backends]:
     """The stores of the home that an environment takes its versions from. Raises Refused for strangers' checks."""
-    before = environment.section.after
-    if before is not None:
-        with open_environment(choose_environment(file, before, variables)) as backends:
-            yield backends
-        return
     settings = read_settings(file.folder, variables)
     if settings.cache == "read":
         raise Refused(
             "FLYBALL_CACHE=read is for checks of strangers' changes; nothing is deployed from there"
         )
+    before = environment.section.after
+    if before is not None:
+        with open_environment(choose_environment(file, before, variables)) as backends:
+            yield backends
+        return
     backends = open_backends(settings)
     try:
         yield backends
@@ -179,13 +186,20 @@ def pass_gates(
 
     target: None where nothing was deployed yet.
     """
+    champion = None if target is None else _champion_digest(target, version.model)
+    return judge_gates(source, champion, version, environment)
+
+
+def judge_gates(
+    source: Backends, champion: str | None, version: ModelVersion, environment: Environment
+) -> list[dict[str, Any]]:
+    """As `pass_gates`, against the environment's champion of this digest."""
     if not environment.section.gates:
         return []
     with source.database.read() as conn:
         evidence = list_evidence(conn, version.model, version.number)
         origin = version.lineage.get("origin")
         compared = origin.get("compared_with") if origin else _champion_of_run(conn, version)
-    champion = None if target is None else _champion_digest(target, version.model)
     evaluations = [found.facts for found in evidence if found.kind == "evaluation"]
     recorded = Recorded(
         task=version.task,
@@ -227,6 +241,22 @@ def _champion_of_run(conn: Connection, version: ModelVersion) -> str | None:
     return None if version.run_id is None else compared_with(find_run(conn, version.run_id))
 
 
+def check_apart(source: Backends, target: Backends, environment: Environment) -> None:
+    """Refuse a database that is its own source under another name: what holds in one would hold in the other at once.
+
+    Addresses of one server can be written in more ways than can be compared; two audit trails never end alike.
+    """
+    with source.database.read() as conn, target.database.read() as other:
+        end, end_there = head(conn), head(other)
+    if end.number and end == end_there:
+        before = environment.section.after or "this home"
+        raise BadInput(
+            f"{environment.name} and {before} have the same database, or one is a copy to which nothing was added "
+            f"yet; give each its own ({variable_of(environment.name, 'DATABASE')}), so that one can't touch the other",
+            environment=environment.name,
+        )
+
+
 def check_routes(target: Backends, model: str, environment: Environment) -> None:
     """Refuse stores into which another database publishes routes: serving would follow that one."""
     published = find_next(target.blobs, model, 0)
@@ -242,7 +272,9 @@ def check_routes(target: Backends, model: str, environment: Environment) -> None
         )
 
 
-def _start(target: Backends, version: ModelVersion, *, why: str, project: Project, actor: Actor) -> Started:
+def start_there(
+    target: Backends, version: ModelVersion, *, why: str, project: Project, actor: Actor
+) -> Started:
     """The rollout there: the one that stands, one that has its approvals by now, or a new one."""
     found = _go_on(target, version, actor)
     if found is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from flyball.core.errors import BadInput
 from flyball.core.settings import Settings
+from flyball.operations.environments.deploying import check_apart
 from flyball.operations.environments.places import Environment, choose_environment, open_environment
 from flyball.operations.opening import Backends
 from flyball.operations.planning.files import Asked
@@ -49,7 +50,8 @@ class Sites:
     def site(self, asked: Asked, *, make: bool = False) -> Site:
         """Where a deployment goes. make: the environment's home too, where it is not there yet.
 
-        Raises BadInput for an environment that the project file lacks, and for one behind a control plane's address.
+        Raises BadInput for an environment that the project file lacks, for one behind a control plane's address, and
+        for one that is its own source.
         """
         file = self._file(asked)
         if asked.environment is None:
@@ -57,13 +59,11 @@ class Sites:
         assert file is not None
         environment = choose_environment(file, asked.environment, os.environ)
         before = environment.section.after
-        return Site(
-            name=environment.name,
-            target=self._home(environment, make=make),
-            source=self._here if before is None else self.find(file, before),
-            environment=environment,
-            file=file,
-        )
+        target = self._home(environment, make=make)
+        source = self._here if before is None else self.find(file, before)
+        if source is not None and target is not None:
+            check_apart(source, target, environment)
+        return Site(environment.name, target, source, environment, file)
 
     def followed(self, asked: Asked) -> Backends | None:
         """The home whose champion a deployment follows, None for one that nothing was deployed to yet."""
