@@ -163,7 +163,7 @@ def test_every_kind_of_event_that_is_written_is_documented():
 
 
 def written_events() -> set[str]:
-    """Names such as `version.created` in the modules that write to the journal, but no settings, permissions, actions."""
+    """Names such as `version.created` in modules that write to the journal; no settings, permissions or actions."""
     from flyball.pipelines.setting_meanings import MEANINGS
 
     found = set()
