@@ -48,6 +48,13 @@ def test_each_report_of_a_folder_is_posted_with_the_page_that_keeps_all_of_it(
     assert "ci.example/jobs/7" not in bodies  # an address that the report names
 
 
+def test_a_files_name_gives_the_host_no_commands(command: Callable[..., Any], code_host: Any, tmp_path: Path):
+    write(tmp_path / "in" / "a\n::add-mask::b\x1b[2J" / "report.json", b"{")
+    said = command("ci", "post", str(tmp_path / "in"))
+    assert said.code == 0 and "is no report" in said.out
+    assert not any(line.startswith("::") for line in said.out.splitlines()) and "\x1b" not in said.out
+
+
 def test_what_a_hostile_report_says_is_text_in_the_comment(
     post: Any, code_host: Any, ci_reports: Any, tmp_path: Path
 ):

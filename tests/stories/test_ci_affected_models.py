@@ -376,3 +376,16 @@ def test_a_repository_without_models_says_so(repository: Repository):
     found = repository.affected()
     assert (found.models, found.unaffected) == ([], 0)
     assert found.notes[-1] == f"there is no flyball.toml in {repository.root}"
+
+
+def test_what_leads_to_a_device_or_is_too_large_is_not_read(repository: Repository):
+    repository.model("one", "one", train="import large\n").model("two", "two", train="import link\n")
+    (repository.root / "last").mkdir()
+    for path in ("last/flyball.toml", "link.py"):
+        (repository.root / path).symlink_to("/dev/null")  # as one to /dev/zero, which has no end
+    repository.write("large.py", "#" * (1 << 20) + "\n").branch()
+    repository.write("src/x.py", "x = 1").commit()
+    last, one, two = repository.affected().models
+    assert last.because == "last/flyball.toml can't be read: it is no file"
+    assert "large.py can't be parsed (it is larger than 1 MiB)" in one.because
+    assert "link.py can't be parsed (it is no file" in two.because

@@ -105,6 +105,11 @@ def _render(report: Any) -> None:
     click.echo(_harmless(report.what_to_do))
 
 
+def _render_told(told: list[dict[str, str]]) -> None:
+    for one in told:
+        click.echo(_harmless(one["told"]))
+
+
 def _harmless(text: str) -> str:
     r"""A line in which the host that keeps it finds no command to itself, whatever the project's code has said.
 
@@ -140,7 +145,7 @@ def post(place: Path, as_json: bool) -> None:
     """
     from flyball.app import post_received_reports
 
-    show(post_received_reports(place), as_json, lambda told: click.echo("\n".join(t["told"] for t in told)))
+    show(post_received_reports(place), as_json, _render_told)
 
 
 for verb in (affected, init, deploy):

@@ -20,11 +20,12 @@ _REPEATED = re.compile(r"^Cannot (overwrite a value|declare .* twice)")
 def read_text(path: Path) -> str:
     """The text of a file. Raises BadInput, and ProjectError for one that is too large or no text."""
     try:
-        if path.stat().st_size > SIZE_LIMIT_BYTES:
-            raise ProjectError(f"{path} is larger than 1 MiB: that is no file of settings", [])
-        data = path.read_bytes()
+        with path.open("rb") as file:  # no more of it than that: it may lead to a device that never ends
+            data = file.read(SIZE_LIMIT_BYTES + 1)
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror}", file=str(path)) from error
+    if len(data) > SIZE_LIMIT_BYTES:
+        raise ProjectError(f"{path} is larger than 1 MiB: that is no file of settings", [])
     problem = "is not UTF-8 text; save the file as UTF-8"
     if b"\0" in data:  # UTF-16, which decodes as UTF-8 where it is about English words
         raise _single(path, data[: data.index(b"\0")].count(b"\n") + 1, problem)

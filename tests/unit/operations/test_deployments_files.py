@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +130,15 @@ def test_no_file_and_no_text_are_told_by_name(write: Any, tmp_path: Path):
     path = write("")
     path.write_bytes(b"\xff\xfe")
     assert "is not UTF-8 text" in refused(path)
+
+
+def test_no_more_is_read_than_a_file_of_settings_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.toml")
+
+    def pour() -> None:
+        with contextlib.suppress(BrokenPipeError):
+            Path("pipe.toml").write_bytes(b"#" * (3 << 20))
+
+    threading.Thread(target=pour, daemon=True).start()
+    assert "larger than 1 MiB" in refused(Path("pipe.toml"))

@@ -33,6 +33,7 @@ source = "rows.csv"
 entry = "train:train"
 {more}"""
 ENVIRONMENTS = '[environments.eu-staging]\n[environments.production]\nafter = "eu-staging"\n'
+EVERY_STEP = [step for step in vars(steps).values() if isinstance(step, steps.Step)]
 ODD = ("a", "with space", 'it\'s "odd"', "$(touch pwned)", "-dash", "umläut;x")
 
 
@@ -330,3 +331,16 @@ def test_projects_with_locks_of_their_own_are_each_installed_before_their_check(
         assert len(loops) == 2 and all("uv venv" in loop.partition("flyball ci")[0] for loop in loops)
         for loop in loops:
             subprocess.run(["bash", "-n"], check=True, input=loop, text=True, timeout=20)
+
+
+def test_no_step_takes_its_python_from_the_project(tmp_path: Path):
+    for name in ("json", "tomllib"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('of the project')\n")
+    (tmp_path / "affected.json").write_text('{"models": [{"folder": "a b"}]}')
+    variables = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "WORK": str(tmp_path)}
+    variables["GITHUB_OUTPUT"] = str(tmp_path / "output")
+    for step in (steps.MATRIX, steps.FOLDERS):
+        subprocess.run(["bash", "-e", "-c", step.run], cwd=tmp_path, env=variables, check=True, timeout=60)
+    assert (tmp_path / "output").read_text() == 'models=[{"folder": "a b"}]\n'
+    assert (tmp_path / "folders").read_text() == "a b\0"
+    assert len(EVERY_STEP) > 5 and not any("python -c" in step.run for step in EVERY_STEP)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from flyball.operations.ci.repository_models import folder_of, join
+from flyball.operations.ci.repository_models import folder_of, join, read_limited
 
 # A folder with one of these can be installed in place, so what lies in it, or in its `src`, may be imported by name.
 _PACKAGING = ("pyproject.toml", "setup.py", "setup.cfg")
@@ -114,7 +114,7 @@ class ImportGraph:
     def _read(self, path: str) -> list[tuple[int, str]] | None:
         """Level and dotted name of all that a file imports; None where that can't be told."""
         try:
-            text = (self._root / path).read_bytes()
+            text = read_limited(self._root / path)
             return sorted(set(_imports(ast.parse(text), b"import_module" in text or b"__import__" in text)))
         except FileNotFoundError:
             return []  # it was there before the change

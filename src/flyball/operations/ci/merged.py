@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from flyball.core.digests import is_digest
 from flyball.core.errors import BadInput, NotEnoughEvidence, Refused
 from flyball.core.settings import read_settings
 from flyball.operations.ci.received import read_received
@@ -50,6 +51,8 @@ def _tested(report: CiReport, file: ProjectFile) -> str:
         raise Refused(
             f"the check of {model} ended with {report.outcome!r}, so nothing is deployed: {_why(report)}"
         )
+    if not is_digest(report.digest):  # a number or an alias would mean another version tomorrow
+        raise Refused(f"the report names {report.digest[:80]!r} in place of a digest, so nothing is deployed")
     commit = find_head(file.folder)
     if commit != report.commit:
         raise Refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ import msgspec
 from flyball.core.errors import BadInput
 from flyball.pipelines.git_run import ask_git
 from flyball.pipelines.project_file import FILE_NAME, ProjectFile
+from flyball.pipelines.source_tree import LARGEST_FILE_BYTES
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -47,6 +49,20 @@ def join(folder: str, name: str) -> str:
 def folder_of(path: str) -> str:
     """The folder that a path lies in; "" for the root."""
     return path.rpartition("/")[0]
+
+
+def read_limited(path: Path) -> bytes:
+    """The bytes of a file. Raises OSError, and ValueError for what is no file or larger than source may be.
+
+    What a repository holds may be a link to anything, a device that never ends included.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is no file")
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE_BYTES + 1)
+    if len(content) > LARGEST_FILE_BYTES:
+        raise ValueError("it is larger than 1 MiB")
+    return content
 
 
 def project_files(files: Iterable[str]) -> list[str]:
@@ -94,7 +110,7 @@ def check_name(root: Path, file: ProjectFile) -> None:
     for path in sorted(os.fsdecode(item) for item in set(listed.split(b"\0")) if item):
         other = root / path
         with suppress(OSError, ValueError):
-            text = other.read_bytes()
+            text = read_limited(other)
             if name.encode() in text and name_in(text) == name and not other.samefile(file.path):
                 raise two_of_one_name(name, path, file.path.resolve().relative_to(root.resolve()).as_posix())
 
@@ -107,7 +123,7 @@ def name_in(text: bytes) -> str:
 def _read_model(root: Path, path: str, environment: Mapping[str, str]) -> RepositoryModel:
     folder = folder_of(path)
     try:
-        document = parse_document((root / path).read_bytes())
+        document = parse_document(read_limited(root / path))
         name = _name(document)
         data, train = _table(document, "data"), _table(document, "train")
         entries = [train.get("entry"), *(step.get("entry") for step in _tables(document, "steps"))]

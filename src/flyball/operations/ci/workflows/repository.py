@@ -11,7 +11,7 @@ import msgspec
 from flyball.core.errors import BadInput
 from flyball.operations.ci.changed_files import read_changed_files
 from flyball.operations.ci.git import read_git
-from flyball.operations.ci.repository_models import join, parse_document, read_models
+from flyball.operations.ci.repository_models import join, parse_document, read_limited, read_models
 
 LOCKS = ("uv.lock", "requirements.lock", "requirements.txt")
 
@@ -91,7 +91,7 @@ def _has_hashes(lock: Path) -> bool:
 def _environments(path: Path) -> dict[str, str | None]:
     """Name and predecessor of each environment; none of a file that can't be read, which `flyball ci` tells about."""
     try:
-        document = parse_document(path.read_bytes())
+        document = parse_document(read_limited(path))
     except (OSError, ValueError):
         return {}
     sections = document.get("environments")

@@ -80,12 +80,13 @@ cat "$WORK/affected.json"
 """,
 )
 
+# `python -I` does not look for modules where it is started: a project may have a json.py of its own.
 # For a host whose jobs come from a matrix: one line that it reads as JSON.
 MATRIX = Step(
     name="Hand them to the jobs that check them",
     variables=("WORK",),
     run="""\
-python -c 'import json, sys; print("models=" + json.dumps(json.load(sys.stdin)["models"]))' \\
+python -I -c 'import json, sys; print("models=" + json.dumps(json.load(sys.stdin)["models"]))' \\
   < "$WORK/affected.json" >> "$GITHUB_OUTPUT"
 """,
 )
@@ -95,7 +96,8 @@ FOLDERS = Step(
     name="List their folders",
     variables=("WORK",),
     run="""\
-python -c 'import json, sys; print(*(m["folder"] + "\\0" for m in json.load(sys.stdin)["models"]), sep="", end="")' \\
+python -I -c \\
+  'import json, sys; print(*(m["folder"] + "\\0" for m in json.load(sys.stdin)["models"]), sep="", end="")' \\
   < "$WORK/affected.json" > "$WORK/folders"
 """,
 )
@@ -147,8 +149,9 @@ WATCH = Step(
     variables=("WORK", "FOLDER", "KEY", *STATE),
     run="""\
 cd "./$FOLDER"
-MODEL="$(python -c 'import tomllib; print(tomllib.load(open("flyball.toml", "rb"))["model"]["name"])')"
-python -c 'import tomllib; print(*(tomllib.load(open("flyball.toml", "rb")).get("environments") or [""]), sep="\\n")' \\
+MODEL="$(python -I -c 'import tomllib; print(tomllib.load(open("flyball.toml", "rb"))["model"]["name"])')"
+python -I -c \\
+  'import tomllib; print(*(tomllib.load(open("flyball.toml", "rb")).get("environments") or [""]), sep="\\n")' \\
   > "$WORK/environments"
 ended=0
 while IFS= read -r ENVIRONMENT <&3; do
