@@ -33,29 +33,15 @@ def retrain_now(
     why, is not compared. Raises NoChampion, BadInput without a reason or for a bad key, Refused while an incident of
     broken data is open, Conflict while another retraining is under way, KeyInUse for a key of another model.
     """
-    identity = new_id("rtn") if key is None else keyed_id("rtn", key)
-    known = None if key is None else find_retraining(conn, identity)
-    if known is not None and known.model != model:
-        raise KeyInUse(
-            f"the key {key!r} asked for a retraining of {known.model}, not of {model}; choose another key",
-            key=key,
-            model=known.model,
-        )
-    if known is not None:
+    if key is not None and (known := _find_asked(conn, model, key)) is not None:
         return known
+    identity = new_id("rtn") if key is None else keyed_id("rtn", key)
     deployment = current(conn, model)
     if deployment is None or deployment.champion is None:
         raise NoChampion(model)
     if not why.strip():
         raise BadInput("say why: the reason is kept with the retraining")
-    if is_held(conn, model):
-        raise Refused(
-            f"an incident of broken data is open for {model}: nothing is trained until it is resolved; "
-            f"`flyball incidents {model}` shows it",
-            model=model,
-        )
-    if is_training(conn, model):
-        raise Conflict(f"a retraining of {model} is under way; wait for its end", model=model)
+    _check_free(conn, model)
     plan = plan_of(project_of(deployment))
     last = find_last_window(conn, model)
     incident = find_open_incident(conn, model, "change")
@@ -87,3 +73,25 @@ def retrain_now(
         now=now,
     )
     return get_retraining(conn, identity)
+
+
+def _find_asked(conn: Connection, model: str, key: str) -> Retraining | None:
+    known = find_retraining(conn, keyed_id("rtn", key))
+    if known is not None and known.model != model:
+        raise KeyInUse(
+            f"the key {key!r} asked for a retraining of {known.model}, not of {model}; choose another key",
+            key=key,
+            model=known.model,
+        )
+    return known
+
+
+def _check_free(conn: Connection, model: str) -> None:
+    if is_held(conn, model):
+        raise Refused(
+            f"an incident of broken data is open for {model}: nothing is trained until it is resolved; "
+            f"`flyball incidents --model {model}` shows it",
+            model=model,
+        )
+    if is_training(conn, model):
+        raise Conflict(f"a retraining of {model} is under way; wait for its end", model=model)

@@ -76,17 +76,7 @@ def run_base(
             return BaseRun(is_same=True, notes=notes)
         if (problem := _incomparable(base, file)) is not None:
             return BaseRun(because=problem, notes=notes)
-        request = RunRequest(
-            model=base.project.model.name,
-            project=base.project,
-            actor=actor,
-            why=f"the base of a change: {facts.base_name} at {(facts.base or '')[:12]}",
-            folder=str(folder),
-            tree=store_tree(tree, shop.blobs),
-            data=_data(base, file, change),
-            git=GitState(commit=facts.base, branch=facts.base_name, is_dirty=False),
-            registers=False,
-        )
+        request = _request(facts, base, store_tree(tree, shop.blobs), _data(base, file, change), actor)
         run_id = start_run(engine, shop, request)
         ended = follow_run(shop, run_id, on_line=on_line, engine=engine)
         if ended.state != "compared":
@@ -95,6 +85,20 @@ def run_base(
         with shop.database.read() as conn:
             run = get_run(conn, run_id)
         return BaseRun(run=run, snapshot=_own_rows(shop, folder, base, file), notes=notes)
+
+
+def _request(facts: GitFacts, base: ProjectFile, tree: str, data: DataChoice, actor: Actor) -> RunRequest:
+    return RunRequest(
+        model=base.project.model.name,
+        project=base.project,
+        actor=actor,
+        why=f"the base of a change: {facts.base_name} at {(facts.base or '')[:12]}",
+        folder=str(base.folder),
+        tree=tree,
+        data=data,
+        git=GitState(commit=facts.base, branch=facts.base_name, is_dirty=False),
+        registers=False,
+    )
 
 
 def _own_rows(shop: Workshop, folder: Path, base: ProjectFile, file: ProjectFile) -> str | None:

@@ -22,36 +22,13 @@ def register(job: Job, given: Given) -> Made:
     A version that fails a gate or a model test, or leaves one undecided, is kept as `refused`. A run that is not to
     register ends as `compared`, with its result and no version.
     """
-    gates, lineage = given.evaluated["gates"], _lineage(job, given)
-    state = "registered" if all(item["outcome"] == "pass" for item in [*gates, *given.tests]) else "refused"
+    asked, lineage = [*given.evaluated["gates"], *given.tests], _lineage(job, given)
+    state = "registered" if all(item["outcome"] == "pass" for item in asked) else "refused"
     new = _new_version(job, given, state, lineage)
     unread = _unread_params(job, new)
     for warning in unread:
         job.bench.write_line(f"warning: {warning}")
-    result = {
-        "digest": given.evaluated["bundle"],
-        "snapshot": given.prepared["snapshot"],
-        "metrics": given.evaluated["metrics"],
-        "gates": gates,
-        "tests": given.tests,
-        "slices": given.evaluated["slices"],
-        "comparison": given.evaluated["comparison"],
-        "warnings": [
-            *(finding["sentence"] for finding in given.prepared["findings"]),
-            *given.evaluated["warnings"],
-            *unread,
-        ],
-        "rows": given.prepared["rows"],
-        "package": given.evaluated["package"],
-        "training": {"fit_seconds": given.trained["fit_seconds"], "max_rss_mb": given.trained["max_rss_mb"]},
-        "contract": given.trained["contract"],
-        "positive": given.prepared["positive"],
-        "environment": given.environment["digest"],
-        "lineage": lineage,
-        "held_out": given.digest_of("test.parquet") if given.trained["has_frames"] else None,
-    }
-    if given.source["champion"] is not None:
-        result["champion"] = {**given.source["champion"], "lineage": given.source["champion_lineage"]}
+    result = _result(given, lineage, unread)
     if not job.request.registers:
         return _end_compared(job, given.evaluated["bundle"], result)
     if state == "registered" and job.shop.settings.cache == "read-write":
@@ -83,6 +60,35 @@ def register(job: Job, given: Given) -> Made:
         )
 
     return Made(outputs, {"state": state, "digest": given.evaluated["bundle"]}, commit=commit)
+
+
+def _result(given: Given, lineage: dict[str, Any], unread: list[str]) -> dict[str, Any]:
+    """What the row of the run keeps of it. unread: warnings of parameters that changed nothing."""
+    result = {
+        "digest": given.evaluated["bundle"],
+        "snapshot": given.prepared["snapshot"],
+        "metrics": given.evaluated["metrics"],
+        "gates": given.evaluated["gates"],
+        "tests": given.tests,
+        "slices": given.evaluated["slices"],
+        "comparison": given.evaluated["comparison"],
+        "warnings": [
+            *(finding["sentence"] for finding in given.prepared["findings"]),
+            *given.evaluated["warnings"],
+            *unread,
+        ],
+        "rows": given.prepared["rows"],
+        "package": given.evaluated["package"],
+        "training": {"fit_seconds": given.trained["fit_seconds"], "max_rss_mb": given.trained["max_rss_mb"]},
+        "contract": given.trained["contract"],
+        "positive": given.prepared["positive"],
+        "environment": given.environment["digest"],
+        "lineage": lineage,
+        "held_out": given.digest_of("test.parquet") if given.trained["has_frames"] else None,
+    }
+    if given.source["champion"] is not None:
+        result["champion"] = {**given.source["champion"], "lineage": given.source["champion_lineage"]}
+    return result
 
 
 def _end_compared(job: Job, digest: str, result: dict[str, Any]) -> Made:
