@@ -56,6 +56,19 @@ def test_the_base_is_the_commit_where_the_change_left_the_branch_that_the_host_n
     assert read_git(clone, None, {}).base == commits["first"]
 
 
+def test_that_a_commit_is_the_bases_is_said_only_while_nothing_beside_it_has_changed(
+    origin: tuple[Path, dict[str, str]],
+):
+    folder, _ = origin
+    git(folder, "checkout", "--quiet", "main")
+    assert read_git(folder / "models", None, {}).notes == [
+        "the commit is that of main: there is no change of it to compare"
+    ]
+    (folder / "models" / "flyball.toml").write_text("not committed")
+    (note,) = read_git(folder / "models", None, {}).notes
+    assert "differ from the commit" in note
+
+
 def test_the_files_of_the_base_are_read_without_touching_the_working_tree(
     origin: tuple[Path, dict[str, str]], tmp_path: Path
 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
@@ -42,7 +43,7 @@ def open_backends(settings: Settings, clock: Clock | None = None) -> Backends:
     A home with models has objects: where their folder is gone (moved, not mounted), none is made in its place. Raises
     NewerData when a later release wrote the database, DatabaseUnavailable, UnsupportedUrl.
     """
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_home(settings.home)
     database = open_database(settings.database_url)
     try:
         migrate(database, SCRIPTS, settings.home / "backups")
@@ -54,6 +55,13 @@ def open_backends(settings: Settings, clock: Clock | None = None) -> Backends:
     blobs = open_blobs(_objects_url(settings), make=is_empty)
     tables_url = settings.objects_url.rstrip("/") + "/tables"
     return Backends(settings, database, blobs, tables_url, clock or SystemClock())
+
+
+def _make_home(home: Path) -> None:
+    """Make the folder of a home, which keeps itself out of Git: `git add .` would take rows and models along."""
+    if not home.is_dir():
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (home / ".gitignore").write_text("*\n")
 
 
 def _objects_url(settings: Settings) -> str:

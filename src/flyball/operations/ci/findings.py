@@ -157,4 +157,8 @@ def gate_sentence(gates: Sequence[dict[str, Any]]) -> tuple[StageOutcome, str]:
         if named:
             words = "; ".join(f"gate on {gate['metric']} {said}: {gate['because']}" for gate in named)
             return ("fail" if outcome == "fail" else "inconclusive"), words
-    return ("pass", f"{len(gates)} gates passed") if gates else ("skipped", "the project has no gates")
+    return (
+        ("pass", f"{len(gates)} gate{'' if len(gates) == 1 else 's'} passed")
+        if gates
+        else ("skipped", "the project has no gates")
+    )

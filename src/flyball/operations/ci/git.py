@@ -77,11 +77,14 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
         notes.append("files differ from the commit: what is checked is what lies in the folder")
     notes += _missing_submodules(root, folder)
     name, found, tip = _find_base(folder, base, environment, commit, notes)
+    is_clean = not is_dirty and not _is_dirty(root)
+    if is_clean and commit is not None and commit == found == tip:
+        notes.append(f"the commit is that of {name}: there is no change of it to compare")
     return GitFacts(
         root=root,
         prefix=printed_path(ask_git(folder, "rev-parse", "--show-prefix")),
         commit=commit,
-        tree=None if is_dirty or _is_dirty(root) else git(folder, "rev-parse", "HEAD^{tree}"),
+        tree=git(folder, "rev-parse", "HEAD^{tree}") if is_clean else None,
         branch=branch,
         is_dirty=is_dirty,
         base_name=name,
@@ -173,8 +176,6 @@ def _find_base(
             f"where the change left {named} can't be told ({why}); it is compared with {named} itself"
         )
         return named, tip, tip
-    if merge_base == commit and tip == commit:
-        notes.append(f"the commit is that of {named}: there is no change of it to compare")
     return named, merge_base, tip
 
 
