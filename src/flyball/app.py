@@ -15,7 +15,8 @@ from flyball.operations.changes import Changes
 from flyball.operations.opening import Backends, open_backends
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from flyball.operations.ci.merged import Tested
     from flyball.operations.ci.report import CiReport, ModelTestResult
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from flyball.operations.ci.workflows.local import LocalRun
     from flyball.operations.environments.deploying import Deployed
     from flyball.operations.environments.places import Environment
+    from flyball.operations.rubric.scoring import Score
 
 ANONYMOUS = "FLYBALL_CONTROL_ANONYMOUS"
 ANSWER_SECONDS = 60.0
@@ -86,6 +88,57 @@ class ControlApp(Flyball):
         from flyball.operations.monitoring import describe_checks
 
         return describe_checks(self.backends, model)
+
+    def missing_objects(self, digests: Sequence[str]) -> list[str]:
+        """Those of the digests of which no object is stored. Raises Refused where versions are not taken."""
+        from flyball.operations.environments.receiving import check_taking, list_missing
+
+        check_taking()
+        return list_missing(self.backends.blobs, digests)
+
+    def has_object(self, digest: str, size_bytes: int) -> bool:
+        """Whether an object of that size is stored under a digest. Raises BadInput, Refused."""
+        from flyball.operations.environments.receiving import check_taking, read_digest
+
+        check_taking()
+        key = self.backends.blobs.object_key(read_digest(digest))
+        return self.backends.blobs.find_size(key) == size_bytes
+
+    def scratch_folder(self) -> AbstractContextManager[Path]:
+        """An empty folder of its own until the end of the `with`, or of this process."""
+        from flyball.backends.scratch import ScratchFolder
+
+        return ScratchFolder("object")
+
+    def put_object(self, digest: str, path: Path) -> None:
+        """Store a file that came under a digest. Raises BadInput when its bytes have another one, Refused."""
+        from flyball.operations.environments.receiving import check_taking, take_object
+
+        check_taking()
+        take_object(self.backends.blobs, digest, path)
+
+    def take_version(self, model: str, record: str, verdicts: list[dict[str, Any]]) -> dict[str, Any]:
+        """Register a version whose objects and record were sent; a repeat changes nothing."""
+        from flyball.governance.actors import local_actor
+        from flyball.operations.environments.receiving import check_taking, take_version
+
+        check_taking()
+        taken = take_version(self.backends, model, record, verdicts, local_actor())
+        version = taken.version
+        return {
+            "model": version.model,
+            "version": version.number,
+            "digest": version.digest,
+            "was_known": taken.was_known,
+        }
+
+    def deploy_under(self, ref: str, *, why: str, settings: dict[str, Any]) -> Any:
+        """Start the rollout of a version under settings that were sent, or tell how it stands."""
+        from flyball.governance.actors import local_actor
+        from flyball.operations.environments.receiving import check_taking, deploy_under
+
+        check_taking()
+        return deploy_under(self.backends, parse_ref(ref), settings, why=why, actor=local_actor())
 
     def check_and_wait(
         self, model: str | None = None, *, key: str | None = None, timeout_seconds: float = ASKED_SECONDS
@@ -178,7 +231,7 @@ def own_tests(folder: Path) -> list[ModelTestResult]:
     return run_them(folder)
 
 
-def score_project(folder: Path) -> Any:
+def score_project(folder: Path) -> Score:
     """The ML Test Score of a project, from its files and its home; nothing is run. See `flyball test --rubric`."""
     from flyball.operations.rubric.scoring import score_project as score
     from flyball.pipelines.project_file import find_project_file, read_project

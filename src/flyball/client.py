@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -21,6 +22,10 @@ API = "/api/v1"
 MOST_ITEMS = 200
 MOST_LOG_LINES = 1000
 ATTEMPTS = 3
+MOST_DIGESTS = 10_000
+# The control plane answers when an object is on its disk, or in the bucket that it keeps its objects in.
+UPLOAD_SECONDS = 600.0
+_PIECE_BYTES = 1024 * 1024
 
 # What users and models wrote is handed on as it is: a feature may well be called `at`.
 _AS_WRITTEN = frozenset({"input", "facts", "params", "project", "contract"})
@@ -54,11 +59,14 @@ class Client:
     of the local object: what the server refuses raises the same class here.
     """
 
-    def __init__(self, url: str, token: str | None = None, *, timeout_seconds: float = 60.0) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, *, timeout_seconds: float = 60.0, name: str | None = None
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise errors.BadInput(f"{url!r} is no address of a control plane, such as http://127.0.0.1:8080")
         self.url = f"{parts.scheme}://{parts.netloc}"
+        self._told_by = f"environment {name}: " if name else ""
         # A program is no browser that a foreign page could have sent: it names the address it calls as its origin.
         headers = {"Origin": self.url, "Accept": "application/json"}
         if token:
@@ -202,6 +210,40 @@ class Client:
         body = {"version": version or None, "why": why, "strategy": strategy}
         return self._post(f"/models/{_part(model)}/deploy", body)
 
+    def missing_objects(self, digests: Sequence[str]) -> list[str]:
+        """Those of the digests of which the control plane has no object."""
+        missing: list[str] = []
+        for start in range(0, len(digests), MOST_DIGESTS):
+            answer = self._post("/objects/missing", {"digests": list(digests[start : start + MOST_DIGESTS])})
+            missing += answer["missing"]
+        return missing
+
+    def put_object(self, digest: str, path: Path) -> None:
+        """Store a file under its digest. Raises BadInput when its bytes have another one, or it is too large."""
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(path.stat().st_size),
+        }
+        self._answer(
+            "PUT",
+            f"/objects/{_part(digest)}",
+            content=_Pieces(path),
+            headers=headers,
+            timeout=UPLOAD_SECONDS,
+        )
+
+    def take_version(self, model: str, record: str, verdicts: list[dict[str, Any]]) -> Record:
+        """Register a version whose objects and record (the object of this digest) were sent."""
+        body = {"record": record, "verdicts": verdicts}
+        return self._post(f"/models/{_part(model)}/versions", body, timeout=UPLOAD_SECONDS)
+
+    def deploy_under(self, ref: str, *, why: str, settings: dict[str, Any]) -> Record:
+        """Start the rollout of a version under these settings of a project, or learn how it stands."""
+        model, _, version = ref.partition("@")
+        return self._post(
+            f"/models/{_part(model)}/deploy", {"version": version, "why": why, "settings": settings}
+        )
+
     def rollout_status(self, model: str) -> Record | None:
         """The newest rollout of a model, or None."""
         return next(self._items("/rollouts", model=model, limit=1), None)
@@ -296,9 +338,10 @@ class Client:
         wanted = {name: value for name, value in query.items() if value is not None}
         return self._answer("GET", path, params=wanted)
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Record:
+    def _post(self, path: str, body: Mapping[str, Any], **options: Any) -> Record:
         headers = {"Idempotency-Key": new_id("key"), "Content-Type": "application/json"}
-        answer: Record = self._answer("POST", path, content=msgspec.json.encode(body), headers=headers)
+        content = msgspec.json.encode(body)
+        answer: Record = self._answer("POST", path, content=content, headers=headers, **options)
         return answer
 
     def _answer(self, method: str, path: str, **options: Any) -> Any:
@@ -309,13 +352,26 @@ class Client:
                 # A change may have been made although its answer is lost; the key makes repeating it safe.
                 if attempt == ATTEMPTS:
                     raise errors.Unavailable(
-                        f"{self.url} does not answer ({error}); is `flyball up` running there?", url=self.url
+                        f"{self._told_by}{self.url} does not answer ({error}); is `flyball up` running there?",
+                        url=self.url,
                     ) from error
                 continue
             if response.is_success:
                 return _read(response.content)
-            raise _error(response.status_code, response.content)
+            raise _error(response.status_code, response.content, self._told_by)
         raise errors.Unavailable(f"{self.url} does not answer", url=self.url)
+
+
+class _Pieces:
+    """A file's bytes in pieces, from the start each time that they are asked for: a request may be repeated."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                yield piece
 
 
 def _part(text: str) -> str:
@@ -355,7 +411,7 @@ def _moment(text: str) -> datetime | str:
         return text
 
 
-def _error(status: int, content: bytes) -> errors.FlyballError:
+def _error(status: int, content: bytes, told_by: str) -> errors.FlyballError:
     """The error that the server's problem document tells of, in the class it has there."""
     try:
         problem = msgspec.json.decode(content)
@@ -371,7 +427,7 @@ def _error(status: int, content: bytes) -> errors.FlyballError:
     # Classes have constructors of their own; what this error says was written on the other side.
     error = kind.__new__(kind)
     error.code = code
-    message = str(problem.get("detail") or f"the control plane answered {status}")
+    message = told_by + str(problem.get("detail") or f"the control plane answered {status}")
     errors.FlyballError.__init__(error, message)
     error.facts = facts if isinstance(facts, dict) else {}
     return error

@@ -75,7 +75,7 @@ def test_the_description_of_the_api_is_openapi_3_1_and_names_every_endpoint(cont
         (method.upper(), path)
         for path, item in described["paths"].items()
         for method in item
-        if method in ("get", "post")
+        if method in ("get", "post", "put")
     }
     assert told == {(e.method, e.path) for e in list_endpoints("control") if e.path.startswith("/api/")}
     assert described["components"]["schemas"]

@@ -47,7 +47,7 @@ def _open_environment(name: str) -> Iterator[Any]:
     from flyball.client import Client
     from flyball.operations.environments.places import variable_of
 
-    with Client(found.url, os.environ.get(variable_of(name, "TOKEN"))) as client:
+    with Client(found.url, os.environ.get(variable_of(name, "TOKEN")), name=name) as client:
         yield client
 
 

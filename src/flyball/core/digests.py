@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}\Z")
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 

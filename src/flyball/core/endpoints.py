@@ -25,6 +25,8 @@ NOT_AUDITED = "none"
 MEBIBYTE = 1024 * 1024
 FORM_BYTES = 64 * 1024
 """The longest form of the console: a reason or a note."""
+OBJECT_BYTES = 1024 * MEBIBYTE
+"""The largest object of a version that is taken over HTTP; it goes to disk as it comes."""
 
 _PATH = re.compile(r"^(/|(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+|/\{[a-z_]+\})+)$")
 _NAME = re.compile(r"^[a-z]+(\.[a-z_]+)+$")
@@ -114,6 +116,10 @@ CONTROL_ENDPOINTS: tuple[Endpoint, ...] = (
     _control("checks", "GET", f"{_MODEL}/checks", "read"),
     _control("why", "GET", f"{_MODEL}/why", "read"),
     _control("model_predictions", "GET", f"{_MODEL}/predictions", "inputs.read"),
+    _control("missing_objects", "POST", f"{_API}/objects/missing", "deploy", NOT_AUDITED),
+    # Bytes that no row names yet change nothing; the version that names them is audited.
+    _control("put_object", "PUT", f"{_API}/objects/{{digest}}", "deploy", NOT_AUDITED, OBJECT_BYTES),
+    _control("take_version", "POST", f"{_MODEL}/versions", "deploy", "version.registered"),
     _control("deploy", "POST", f"{_MODEL}/deploy", "deploy", "deployment.changed"),
     _control("decide", "POST", f"{_MODEL}/rollout/{{decision}}", "deploy", "rollout.decided"),
     _control("rollback", "POST", f"{_MODEL}/rollback", "rollback", "deployment.rolled_back"),

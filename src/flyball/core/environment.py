@@ -92,6 +92,12 @@ VARIABLES: dict[str, tuple[Variable, ...]] = {
             "`--host`",
         ),
         Variable(
+            "FLYBALL_CONTROL_TAKES_VERSIONS",
+            "",
+            "`1`: takes versions, with their code and settings, from whoever reaches it: `flyball deploy --env` to its "
+            "address",
+        ),
+        Variable(
             "FLYBALL_LOG_LEVEL", "`WARNING`", "what its log tells: `DEBUG`, `INFO`, `WARNING` or `ERROR`"
         ),
     ),

@@ -44,7 +44,7 @@ def deploy(
             why=why,
             now=now,
             model_time=find_model_time(conn, ref.model, now),
-            project=project or _settings(ref.model, strategy, version),
+            project=project or settings_of(ref.model, strategy, version),
         )
 
     return _decide(backends, lambda conn: choose_version(conn, ref), act)
@@ -142,7 +142,11 @@ def choose_version(conn: Any, ref: ModelRef) -> Any:
     )
 
 
-def _settings(model: str, strategy: str | None, version: Any) -> Project:
+def settings_of(model: str, strategy: str | None, version: Any) -> Project:
+    """The settings of the project file in the working folder when it is this model's, else the version's own.
+
+    Raises Conflict when that file can't be read.
+    """
     from flyball.pipelines.project_file import read_project
 
     project: Project = msgspec.convert(version.project, Project)

@@ -50,7 +50,7 @@ def build_application(
         ENDPOINTS if endpoints is None else endpoints,
     )
     routes = [_route(endpoint, handler) for endpoint, handler in bound]
-    state = State({"streams": 0, "stopping": False})
+    state = State({"streams": 0, "uploads": 0, "stopping": False})
     state.identify = identify or (lambda _connection: local_person())
     state.describe = _describer(bound)
     application = Litestar(
@@ -67,7 +67,8 @@ def build_application(
         state=state,
         logging_config=None,
     )
-    longest = max((endpoint.body_limit_bytes for endpoint, _ in bound), default=0)
+    read_whole = [endpoint.body_limit_bytes for endpoint, _ in bound if endpoint.method != "PUT"]
+    longest = max(read_whole, default=0)
     return Edge(application, hosts, longest), application.state
 
 

@@ -27,7 +27,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-METHODS = ("GET", "HEAD", "POST")
+METHODS = ("GET", "HEAD", "POST", "PUT")
 BODY_SECONDS = 30.0
 LONGEST_TARGET = 4096
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}\Z")
@@ -55,7 +55,7 @@ class Edge:
     """ASGI middleware around the whole application.
 
     body_limit_bytes: the longest body of any endpoint; an endpoint's own limit may be lower. body_seconds: within
-    which a body has to arrive.
+    which a body has to arrive. Of a PUT the handler reads the body, and holds it to its own bounds.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Edge:
                 "this server knows no tokens: it listens on this machine only and takes whoever reaches it for its "
                 "administrator. Leave FLYBALL_TOKEN unset",
             )
-        if method == "POST" and not _is_same_origin(headers.get("origin"), host):
+        if method in ("POST", "PUT") and not _is_same_origin(headers.get("origin"), host):
             return Problem(
                 403,
                 "foreign_origin",

@@ -32,6 +32,7 @@ TITLES = {
     405: "Method not allowed",
     408: "Too slow",
     409: "The present state forbids it",
+    411: "Length required",
     413: "Too large",
     414: "Address too long",
     415: "Unsupported media type",

@@ -1,30 +1,32 @@
-"""Deploying to an environment behind an address, whose control plane has to know the version and hold to our rules.
+"""Deploying to an environment behind an address: what was tested is sent there, and deployed under the section's rules.
 
-Nothing can be carried there, and no settings go along: it rolls out under those that the version was registered with.
-So what the section asks beyond them is refused here, instead of being left out there.
+The control plane has to say that it takes versions. It holds the rollout to the strictest of what it asks for itself
+and what is sent; gates of the section are judged here, on what is recorded, against its champion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from flyball.core.errors import CorruptObject, NotFound, Refused, VersionNotFound
-from flyball.core.project import Project, RolloutSection
+from flyball.backends.scratch import ScratchFolder
+from flyball.core.digests import canonical_json, digest_bytes
+from flyball.core.errors import CorruptObject, NoChampion, NotFound
 from flyball.core.refs import parse_ref
 from flyball.delivery.start import Started
 from flyball.operations.environments.deploying import (
-    ALREADY,
     Deployed,
     choose_source,
+    judge_gates,
     open_source,
     settings_there,
-    standing,
 )
-from flyball.operations.environments.places import Environment, variable_of
+from flyball.operations.environments.places import Environment
+from flyball.operations.environments.transfer import Record, list_objects, read_record
+from flyball.operations.opening import Backends
 from flyball.pipelines.project_file import read_project
 
 
@@ -32,10 +34,19 @@ class ControlPlane(Protocol):
     """The verbs of the remote Flyball object that are needed."""
 
     def show_version(self, ref: str) -> Any:
-        """A version with what is known of it. Raises VersionNotFound, ModelNotFound."""
+        """A version with what is known of it. Raises VersionNotFound, ModelNotFound, NoChampion."""
 
-    def deploy(self, ref: str, *, why: str = "", strategy: str | None = None) -> Any:
-        """Start its rollout."""
+    def missing_objects(self, digests: Sequence[str]) -> list[str]:
+        """Those of which it has no object."""
+
+    def put_object(self, digest: str, path: Path) -> None:
+        """Store a file under its digest."""
+
+    def take_version(self, model: str, record: str, verdicts: list[dict[str, Any]]) -> Any:
+        """Register a version whose objects and record were sent."""
+
+    def deploy_under(self, ref: str, *, why: str, settings: dict[str, Any]) -> Any:
+        """Start its rollout under these settings."""
 
 
 def deploy_through(
@@ -48,62 +59,63 @@ def deploy_through(
     why: str,
     strategy: str | None,
 ) -> Deployed:
-    """Start the rollout of a version `model@ref`, which the control plane knows by its digest.
+    """Take a version `model@ref` to a control plane and start its rollout there; a repeat changes nothing.
 
-    folder: of the project. Raises VersionNotFound for one that it does not know, and Refused where its rules would be
-    others than the section's.
+    folder: of the project. Raises as `deploying.deploy_to`, and what the control plane refuses.
     """
     file, ref = read_project(folder, environment=variables), parse_ref(target)
-    wanted = settings_there(file, ref.model, environment, variables, strategy=strategy)
+    project = settings_there(file, ref.model, environment, variables, strategy=strategy)
     with open_source(file, environment, variables) as source:
         version = choose_source(source, ref, environment)
-    there = f"{ref.model}@{version.digest.removeprefix('sha256:')}"
-    try:
-        known = remote.show_version(there)
-    except NotFound as error:
-        unknown = VersionNotFound(ref.model, version.digest)
-        unknown.message = (
-            f"{environment.name} ({environment.url}) does not know {version.digest}, and nothing is carried to an "
-            f"address; name its stores in {variable_of(environment.name, 'DATABASE')} and "
-            f"{variable_of(environment.name, 'OBJECTS')} to deploy in place"
+        verdicts = judge_gates(source, _find_champion(remote, ref.model), version, environment)
+        record = read_record(source, version, environment.section.after)
+        copied, sent = _send(source, remote, record)
+    taken = remote.take_version(ref.model, sent, verdicts)
+    if taken["digest"] != version.digest:
+        raise CorruptObject(
+            f"{environment.name} has {taken['digest']} as {ref.model}@{taken['version']}, and {version.digest} was "
+            "tested; nothing is deployed",
+            digest=version.digest,
         )
-        raise unknown from error
-    found = known["version"]
-    if found["digest"] != version.digest:
-        raise CorruptObject(f"{environment.name} answered with {found['digest']} for {version.digest}")
-    _check_rules(environment, wanted, found["project"], strategy)
-    if "champion" in known["aliases"]:
-        told = msgspec.structs.asdict(standing(ref.model, found["number"], "promoted", None, ALREADY))
-    else:
-        started = remote.deploy(there, why=why, strategy=strategy)
-        told = {name: started[name] for name in Started.__struct_fields__}
+    settings = msgspec.to_builtins(project)
+    started = remote.deploy_under(f"{ref.model}@{taken['version']}", why=why, settings=settings)
+    told = {name: started[name] for name in Started.__struct_fields__}
     return Deployed(
         **told,
         environment=environment.name,
         digest=version.digest,
         taken_from=environment.section.after,
         taken_version=version.number,
-        copied=0,
+        copied=copied,
     )
 
 
-def _check_rules(
-    environment: Environment, wanted: Project, known: dict[str, Any], strategy: str | None
-) -> None:
-    """Refuse what the control plane would not hold to."""
-    told = ["gates of its own"] if environment.section.gates else []
-    there = msgspec.convert(known.get("rollout") or {}, RolloutSection)
-    if strategy is not None:
-        there = msgspec.structs.replace(there, strategy=wanted.rollout.strategy)
-    told += [
-        f"rollout.{name} = {getattr(wanted.rollout, name)!r} instead of {getattr(there, name)!r}"
-        for name in RolloutSection.__struct_fields__
-        if getattr(wanted.rollout, name) != getattr(there, name)
-    ]
-    if told:
-        raise Refused(
-            f"{environment.name} asks for {'; '.join(told)}, and the control plane at {environment.url} deploys under "
-            "the settings that the version was registered with; put these into [rollout] and run again, or deploy in "
-            f"place ({variable_of(environment.name, 'DATABASE')})",
-            environment=environment.name,
-        )
+def _find_champion(remote: ControlPlane, model: str) -> str | None:
+    """Digest of the model's champion there."""
+    try:
+        shown = remote.show_version(f"{model}@champion")
+    except (NotFound, NoChampion):
+        return None
+    digest: str = shown["version"]["digest"]
+    return digest
+
+
+def _send(source: Backends, remote: ControlPlane, record: Record) -> tuple[int, str]:
+    """How many objects were sent, and the digest of the record, which is sent last.
+
+    Each is held against its digest when it is read, and again where it arrives.
+    """
+    data = canonical_json(record)
+    names = list_objects(source.blobs, record)
+    told = digest_bytes(data)
+    missing = remote.missing_objects([*names, told])
+    with ScratchFolder("send") as folder:
+        path = folder / "object"
+        for digest in missing:
+            if digest != told:
+                source.blobs.fetch_object(digest, path)
+                remote.put_object(digest, path)
+        if told in missing:
+            path.write_bytes(data)
+            remote.put_object(told, path)
+    return len([digest for digest in missing if digest != told]), told

@@ -33,6 +33,7 @@ from flyball.registry.versions import ModelVersion, NewVersion, find_by_digest, 
 
 # What was found out about the bytes. How a rollout went is about the traffic of one home, and stays there.
 CARRIED_KINDS = ("evaluation", "gate", "tests")
+RECORD_FORMAT = 1
 _OF_THE_MAKING = ("registered_at", "author", "author_id", "folder", "compared_with")
 
 
@@ -44,13 +45,18 @@ class Carried(msgspec.Struct, frozen=True, kw_only=True):
     was_known: bool
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What the source's database knows of a version."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a home knows of a version, as another one is told it. origin: who made it, where, in which run.
 
+    snapshot: of the rows that it was trained on.
+    """
+
+    format: int = RECORD_FORMAT
     version: ModelVersion
     model: Model
     evidence: list[Evidence]
     origin: dict[str, Any]
+    snapshot: SnapshotManifest | None
 
 
 def carry(
@@ -68,17 +74,29 @@ def carry(
     evidence. Safe to repeat, and for two at once. Raises CorruptObject or ObjectNotFound, and registers nothing, when
     something that the version needs is damaged or gone in the source.
     """
-    record = _read(source, version, source_name)
-    manifest = None if version.snapshot is None else read_manifest(version.snapshot, source.blobs)
+    record = read_record(source, version, source_name)
     copied = 0
     if source.blobs.url.rstrip("/") != target.blobs.url.rstrip("/"):
-        copied = _copy_all(source.blobs, target.blobs, record, manifest)
+        with ScratchFolder("carry") as folder:
+            names = list_objects(source.blobs, record)
+            copied = sum(_copy(digest, source.blobs, target.blobs, folder / "object") for digest in names)
+    return enter(target, record, actor=actor, verdicts=verdicts or [], copied=copied)
+
+
+def enter(
+    target: Backends, record: Record, *, actor: Actor, verdicts: list[dict[str, Any]], copied: int = 0
+) -> Carried:
+    """The version of a record in a home that has all objects it names; one transaction, which may be repeated."""
+    version = record.version
+    if record.snapshot is not None:
+        with suppress(ObjectExists):
+            target.blobs.create(manifest_key(record.snapshot.digest), encode_manifest(record.snapshot))
     keep_lineage(target.blobs, version.digest, version.lineage)
     now = target.clock.now()
     with target.database.write() as conn:
         known = find_standing(conn, version)
-        standing = known or _register(conn, record, manifest, actor, now)
-        for verdict in verdicts or []:
+        standing = known or _register(conn, record, actor, now)
+        for verdict in verdicts:
             _add_once(conn, standing, "gate", verdict, actor, now)
     if standing.digest != version.digest:
         raise CorruptObject(
@@ -101,7 +119,8 @@ def _meaning(version: ModelVersion) -> tuple[Any, ...]:
     return version.model, version.state, settings
 
 
-def _read(source: Backends, version: ModelVersion, source_name: str | None) -> _Record:
+def read_record(source: Backends, version: ModelVersion, source_name: str | None) -> Record:
+    """What is known of a version where it comes from. Raises CorruptObject for bytes that its run did not test."""
     with source.database.read() as conn:
         run = None if version.run_id is None else find_run(conn, version.run_id)
         tested = None if run is None or run.result is None else run.result.get("digest")
@@ -122,12 +141,13 @@ def _read(source: Backends, version: ModelVersion, source_name: str | None) -> _
             "compared_with": compared_with(run),
         }
         known: dict[str, Any] = version.lineage.get("origin") or {}
-        return _Record(
+        return Record(
             version=version,
             model=get_model(conn, version.model),
             evidence=list_evidence(conn, version.model, version.number),
             # Who made it, and where: of the first home, however many environments lie between.
             origin=origin | {name: known[name] for name in _OF_THE_MAKING if name in known},
+            snapshot=None if version.snapshot is None else read_manifest(version.snapshot, source.blobs),
         )
 
 
@@ -137,9 +157,7 @@ def compared_with(run: Run | None) -> str | None:
     return champion.get("digest")
 
 
-def _register(
-    conn: Connection, record: _Record, manifest: SnapshotManifest | None, actor: Actor, now: datetime
-) -> ModelVersion:
+def _register(conn: Connection, record: Record, actor: Actor, now: datetime) -> ModelVersion:
     version = record.version
     new = NewVersion(
         model=version.model,
@@ -163,8 +181,8 @@ def _register(
         description=record.model.description,
     )
     registered = register_version(conn, new, actor, now)
-    if manifest is not None:
-        add_snapshot(conn, manifest, actor=actor, now=now, model=version.model)
+    if record.snapshot is not None:
+        add_snapshot(conn, record.snapshot, actor=actor, now=now, model=version.model)
     because = (
         f"carried over from {record.origin['environment'] or 'the home that made it'}, where it is version "
         f"{version.number}; {version.author} made it on {record.origin['registered_at'][:10]}"
@@ -194,27 +212,22 @@ def _add_once(
         add_evidence(conn, version.model, version.number, kind, facts, actor=actor, now=now)
 
 
-def _copy_all(
-    source: BlobStore, target: BlobStore, record: _Record, manifest: SnapshotManifest | None
-) -> int:
-    """Copy what the version names, then what its evidence and lineage name and the source still has."""
+def list_needed(blobs: BlobStore, record: Record) -> list[str]:
+    """Digests of the objects without which a version is not whole, its bundle's manifest last."""
     version = record.version
-    parts = [] if manifest is None else [part.digest for part in manifest.parts]
-    files = [file.digest for file in bundle.read_manifest(version.digest, source).files]
+    parts = [] if record.snapshot is None else [part.digest for part in record.snapshot.parts]
+    files = [file.digest for file in bundle.read_manifest(version.digest, blobs).files]
     named = [version.lineage.get("trained_rows"), version.source_tree, version.environment]
-    needed = [*parts, *files, *(digest for digest in named if digest is not None)]
-    mentioned = {
-        digest
-        for digest in digests_in([version.lineage, *(found.facts for found in record.evidence)])
-        if digest != version.digest and source.has_object(digest)
-    }
-    with ScratchFolder("carry") as folder:
-        every = dict.fromkeys([*needed, *sorted(mentioned), version.digest])
-        count = sum(_copy(digest, source, target, folder / "object") for digest in every)
-    if manifest is not None:
-        with suppress(ObjectExists):
-            target.create(manifest_key(manifest.digest), encode_manifest(manifest))
-    return count
+    needed = [*parts, *files, *(digest for digest in named if digest is not None), version.digest]
+    return list(dict.fromkeys(needed))
+
+
+def list_objects(source: BlobStore, record: Record) -> list[str]:
+    """As `list_needed`, with what evidence and lineage name and the source still has."""
+    needed = list_needed(source, record)
+    mentioned = digests_in([record.version.lineage, *(found.facts for found in record.evidence)])
+    others = {digest for digest in mentioned if digest not in needed and source.has_object(digest)}
+    return [*needed[:-1], *sorted(others), needed[-1]]
 
 
 def _copy(digest: str, source: BlobStore, target: BlobStore, path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flyball.web.api import loop, models, records, system
+from flyball.web.api import loop, models, records, system, transfers
 
 API_HANDLERS: dict[str, Callable[..., Any]] = {
     "control.schema": system.schema,
@@ -24,6 +24,9 @@ API_HANDLERS: dict[str, Callable[..., Any]] = {
     "control.checks": models.checks,
     "control.why": models.why,
     "control.model_predictions": records.recent_predictions,
+    "control.missing_objects": transfers.missing_objects,
+    "control.put_object": transfers.put_object,
+    "control.take_version": transfers.take_version,
     "control.deploy": loop.deploy,
     "control.decide": loop.decide_rollout,
     "control.rollback": loop.rollback,

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Response
 from litestar.params import FromPath, JSONBody
 
+from flyball.core.errors import BadInput
 from flyball.delivery.rollouts import Rollout
 from flyball.monitoring.incidents import Incident, IncidentEntry
 from flyball.monitoring.signals import Signal
@@ -106,11 +107,16 @@ def deploy(
     """Start a rollout of a version; the first one of a model becomes champion as soon as it is approved."""
     name = read_model(model)
     ref = name if data.version is None else read_ref(name, str(data.version))
+    asked = ["deploy", name, msgspec.to_builtins(data)]
+    settings = data.settings
+    if settings is None:
+        return once(
+            flyball, request_key, asked, lambda: flyball.deploy(ref, why=data.why, strategy=data.strategy)
+        )
+    if data.version is None or data.strategy is not None:
+        raise BadInput("settings are for one version, and their [rollout] names the strategy")
     return once(
-        flyball,
-        request_key,
-        ["deploy", name, msgspec.to_builtins(data)],
-        lambda: flyball.deploy(ref, why=data.why, strategy=data.strategy),
+        flyball, request_key, asked, lambda: flyball.deploy_under(ref, why=data.why, settings=settings)
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar.di import NamedDependency
@@ -13,6 +13,7 @@ from flyball.core.ids import LONGEST_KEY
 from flyball.web.paging import MOST_ITEMS
 
 LONGEST_REASON = 1000
+MOST_DIGESTS = 10_000
 
 App = NamedDependency[ControlApp]
 """The Flyball object of this process, for handlers."""
@@ -35,17 +36,35 @@ RequestKey = Annotated[
 ]
 Reason = Annotated[str, msgspec.Meta(max_length=LONGEST_REASON)]
 RefText = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+DigestText = Annotated[str, msgspec.Meta(min_length=71, max_length=71)]
 CallerKey = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_KEY)]
 Strategy = Literal["canary", "shadow", "blue-green", "immediate"]
 Decision = Literal["pause", "resume", "promote", "abort"]
 
 
 class Deploy(msgspec.Struct, forbid_unknown_fields=True):
-    """What to roll out: a version number, alias or digest prefix (the newest registered version without one)."""
+    """What to roll out: a version number, alias or digest prefix (the newest registered version without one).
+
+    `settings`: of a project with the section of its environment applied, under which it is rolled out.
+    """
 
     version: Annotated[int, msgspec.Meta(ge=1, le=999_999_999)] | RefText | None = None
     why: Reason = ""
     strategy: Strategy | None = None
+    settings: dict[str, Any] | None = None
+
+
+class Digests(msgspec.Struct, forbid_unknown_fields=True):
+    """Names of objects."""
+
+    digests: Annotated[list[DigestText], msgspec.Meta(max_length=MOST_DIGESTS)]
+
+
+class Sent(msgspec.Struct, forbid_unknown_fields=True):
+    """A version whose objects were sent: the object that is its record, and the verdicts of the environment's gates."""
+
+    record: DigestText
+    verdicts: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=200)] = []
 
 
 class Because(msgspec.Struct, forbid_unknown_fields=True):
