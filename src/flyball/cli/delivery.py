@@ -13,6 +13,10 @@ from flyball.cli.environment import environment_option
 from flyball.cli.output import facts, json_option, progress, short, show, table
 from flyball.core.errors import BadInput
 
+_WAITING = (
+    "it waits for approvals; with them it begins where `flyball up` runs, else with the next `flyball deploy`"
+)
+
 
 @click.command()
 @click.argument("ref", metavar="MODEL[@REF]")
@@ -96,7 +100,11 @@ def render_started(started: Any) -> None:
         return
     click.echo(f"{started.model}@{started.version}: rollout {started.rollout_id} is {started.state}")
     if started.waiting_for:
-        click.echo(f"{started.waiting_for} approvals are missing before it begins")
+        missing = "1 approval is" if started.waiting_for == 1 else f"{started.waiting_for} approvals are"
+        click.echo(
+            f"{missing} missing before it begins: `flyball approve {started.model}@{started.version}{option} --why …`, "
+            "by somebody who did not make the version"
+        )
     click.echo(f"`flyball rollout status {started.model}{option}` shows how it goes")
 
 
@@ -113,7 +121,7 @@ def _render_rollout(found: Any) -> None:
             ("state", found.state),
             ("step", found.step + 1),
             ("since", found.started_at),
-            ("because", found.because),
+            ("because", found.because or (_WAITING if found.state == "waiting" else None)),
         ]
     )
 

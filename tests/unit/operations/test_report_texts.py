@@ -261,6 +261,7 @@ def test_of_slices_without_a_difference_only_a_few_are_shown(ci_reports: Any):
     [
         ({"versus": "champion", "max_increase": 0.002}, "about 24,000 held-out rows would decide it"),
         ({"versus": "champion", "max_increase": 0.0005}, "more rows would rather refuse it"),
+        ({"versus": "champion", "max_increase": 0.0011}, "hardly any number of rows would decide it"),
         ({"max": 0.45}, None),
     ],
 )

@@ -9,6 +9,9 @@ from typing import Any
 from flyball.operations.ci.figures import number
 from flyball.operations.ci.report import CiReport, MetricLine
 
+# An interval this many times wider than the room it has would take a hundred times the rows.
+_HOPELESS = 10
+
 
 def what_to_do(report: CiReport) -> str:
     """The next step that a report asks for, by its outcome and by the stage that decided it."""
@@ -56,6 +59,11 @@ def _rows_that_would_decide(report: CiReport) -> Iterator[str]:
                 yield (
                     f"What was seen of {line.metric} is on the wrong side of what is asked: more rows would rather "
                     "refuse it."
+                )
+            elif width > _HOPELESS * room:
+                yield (
+                    f"What was seen of {line.metric} lies right at the limit that is asked: hardly any number of rows "
+                    "would decide it."
                 )
             elif width > room and line.rows:
                 rows = math.ceil(line.rows * (width / room) ** 2 / 1000) * 1000
