@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flyball_tests_repositories import commit_all, git
 from flyball_tests_runs import LINE, TOML, make_rows
 
 from flyball.backends.executors.confine import can_confine
@@ -185,13 +186,6 @@ TRAIN = LINE.replace("import json\n", "import json\n\nimport attack\n").replace(
 )  # fmt: skip
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    who = ["-c", "user.name=A Person", "-c", "user.email=person@example.org", "-c", "commit.gpgsign=false"]
-    return subprocess.run(
-        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=60
-    ).stdout
-
-
 def _flyball(*arguments: str, cwd: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-m", "flyball", *arguments]
     return subprocess.run(
@@ -262,9 +256,8 @@ def repository(bucket: Bucket, child_environment: dict[str, str], tmp_path_facto
     (folder / "train.py").write_text(LINE)
     (folder / "rows.csv").write_text(make_rows())
     (folder / "flyball.toml").write_text(TOML.format(name="line", more=GATE))
-    _git(folder, "init", "--quiet", "--initial-branch=main", ".")
-    _git(folder, "add", "--all")
-    _git(folder, "commit", "--quiet", "--message", "the first model")
+    git(folder, "init", "--quiet", "--initial-branch=main", ".")
+    commit_all(folder)
     environment = {**child_environment, **bucket.writer, "FLYBALL_HOME": str(folder.parent / "home")}
     done = _flyball("ci", cwd=folder, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -280,9 +273,9 @@ class Fork:
         self.bucket, self.folder = bucket, folder
         self.clone, self.home, self.user = folder / "clone", folder / "home", folder / "user"
         self.outliving = f"outliving-{uuid.uuid4().hex}"
-        _git(folder, "clone", "--quiet", str(repository), str(self.clone))
-        _git(self.clone, "config", "http.extraheader", f"AUTHORIZATION: {MARK}-git")
-        _git(self.clone, "checkout", "--quiet", "-b", "change")
+        git(folder, "clone", "--quiet", str(repository), str(self.clone))
+        git(self.clone, "config", "http.extraheader", f"AUTHORIZATION: {MARK}-git")
+        git(self.clone, "checkout", "--quiet", "-b", "change")
         for name in (".ssh/id_rsa", ".aws/credentials"):
             (self.user / name).parent.mkdir(parents=True)
             (self.user / name).write_text(f"{MARK}-{name}")
@@ -308,8 +301,8 @@ class Fork:
         for name, text in files.items():
             (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
             (self.clone / name).write_text(text)
-        _git(self.clone, "add", "--all", "--force")
-        _git(self.clone, "commit", "--quiet", "--message", "all is well")
+        git(self.clone, "add", "--all", "--force")
+        git(self.clone, "commit", "--quiet", "--message", "all is well")
 
     def attack(self) -> str:
         """The module with the attacks, for the places of this job."""

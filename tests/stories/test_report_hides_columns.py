@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from flyball_tests_repositories import commit_all, git
 
 from flyball.operations.ci.markdown import write_comment
 from flyball.operations.ci.report import CiReport
@@ -78,11 +78,6 @@ def _rows() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _git(folder: Path, *arguments: str) -> None:
-    who = ["-c", "user.name=A Person", "-c", "user.email=person@example.org", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
-
-
 def test_values_of_columns_that_the_log_hides_are_in_no_form_of_a_report_and_in_no_evidence(
     make_project: Callable[..., Path],
     command: Callable[..., Any],
@@ -93,15 +88,13 @@ def test_values_of_columns_that_the_log_hides_are_in_no_form_of_a_report_and_in_
     folder = make_project(train=TRAIN, rows=_rows(), more=MORE)
     settings = folder / "flyball.toml"
     settings.write_text(settings.read_text().replace('frames = "numpy"', 'frames = "polars"'))
-    _git(folder, "init", "--quiet", "--initial-branch=main", ".")
-    _git(folder, "add", "--all")
-    _git(folder, "commit", "--quiet", "--message", "the first model")
-    _git(folder, "checkout", "--quiet", "-b", "change")
+    git(folder, "init", "--quiet", "--initial-branch=main", ".")
+    commit_all(folder)
+    git(folder, "checkout", "--quiet", "-b", "change")
     (folder / "train.py").write_text(TRAIN.replace("Line(2.0)", "Line(1.5)"))
     settings.write_text(settings.read_text() + TESTS)
     (folder / "model_tests.py").write_text(MODEL_TESTS)
-    _git(folder, "add", "--all")
-    _git(folder, "commit", "--quiet", "--message", "a change")
+    commit_all(folder)
 
     out = tmp_path / "out"
     said = command("ci", "--json", "--report", str(out), cwd=folder)

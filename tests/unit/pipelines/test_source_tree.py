@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from flyball_tests_repositories import git
 
 from flyball.core.errors import CorruptObject, NewerFormat
 from flyball.pipelines.source_tree import (
@@ -22,11 +22,6 @@ from flyball.pipelines.source_tree import (
     store_tree,
     tree_digest,
 )
-
-
-def git(folder: Path, *arguments: str) -> None:
-    identity = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
-    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
 
 
 @pytest.fixture
