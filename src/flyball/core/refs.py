@@ -8,9 +8,9 @@ import msgspec
 
 from flyball.core.errors import InvalidReference
 
-MODEL_NAME = re.compile(r"^[a-z0-9][a-z0-9-]{1,62}$")
-_ALIAS = re.compile(r"^[a-z][a-z0-9_.-]{0,62}$")
-_PREFIX = re.compile(r"^(?:sha256:)?([0-9a-f]{6,64})$")
+MODEL_NAME = re.compile(r"^[a-z0-9][a-z0-9-]{1,62}\Z")
+_ALIAS = re.compile(r"^[a-z][a-z0-9_.-]{0,62}\Z")
+_PREFIX = re.compile(r"^(?:sha256:)?([0-9a-f]{6,64})\Z")
 
 
 class ModelRef(msgspec.Struct, frozen=True):

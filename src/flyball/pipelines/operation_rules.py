@@ -23,7 +23,7 @@ _OUTCOMES = re.compile(r"^outcomes [1-9]\d*$")
 _CAUSES = ("performance", "drift", "prediction", "schedule")
 _SLIDING = re.compile(r"^sliding\s+(.+)$")
 # It becomes part of a variable's name and of a path.
-_ENVIRONMENT = re.compile(r"^[A-Za-z][A-Za-z0-9-]{0,39}$")
+_ENVIRONMENT = re.compile(r"^[A-Za-z][A-Za-z0-9-]{0,39}\Z")
 
 
 def operation_rules(project: Project) -> Iterator[Fault]:

@@ -19,7 +19,7 @@ from flyball.pipelines.positions import Path
 from flyball.pipelines.rubric_rules import rubric_rules
 from flyball.pipelines.shape import Fault
 
-ENTRY = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+ENTRY = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
 # A step that is packaged gets what a request brings, and what the package holds.
 BOTH_INPUTS = ("rows", "params", "seed")
 STEP_INPUTS = ("rows", "params", "seed", "features", "target", "log")

@@ -13,6 +13,8 @@ from flyball.pipelines.positions import Lines, dotted, find_lines
 from flyball.pipelines.shape import Fault
 
 SIZE_LIMIT_BYTES = 1024 * 1024
+_DEEPEST = 100
+_MOST_DOTS = 5000
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 _REPEATED = re.compile(r"^Cannot (overwrite a value|declare .* twice)")
 
@@ -38,7 +40,11 @@ def read_text(path: Path) -> str:
 def parse(text: str, path: Path) -> tuple[dict[str, Any], Lines]:
     """The document and the line of each of its keys. Raises ProjectError for what is not TOML."""
     try:
-        return tomllib.loads(text), find_lines(text)
+        refuse_depth(text)
+        document, lines = tomllib.loads(text), find_lines(text)
+        if any(len(key) > _DEEPEST for key in lines):
+            raise RecursionError
+        return document, lines
     except tomllib.TOMLDecodeError as error:
         at = _AT_LINE.search(str(error))
         line = int(at[1]) if at else text.count("\n") + 1
@@ -48,8 +54,16 @@ def parse(text: str, path: Path) -> tuple[dict[str, Any], Lines]:
             stands = words.split("=")[0].strip() if "=" in words or words.startswith("[") else "a key"
             raise _single(path, line, f"{stands} stands in the file a second time") from error
         raise _single(path, line, f"is not TOML: {problem}") from error
+    except ValueError as error:  # of a number with thousands of digits
+        raise _single(path, 1, f"is not TOML: {error}") from error
     except RecursionError as error:
         raise _single(path, 1, "is nested too deeply: that is no file of settings") from error
+
+
+def refuse_depth(text: str) -> None:
+    """Raises RecursionError for a line that may hold so long a dotted key that parsing it would take minutes."""
+    if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+        raise RecursionError
 
 
 def _single(path: Path, line: int, problem: str) -> ProjectError:

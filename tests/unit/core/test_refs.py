@@ -37,6 +37,9 @@ def test_references_are_read_as_people_type_them(text: str, ref: ModelRef):
         "churn@a/b",
         "a" * 64,
         "churn@1 ",
+        "churn\n",
+        "churn@champion\n",
+        "churn@1f9a2c\n",
     ],
 )
 def test_what_is_no_reference_says_what_one_looks_like(text: str):

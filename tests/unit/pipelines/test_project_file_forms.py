@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from flyball.core.errors import BadInput, ProjectError
+from flyball.operations.ci.repository_models import name_in
 from flyball.pipelines.project_file import read_project
 
 TEXT = """[model]
@@ -55,6 +57,38 @@ def test_another_encoding_is_told_with_the_line(tmp_path: Path, encoding: str, l
 def test_a_key_that_stands_twice_is_told_with_its_line(tmp_path: Path, more: str, words: str):
     with pytest.raises(ProjectError, match=words):
         read(tmp_path, (TEXT + more).encode())
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("a." * 20_000 + "b = 1\n", "is nested too deeply"),
+        ("a." * 200 + "b = 1\n", "is nested too deeply"),
+        ("x = " + "{a = " * 600 + "1" + "}" * 600 + "\n", "is nested too deeply"),
+        ("x = " + "[" * 3000 + "]" * 3000 + "\n", "is nested too deeply"),
+        ("seed = " + "9" * 5000 + "\n", "is not TOML: Exceeds the limit"),
+    ],
+)
+def test_a_small_file_that_takes_long_to_read_is_refused_at_once(tmp_path: Path, more: str, words: str):
+    begun = time.monotonic()
+    with pytest.raises(ProjectError, match=words):
+        read(tmp_path, (TEXT + more).encode())
+    with pytest.raises(ValueError, match=r"nested too deeply|Exceeds the limit|names no model"):
+        name_in(more.encode())
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('shop"', 'shop\\n"'),
+        ('train:train"', 'train:train\\n"'),
+        ("[train]", '[environments."test\\n"]\n[train]'),
+    ],
+)
+def test_a_line_end_is_no_part_of_a_name(tmp_path: Path, old: str, new: str):
+    with pytest.raises(ProjectError, match=r"model\.name|train\.entry|is no name of an environment"):
+        read(tmp_path, TEXT.replace(old, new, 1).encode())
 
 
 def test_a_file_of_ten_megabytes_is_no_project_file(tmp_path: Path):

@@ -17,6 +17,7 @@ from flyball.core.errors import BadInput
 from flyball.pipelines.git_run import ask_git
 from flyball.pipelines.project_file import FILE_NAME, ProjectFile
 from flyball.pipelines.source_tree import LARGEST_FILE_BYTES
+from flyball.pipelines.toml_file import refuse_depth
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -150,7 +151,9 @@ def _unknown(root: Path, folder: str, problem: str) -> RepositoryModel:
 def parse_document(text: bytes) -> dict[str, Any]:
     """The tables of a project file, whatever is in them. Raises ValueError, saying what is wrong."""
     try:
-        return tomllib.loads(text.decode("utf-8-sig"))
+        decoded = text.decode("utf-8-sig")
+        refuse_depth(decoded)
+        return tomllib.loads(decoded)
     except UnicodeDecodeError as error:
         raise ValueError("it is not UTF-8 text") from error
     except RecursionError as error:

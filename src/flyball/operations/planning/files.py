@@ -17,11 +17,11 @@ from flyball.pipelines.positions import Lines
 from flyball.pipelines.shape import Fault, fill
 from flyball.pipelines.toml_file import faulty, parse, read_text
 
-_DIGEST = re.compile(r"^(?:sha256:)?([0-9a-f]{12,64})$")
-_SHORT_DIGEST = re.compile(r"^(?:sha256:)?[0-9a-f]*[a-f][0-9a-f]*$")
-_NUMBER = re.compile(r"^(?:[a-z0-9][a-z0-9-]*@)?\d{1,11}$")
-_FOLLOWS = re.compile(r"^champion of ([A-Za-z0-9][A-Za-z0-9-]*)$")
-_ENVIRONMENT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$")
+_DIGEST = re.compile(r"^(?:sha256:)?([0-9a-f]{12,64})\Z")
+_SHORT_DIGEST = re.compile(r"^(?:sha256:)?[0-9a-f]*[a-f][0-9a-f]*\Z")
+_NUMBER = re.compile(r"^(?:[a-z0-9][a-z0-9-]*@)?\d{1,11}\Z")
+_FOLLOWS = re.compile(r"^champion of ([A-Za-z0-9][A-Za-z0-9-]*)\Z")
+_ENVIRONMENT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}\Z")
 _EXPECTED = 'a digest such as "sha256:1f9a2c…" (12 digits at least), or "champion of ENVIRONMENT"'
 # Words one might look for here, and where what they mean is said.
 _ELSEWHERE = {
