@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from flyball.core.errors import SourceUnreadable
+from flyball.core.errors import Refused, SourceUnreadable
 from flyball.core.project import DataSection
 from flyball.core.settings import Settings
 from flyball.data.sources import describe_source, fill_in
@@ -23,6 +23,14 @@ _CLOUDS = ("s3://", "gs://", "az://")
 def is_for_strangers(settings: Settings) -> bool:
     """Whether the code that is run may be anybody's."""
     return settings.cache == "read"
+
+
+def refuse_deploying(settings: Settings) -> None:
+    """Raises Refused where the code that is checked may be anybody's: nothing of it goes into service from there."""
+    if is_for_strangers(settings):
+        raise Refused(
+            "FLYBALL_CACHE=read is for checks of strangers' changes; nothing is deployed from there"
+        )
 
 
 def unprotected(settings: Settings, *, confines: bool) -> str | None:

@@ -33,10 +33,12 @@ from flyball.operations.environments.places import (
     open_environment,
     variable_of,
 )
-from flyball.operations.environments.transfer import carry
+from flyball.operations.environments.transfer import carry, compared_with
 from flyball.operations.opening import Backends, open_backends
 from flyball.operations.publishing import publish_now
 from flyball.pipelines.project_file import ProjectFile, read_project
+from flyball.pipelines.runs import find_run
+from flyball.pipelines.strangers import refuse_deploying
 from flyball.registry.evidence import list_evidence
 from flyball.registry.route_table import find_next
 from flyball.registry.routes import current
@@ -86,14 +88,20 @@ def deploy_to(
                 source, target, version, source_name=environment.section.after, actor=actor, verdicts=verdicts
             )
             started = start_there(target, carried.version, why=why, project=project, actor=actor)
-    told = {name: getattr(started, name) for name in Started.__struct_fields__}
+    return deployed(msgspec.structs.asdict(started), environment, version, carried.copied)
+
+
+def deployed(
+    started: Mapping[str, Any], environment: Environment, version: ModelVersion, copied: int
+) -> Deployed:
+    """What is told of a deployment. started: fields of `Started`; version: where it was taken from."""
     return Deployed(
-        **told,
+        **{name: started[name] for name in Started.__struct_fields__},
         environment=environment.name,
         digest=version.digest,
         taken_from=environment.section.after,
         taken_version=version.number,
-        copied=carried.copied,
+        copied=copied,
     )
 
 
@@ -128,10 +136,7 @@ def open_source(
 ) -> Iterator[Backends]:
     """The stores of the home that an environment takes its versions from. Raises Refused for strangers' checks."""
     settings = read_settings(file.folder, variables)
-    if settings.cache == "read":
-        raise Refused(
-            "FLYBALL_CACHE=read is for checks of strangers' changes; nothing is deployed from there"
-        )
+    refuse_deploying(settings)
     before = environment.section.after
     if before is not None:
         with open_environment(choose_environment(file, before, variables)) as backends:
@@ -235,9 +240,6 @@ def _champion_digest(target: Backends, model: str) -> str | None:
 
 
 def _champion_of_run(conn: Connection, version: ModelVersion) -> str | None:
-    from flyball.operations.environments.transfer import compared_with
-    from flyball.pipelines.runs import find_run
-
     return None if version.run_id is None else compared_with(find_run(conn, version.run_id))
 
 

@@ -22,8 +22,8 @@ from flyball.operations.opening import Backends, open_backends
 from flyball.pipelines.project_file import ProjectFile, read_project
 
 FOLDER = "environments"
-VARIABLE_KEYS = ("HOME", "DATABASE", "OBJECTS", "URL", "TOKEN")
-_OWN_KEYS = VARIABLE_KEYS[:3]
+# Variables that say where a home of its own lies; URL and TOKEN are those of a control plane instead.
+_OWN_KEYS = ("HOME", "DATABASE", "OBJECTS")
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,10 +16,10 @@ from flyball.backends.scratch import ScratchFolder
 from flyball.core.digests import canonical_json, digest_bytes
 from flyball.core.errors import CorruptObject, NoChampion, NotFound
 from flyball.core.refs import parse_ref
-from flyball.delivery.start import Started
 from flyball.operations.environments.deploying import (
     Deployed,
     choose_source,
+    deployed,
     judge_gates,
     open_source,
     settings_there,
@@ -79,15 +79,7 @@ def deploy_through(
         )
     settings = msgspec.to_builtins(project)
     started = remote.deploy_under(f"{ref.model}@{taken['version']}", why=why, settings=settings)
-    told = {name: started[name] for name in Started.__struct_fields__}
-    return Deployed(
-        **told,
-        environment=environment.name,
-        digest=version.digest,
-        taken_from=environment.section.after,
-        taken_version=version.number,
-        copied=copied,
-    )
+    return deployed(started, environment, version, copied)
 
 
 def _find_champion(remote: ControlPlane, model: str) -> str | None:

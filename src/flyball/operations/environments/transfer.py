@@ -159,7 +159,23 @@ def compared_with(run: Run | None) -> str | None:
 
 def _register(conn: Connection, record: Record, actor: Actor, now: datetime) -> ModelVersion:
     version = record.version
-    new = NewVersion(
+    registered = register_version(conn, _new_version(record), actor, now)
+    if record.snapshot is not None:
+        add_snapshot(conn, record.snapshot, actor=actor, now=now, model=version.model)
+    because = (
+        f"carried over from {record.origin['environment'] or 'the home that made it'}, where it is version "
+        f"{version.number}; {version.author} made it on {record.origin['registered_at'][:10]}"
+    )
+    told = [("origin", {**record.origin, "because": because})]
+    told += [(found.kind, found.facts) for found in record.evidence if found.kind in CARRIED_KINDS]
+    for kind, facts in told:
+        add_evidence(conn, version.model, registered.number, kind, facts, actor=actor, now=now)
+    return registered
+
+
+def _new_version(record: Record) -> NewVersion:
+    version = record.version
+    return NewVersion(
         model=version.model,
         task=version.task,
         digest=version.digest,
@@ -180,28 +196,6 @@ def _register(conn: Connection, record: Record, actor: Actor, now: datetime) -> 
         owner=record.model.owner,
         description=record.model.description,
     )
-    registered = register_version(conn, new, actor, now)
-    if record.snapshot is not None:
-        add_snapshot(conn, record.snapshot, actor=actor, now=now, model=version.model)
-    because = (
-        f"carried over from {record.origin['environment'] or 'the home that made it'}, where it is version "
-        f"{version.number}; {version.author} made it on {record.origin['registered_at'][:10]}"
-    )
-    add_evidence(
-        conn,
-        version.model,
-        registered.number,
-        "origin",
-        {**record.origin, "because": because},
-        actor=actor,
-        now=now,
-    )
-    for found in record.evidence:
-        if found.kind in CARRIED_KINDS:
-            add_evidence(
-                conn, version.model, registered.number, found.kind, found.facts, actor=actor, now=now
-            )
-    return registered
 
 
 def _add_once(

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from flyball.core.errors import FlyballError, Refused, Unavailable
+from flyball.core.errors import FlyballError, Unavailable
 from flyball.core.values import Actor
 from flyball.data.model_time import find_model_time
 from flyball.delivery import control, rollback, start
@@ -33,6 +33,7 @@ from flyball.operations.planning.plan import Order, Plan, Planned, make_plan, re
 from flyball.operations.planning.sites import Site, Sites
 from flyball.operations.planning.state import find_refusal, read_standing
 from flyball.operations.publishing import publish_now
+from flyball.pipelines.strangers import refuse_deploying
 from flyball.registry.versions import get_version
 
 # What no server could load must not go into service: files are read before.
@@ -89,10 +90,8 @@ def apply(
     Raises as `plan`, and Refused for environments from where strangers' changes are checked.
     """
     files = read_files(paths)
-    if backends.settings.cache == "read" and any(file.environment for file in files):
-        raise Refused(
-            "FLYBALL_CACHE=read is for checks of strangers' changes; nothing is deployed from there"
-        )
+    if any(file.environment for file in files):
+        refuse_deploying(backends.settings)
     given = Given(actor=actor, why=why, take_back=take_back)
     with Sites(backends) as sites:
         orders = read_orders(sites, files)

@@ -25,7 +25,6 @@ class Site:
     none is named.
     """
 
-    name: str | None
     target: Backends | None
     source: Backends | None
     environment: Environment | None
@@ -55,21 +54,21 @@ class Sites:
         """
         file = self._file(asked)
         if asked.environment is None:
-            return Site(None, self._here, self._here, None, file)
+            return Site(self._here, self._here, None, file)
         assert file is not None
         environment = choose_environment(file, asked.environment, os.environ)
         before = environment.section.after
         target = self._home(environment, make=make)
-        source = self._here if before is None else self.find(file, before)
+        source = self._here if before is None else self._find(file, before)
         if source is not None and target is not None:
             check_apart(source, target, environment)
-        return Site(environment.name, target, source, environment, file)
+        return Site(target, source, environment, file)
 
     def followed(self, asked: Asked) -> Backends | None:
         """The home whose champion a deployment follows, None for one that nothing was deployed to yet."""
         assert asked.follows is not None
         file = self._file(asked) or self._nearest_file(asked)
-        return self.find(file, asked.follows)
+        return self._find(file, asked.follows)
 
     def depth(self, asked: Asked) -> int:
         """How many environments come before where a deployment goes, by what it follows or comes after."""
@@ -87,7 +86,7 @@ class Sites:
             found.append(name)
         return found
 
-    def find(self, file: ProjectFile, name: str) -> Backends | None:
+    def _find(self, file: ProjectFile, name: str) -> Backends | None:
         """The home of an environment, None for one that nothing was deployed to yet."""
         return self._home(choose_environment(file, name, os.environ), make=False)
 
