@@ -5,11 +5,13 @@ The servers (PostgreSQL from a wheel, moto for S3) start with the first test tha
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -141,9 +143,22 @@ def s3_server() -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    _take_turns_with_conditions(server)
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+def _take_turns_with_conditions(server: Any) -> None:
+    """S3 decides a conditional write at once; moto looks and then writes, and another thread may come between."""
+    answer, lock = server._server.app, threading.Lock()
+
+    def in_turn(environ: Any, start_response: Any) -> Any:
+        conditional = "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MATCH" in environ
+        with lock if conditional else contextlib.nullcontext():
+            return answer(environ, start_response)
+
+    server._server.app = in_turn
 
 
 @pytest.fixture
