@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import click
@@ -22,7 +21,9 @@ def approve(ref: str, why: str, environment: str | None, as_json: bool) -> None:
     \b
     Example: flyball approve credit-default@4 --why "validated on branch data"
     """
-    with _open(environment) as app:
+    from flyball.cli.connection import open_home
+
+    with open_home(environment) as app:
         show(app.approve(ref, why=why), as_json, _render)
 
 
@@ -37,18 +38,10 @@ def reject(ref: str, why: str, environment: str | None, as_json: bool) -> None:
     \b
     Example: flyball reject credit-default@4 --why "fails for new customers"
     """
-    with _open(environment) as app:
+    from flyball.cli.connection import open_home
+
+    with open_home(environment) as app:
         show(app.reject(ref, why=why), as_json, _render)
-
-
-def _open(environment: str | None) -> AbstractContextManager[Any]:
-    if environment is not None:
-        from flyball.cli.connection import open_home
-
-        return open_home(environment)
-    from flyball.app import open_app
-
-    return open_app()
 
 
 def _render(done: dict[str, Any]) -> None:

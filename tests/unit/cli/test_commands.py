@@ -56,7 +56,11 @@ def test_what_is_done_in_place_refuses_a_control_plane_elsewhere(
     command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("FLYBALL_URL", "http://127.0.0.1:9")
-    for arguments in (("doctor",), ("migrate",), ("replay", "prd_1")):
+    told = ("--why", "seen")
+    for arguments in (
+        *(("doctor",), ("migrate",), ("replay", "prd_1")),
+        *(("approve", "m@1", *told), ("reject", "m@1", *told)),
+    ):
         said = command(*arguments)
         assert said.code == 2 and "FLYBALL_URL" in said.err, arguments
     assert command("models").code == 3

@@ -22,8 +22,8 @@ from flyball.operations.opening import Backends, open_backends
 from flyball.pipelines.project_file import ProjectFile, read_project
 
 FOLDER = "environments"
-# Variables that say where a home of its own lies; URL and TOKEN are those of a control plane instead.
-_OWN_KEYS = ("HOME", "DATABASE", "OBJECTS")
+VARIABLE_KEYS = ("HOME", "DATABASE", "OBJECTS", "URL", "TOKEN")
+_OWN_KEYS = VARIABLE_KEYS[:3]
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,5 +172,7 @@ def _check_apart(environments: list[Environment], here: Settings) -> None:
 
 def _resolved(place: str) -> str:
     """The same text for places that are the same on this machine."""
+    if place.startswith("sqlite:///"):  # what follows may be relative to the working folder
+        return f"sqlite:///{Path(place.removeprefix('sqlite:///')).resolve()}"
     scheme, separator, path = place.rpartition("://")
     return f"{scheme}{separator}{Path(path).resolve()}" if path.startswith("/") else place.rstrip("/")
