@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import select
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,9 @@ from flyball.operations.environments.receiving import LARGEST_RECORD_BYTES, SETT
 from flyball.operations.environments.transfer import Record, list_objects, read_record
 from flyball.registry.bundle import check_objects, read_manifest
 from flyball.registry.versions import get_version
+from flyball.web.api import transfers
+from flyball.web.api.transfers import MOST_UPLOADS
+from flyball.web.application import build_application
 
 V1 = "/api/v1"
 
@@ -152,6 +158,7 @@ def test_a_control_plane_takes_nothing_unless_it_was_told_to(staged, empty_contr
 def test_an_object_is_kept_only_whole_and_under_the_digest_of_its_bytes(far):
     check_digests(far)
     check_sizes(far)
+    check_crowd(far)
     assert "broke" not in far.log()
 
 
@@ -198,6 +205,51 @@ def check_sizes(far: Control) -> None:
     assert far.ask("PUT", path, b"whole").json()["stored"] is True
     # Nothing of it has to come a second time.
     assert b" 200 " in first_line(far, f"PUT {path}\r\nContent-Length: 5\r\n")
+
+
+def check_crowd(far: Control) -> None:
+    """A few objects at once are taken, so that what is half there stays within bounds."""
+    head = "PUT {} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nOrigin: {}\r\nContent-Length: 9\r\n\r\nabc"
+    paths = [f"{V1}/objects/{digest_bytes(bytes([number]))}" for number in range(MOST_UPLOADS + 1)]
+    crowd = [socket.create_connection(("127.0.0.1", far.port), timeout=20) for _ in paths]
+    for connection, path in zip(crowd, paths, strict=True):
+        connection.sendall(head.format(path, far.port, far.url).encode())
+    (refused,), _, _ = select.select(crowd, [], [], 20)
+    assert b" 503 " in refused.recv(4096).split(b"\r\n")[0]
+    assert far.ask("GET", f"{V1}/health").status == 200
+    for connection in crowd:
+        connection.close()
+    deadline = time.monotonic() + 20
+    while far.ask("PUT", f"{V1}/objects/{digest_bytes(b'one more')}", b"one more").status != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_object_that_does_not_come_to_its_end_is_given_up(tmp_path, monkeypatch):
+    from flyball.app import open_control
+    from flyball.core.settings import read_settings
+
+    monkeypatch.setenv(SETTING, "1")
+    monkeypatch.setattr(transfers, "FIRST_SECONDS", 0.05)
+    control = open_control(read_settings(tmp_path, {"FLYBALL_HOME": str(tmp_path / "home")}), None)
+    application, state = build_application(control)
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if not state.uploads or sent:
+            raise AssertionError("asked for too early, or too late")
+        await asyncio.sleep(20)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"origin", b"http://localhost"), (b"content-length", b"9")]
+    path = f"{V1}/objects/{digest_bytes(b'slow')}"
+    scope = {"type": "http", "method": "PUT", "path": path, "query_string": b"", "headers": headers}
+    asyncio.run(application(scope, receive, send))
+    assert (sent[0]["status"], state.uploads) == (408, 0)
+    assert b"did not arrive within" in sent[1]["body"]
+    control.backends.close()
 
 
 def twisted(record: Record, **fields: Any) -> bytes:
