@@ -103,6 +103,7 @@ def test_a_key_is_created_once(blobs: BlobStore) -> None:
 
 def test_of_sixteen_that_create_the_same_key_one_wins(blobs: BlobStore) -> None:
     won: list[int] = []
+    lost: list[int] = []
     barrier = threading.Barrier(16)
 
     def create(number: int) -> None:
@@ -111,14 +112,14 @@ def test_of_sixteen_that_create_the_same_key_one_wins(blobs: BlobStore) -> None:
             blobs.create("races/one", b"%d" % number)
             won.append(number)
         except ObjectExists:
-            pass
+            lost.append(number)
 
     threads = [threading.Thread(target=create, args=(number,)) for number in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(won) == 1
+    assert (len(won), len(lost)) == (1, 15)
     assert blobs.get("races/one") == b"%d" % won[0]
 
 

@@ -175,13 +175,11 @@ class FileBlobs(BlobStore):
 
     def _require_store(self, folder: Path) -> None:
         """A store that was there and is not has been moved, or is not mounted: a new one would hide what comes next."""
-        if not folder.is_dir():
-            if not self._make:
-                raise BlobsUnavailable(
-                    f"{self.url} is not there: it was moved, or is not mounted", url=self.url
-                )
+        if self._make:
             self._make_folder(folder)
-        self._make = False
+            self._make = False  # only now: another thread takes this for a promise that the folder is there
+        elif not folder.is_dir():
+            raise BlobsUnavailable(f"{self.url} is not there: it was moved, or is not mounted", url=self.url)
 
     def _name(self, unfinished: Path, target: Path, key: str) -> None:
         self._make_folder(target.parent)
