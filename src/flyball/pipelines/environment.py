@@ -10,10 +10,14 @@ import sys
 import msgspec
 
 from flyball.core.digests import digest_json
+from flyball.pipelines.package_files import editable_files, installed_files
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Interpreter, platform (operating system and processor kind) and every installed package with its version."""
+    """Interpreter, platform (operating system and processor kind) and every installed package with its version.
+
+    One that came from a folder, a repository or a file has the digest of its files beside its version.
+    """
 
     format: int = 1
     python: str
@@ -50,5 +54,19 @@ def _list_packages() -> dict[str, str]:
         for name in os.listdir(folder):
             if name.endswith(".dist-info"):
                 package, _, version = name.removesuffix(".dist-info").partition("-")
-                packages.setdefault(package.lower().replace("_", "-"), version)
+                package = package.lower().replace("_", "-")
+                if package not in packages:
+                    packages[package] = version + _files_behind(package, os.path.join(folder, name))
     return dict(sorted(packages.items()))
+
+
+def _files_behind(package: str, description: str) -> str:
+    """What tells two states of a package apart that have one version; empty where the version tells it.
+
+    An index never changes what it gave out under a version. A folder that is worked on, a branch and a wheel do. What
+    Flyball itself makes is told apart by numbers of its own.
+    """
+    if package == "flyball" or not os.path.exists(os.path.join(description, "direct_url.json")):
+        return ""
+    files = editable_files(description) or installed_files(description)
+    return f" (files {digest_json(files)[:19]})"

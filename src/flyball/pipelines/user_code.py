@@ -17,6 +17,9 @@ from flyball.pipelines.frame_advice import advice_for
 from flyball.pipelines.shape import nearest
 
 MOST_FRAMES = 4
+_MISSING_MODULE = (
+    "a project's code imports what lies beside its flyball.toml, and packages that are installed"
+)
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -120,7 +123,8 @@ def told(error: BaseException, source: Path, what: str) -> UserCodeFailed:
         words = words[:1000] + " …"
     at = f" at {where[-1].split(': ')[0]}" if where else ""
     lines = "".join(f"\n  {line}" for line in where)
-    advice = f"\n{advice}" if (advice := advice_for(words)) else ""
+    advice = _MISSING_MODULE if isinstance(error, ModuleNotFoundError) else advice_for(words)
+    advice = f"\n{advice}" if advice else ""
     return UserCodeFailed(f"{what} raised {name}{at}: {words}{lines}{advice}", error=name, where=where)
 
 
