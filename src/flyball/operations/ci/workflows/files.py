@@ -109,7 +109,8 @@ def next_steps(repository: Repository, host: str, *, has_hooks: bool) -> list[st
     if repository.unlocked:
         told.append(
             f"There is no lock for {', '.join(repository.unlocked)}: write one beside flyball.toml or above it, by `uv "
-            "lock` or `uv pip compile --generate-hashes requirements.in -o requirements.lock`. It has to name flyball."
+            "lock` or `uv pip compile --generate-hashes requirements.in -o requirements.lock`. It has to name flyball: "
+            "by its wheel (`./wheels/flyball-….whl[standard,boost]`), as long as your index does not have it."
         )
     if repository.unhashed:
         told.append(
