@@ -67,6 +67,14 @@ def test_two_environments_in_one_place_are_refused_however_it_is_written(file, k
         places(file, **variables)
 
 
+def test_a_database_that_is_named_from_the_working_folder_is_no_other_one(file, monkeypatch):
+    monkeypatch.chdir(file.folder)
+    variables = {"FLYBALL_EU_STAGING_DATABASE": "sqlite:///x.db"}
+    with pytest.raises(BadInput, match="have the same database"):
+        places(file, FLYBALL_PRODUCTION_DATABASE=f"sqlite:///{file.folder}/x.db", **variables)
+    assert len(places(file, FLYBALL_PRODUCTION_DATABASE="sqlite:////x.db", **variables)) == 2
+
+
 def test_stores_that_no_variable_names_lie_in_the_environments_home(file):
     variables = {"FLYBALL_HOME": "/srv/this", "FLYBALL_PRODUCTION_OBJECTS": "s3://bucket/production"}
     settings = choose_environment(file, "production", variables).settings

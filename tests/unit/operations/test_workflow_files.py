@@ -344,3 +344,24 @@ def test_no_step_takes_its_python_from_the_project(tmp_path: Path):
     assert (tmp_path / "output").read_text() == 'models=[{"folder": "a b"}]\n'
     assert (tmp_path / "folders").read_text() == "a b\0"
     assert len(EVERY_STEP) > 5 and not any("python -c" in step.run for step in EVERY_STEP)
+
+
+@pytest.mark.parametrize("model", ["model-1", "model-2", "model-9"])
+def test_what_is_asked_for_by_hand_is_done_in_the_folder_of_the_model(
+    repository: Callable[..., Path], tmp_path: Path, model: str
+):
+    root = repository("a", "umläut;x", 'it\'s "odd"', more='[[tests]]\nname = "model-1"\nx = "model-2"\n')
+    (root / "a" / "flyball.toml").open("a").write('other = "model-2"\nname = "cut off')
+    (root / "aa").mkdir()
+    (root / "aa" / "flyball.toml").write_text("is not TOML: model-1, model-2")
+    git(root, "add", "--all")
+    asked = {"ACTION": "rollback", "MODEL": model, "WHY": "$(touch pwned)", "ENVIRONMENT": "nowhere"}
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", steps.BY_HAND.run],
+        cwd=root, env={"PATH": path, "FLYBALL_HOME": str(tmp_path / "home"), "HOME": str(tmp_path), **asked},
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    told = {"model-1": "umläut;x/flyball.toml", "model-2": 'it\'s "odd"/flyball.toml'}
+    assert done.returncode == 2 and told.get(model, "is about model-9") in done.stderr, done.stderr
+    assert not (root / "pwned").exists()

@@ -185,7 +185,12 @@ BY_HAND = Step(
 case "$MODEL" in
   "" | *[!a-z0-9-]*) echo "$MODEL is no name of a model" >&2; exit 2 ;;
 esac
-file="$(git grep -l -E -e "^ *name *= *['\\"]$MODEL['\\"]" -- ':(glob)**/flyball.toml' | head -n 1)" || true
+# Other things are named in these files, too: of those where the name stands, the one whose model it is.
+file="$(git grep -l -z -F -e "$MODEL" -- ':(glob)**/flyball.toml' | while IFS= read -r -d '' place; do
+  name="$(python -I -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1], "rb"))["model"]["name"])' \\
+    "$place" 2> /dev/null)" || continue
+  if [ "$name" = "$MODEL" ]; then printf '%s\\n' "$place"; fi
+done)" || true
 if [ -z "$file" ]; then
   echo "no flyball.toml of this repository is about $MODEL" >&2
   exit 2
