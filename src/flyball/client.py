@@ -16,13 +16,13 @@ import msgspec
 
 from flyball.core import errors
 from flyball.core.clock import parse_moment
+from flyball.core.endpoints import MOST_DIGESTS
 from flyball.core.ids import new_id
 
 API = "/api/v1"
 MOST_ITEMS = 200
 MOST_LOG_LINES = 1000
 ATTEMPTS = 3
-MOST_DIGESTS = 10_000
 # The control plane answers when an object is on its disk, or in the bucket that it keeps its objects in.
 UPLOAD_SECONDS = 600.0
 _PIECE_BYTES = 1024 * 1024

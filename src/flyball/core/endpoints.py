@@ -27,6 +27,8 @@ FORM_BYTES = 64 * 1024
 """The longest form of the console: a reason or a note."""
 OBJECT_BYTES = 1024 * MEBIBYTE
 """The largest object of a version that is taken over HTTP; it goes to disk as it comes."""
+MOST_DIGESTS = 10_000
+"""As many objects may be asked about at once."""
 
 _PATH = re.compile(r"^(/|(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+|/\{[a-z_]+\})+)$")
 _NAME = re.compile(r"^[a-z]+(\.[a-z_]+)+$")

@@ -30,8 +30,8 @@ from flyball.operations.opening import Backends
 from flyball.pipelines.project_file import read_project
 
 
-class ControlPlane(Protocol):
-    """The verbs of the remote Flyball object that are needed."""
+class Receiver(Protocol):
+    """A control plane that versions are sent to: the verbs of the remote Flyball object that are needed."""
 
     def show_version(self, ref: str) -> Any:
         """A version with what is known of it. Raises VersionNotFound, ModelNotFound, NoChampion."""
@@ -50,7 +50,7 @@ class ControlPlane(Protocol):
 
 
 def deploy_through(
-    remote: ControlPlane,
+    remote: Receiver,
     target: str,
     environment: Environment,
     folder: Path,
@@ -82,7 +82,7 @@ def deploy_through(
     return deployed(started, environment, version, copied)
 
 
-def _find_champion(remote: ControlPlane, model: str) -> str | None:
+def _find_champion(remote: Receiver, model: str) -> str | None:
     """Digest of the model's champion there."""
     try:
         shown = remote.show_version(f"{model}@champion")
@@ -92,7 +92,7 @@ def _find_champion(remote: ControlPlane, model: str) -> str | None:
     return digest
 
 
-def _send(source: Backends, remote: ControlPlane, record: Record) -> tuple[int, str]:
+def _send(source: Backends, remote: Receiver, record: Record) -> tuple[int, str]:
     """How many objects were sent, and the digest of the record, which is sent last.
 
     Each is held against its digest when it is read, and again where it arrives.

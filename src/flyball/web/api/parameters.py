@@ -9,11 +9,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 
 from flyball.app import ControlApp
+from flyball.core.endpoints import MOST_DIGESTS
 from flyball.core.ids import LONGEST_KEY
 from flyball.web.paging import MOST_ITEMS
 
 LONGEST_REASON = 1000
-MOST_DIGESTS = 10_000
 
 App = NamedDependency[ControlApp]
 """The Flyball object of this process, for handlers."""
