@@ -7,85 +7,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
+from flyball_tests_deployments import AT_ONCE, GRACE, Repository, deployment
 
-from flyball.core.values import Actor
 from flyball.operations.planning import applying
-from flyball.registry.route_table import find_next
 from flyball.registry.routes import current
-
-GRACE = Actor("grace", "person", "local:4711")
-AT_ONCE = '\n[environments.{}.rollout]\nstrategy = "immediate"\n'
-
-
-class Repository:
-    """The staged project as a Git repository with a file of deployments for each environment."""
-
-    def __init__(self, staged: Any) -> None:
-        self.staged = staged
-        self.folder: Path = staged.folder
-        project = self.folder / "flyball.toml"
-        project.write_text(project.read_text() + AT_ONCE.format("staging") + AT_ONCE.format("production"))
-        (self.folder / ".gitignore").write_text(".flyball/\n")
-        (self.folder / "deployments").mkdir()
-        self.git("init", "-q", "-b", "main")
-        self.git("config", "user.name", "Ada")
-        self.git("config", "user.email", "ada@example.org")
-        self.first, self.second = staged.digest("plant@1"), staged.digest("plant@2")
-
-    def git(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], cwd=self.folder, capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    def commit(self, message: str, **files: str) -> str:
-        """Write files of deployments and commit them; the commit."""
-        for name, text in files.items():
-            (self.folder / "deployments" / f"{name}.toml").write_text(text)
-        self.git("add", ".")
-        self.git("commit", "-q", "-m", message)
-        return self.git("rev-parse", "HEAD")
-
-    def plan(self, *names: str, code: int = 0, more: tuple[str, ...] = ()) -> Any:
-        return self._changes("plan", *names, code=code, more=more)["planned"]
-
-    def apply(self, *names: str, code: int = 0, more: tuple[str, ...] = ()) -> Any:
-        return self._changes("apply", *names, code=code, more=more)["outcomes"]
-
-    def two_steps(self) -> None:
-        """The first version in staging, where others follow by a canary."""
-        project = self.folder / "flyball.toml"
-        project.write_text(project.read_text().replace('"immediate"', '"canary"'))
-        self.commit("the first", staging=deployment("staging", self.first))
-        self.apply("staging")
-        self.commit("the second", staging=deployment("staging", self.second))
-        self.apply("staging")
-
-    def _changes(self, verb: str, *names: str, code: int, more: tuple[str, ...]) -> Any:
-        return self.staged.json(verb, *(f"deployments/{name}.toml" for name in names), *more, code=code)
-
-    def kinds(self, *names: str) -> list[str]:
-        return [planned["change"]["kind"] for planned in self.plan(*names)]
-
-    def serving(self, name: str) -> str | None:
-        """The digest that an environment's model servers are told to load."""
-        with self.staged.opened(name) as app:
-            revision, table = 0, None
-            while (found := find_next(app.backends.blobs, "plant", revision)) is not None:
-                revision, table = found.revision, found
-            return table.champion.bundle if table and table.champion else None
-
-
-def deployment(environment: str | None, version: str, more: str = "") -> str:
-    head = "" if environment is None else f'environment = "{environment}"\n'
-    return f'{head}[deployments.plant]\nversion = "{version}"\n{more}'
-
-
-@pytest.fixture
-def repository(staged: Any) -> Repository:
-    return Repository(staged)
 
 
 def test_promotion_by_commits_with_an_approval_and_rollback_by_a_revert(repository: Repository):
@@ -151,75 +77,6 @@ def test_a_repeat_does_nothing_and_leaves_no_trace(repository: Repository):
     assert repository.staged.json("models")[0]["champion"] == 1
 
 
-def test_a_rollback_by_hand_is_told_with_its_author_and_stands_until_it_is_taken_back(
-    repository: Repository,
-):
-    staged = repository.staged
-    repository.commit("the second", staging=deployment("staging", repository.first))
-    repository.apply("staging")
-    repository.commit("the second", staging=deployment("staging", repository.second))
-    repository.apply("staging")
-    with staged.opened("staging") as app:
-        app.rollback("plant", to=None, why="complaints", actor=GRACE)
-    said = staged.say("plan", "deployments/staging.toml", "--check", code=1)
-    assert "differs from the file since " in said.out
-    assert ", by grace: `rollback --why complaints`" in said.out
-    assert "write it into the file, or apply with --take-back" in said.out
-
-    (held,) = repository.apply("staging", code=1)
-    assert (held["change"]["kind"], held["done"], repository.serving("staging")) == (
-        "held",
-        "",
-        repository.first,
-    )
-    (taken,) = repository.apply("staging", more=("--take-back", "--why", "they were wrong"))
-    assert (taken["change"]["kind"], repository.serving("staging")) == ("deploy", repository.second)
-
-    with staged.opened("staging") as app:
-        app.rollback("plant", to=None, why="complaints", actor=GRACE)
-    repository.commit("as it is", staging=deployment("staging", repository.first))
-    assert staged.say("plan", "deployments/staging.toml", "--check").out.startswith(
-        "= staging/plant: nothing"
-    )
-    repository.apply("staging")
-    repository.commit("once more", staging=deployment("staging", repository.second))
-    assert repository.kinds("staging") == ["held"], "what a person took out comes back by no commit alone"
-
-
-def test_what_was_written_into_the_file_is_what_it_is_held_against_from_then_on(repository: Repository):
-    staged = repository.staged
-    for version in (repository.first, repository.second):
-        repository.commit("on", staging=deployment("staging", version))
-        repository.apply("staging")
-    with staged.opened("staging") as app:
-        app.rollback("plant", to=None, why="complaints", actor=GRACE)
-    written = repository.commit("as it is", staging=deployment("staging", repository.first))
-    (found,) = repository.apply("staging")
-    assert (found["change"]["kind"], found["done"]) == ("nothing", "")
-    newest = staged.json("audit", "log", "--env", "staging")[0]
-    assert (newest["action"], newest["facts"]["commit"]) == ("deployments.applied", written)
-
-    staged.say("deploy", "plant@2", "--env", "staging", "--why", "mended")
-    (held,) = repository.apply("staging", code=1)
-    assert (held["change"]["kind"], repository.serving("staging")) == ("held", repository.second)
-    assert "`deploy --why mended`" in held["change"]["because"]
-
-
-def test_what_a_person_put_into_service_is_not_replaced_by_the_same_file(repository: Repository):
-    staged = repository.staged
-    repository.commit("the first", staging=deployment("staging", repository.first))
-    repository.apply("staging")
-    staged.say("deploy", "plant@2", "--env", "staging", "--why", "a quick trial")
-    (held,) = repository.apply("staging", code=1)
-    assert (
-        "`rollout promote --why" in held["change"]["because"] or "`deploy --why" in held["change"]["because"]
-    )
-    assert "a quick trial" in held["change"]["because"]
-    assert repository.serving("staging") == repository.second
-    (back,) = repository.apply("staging", more=("--take-back",))
-    assert (back["change"]["kind"], repository.serving("staging")) == ("roll back", repository.first)
-
-
 def test_settings_change_without_another_version_and_say_from_what_to_what(repository: Repository):
     repository.commit("the first", staging=deployment("staging", repository.first))
     repository.apply("staging")
@@ -277,35 +134,6 @@ def test_a_commit_that_goes_back_ends_the_rollout_that_the_one_before_began(repo
     assert again["change"]["kind"] == "deploy", "an apply's own word is not a person's"
 
 
-def test_a_rollout_that_others_began_is_told_and_left_alone_until_it_is_taken_back(repository: Repository):
-    repository.two_steps()
-    staged, there = repository.staged, ("--env", "staging")
-    repository.git("revert", "--no-edit", "HEAD")
-    repository.apply("staging")
-    staged.say("deploy", "plant@2", *there, "--why", "a try")
-    said = staged.say("plan", "deployments/staging.toml", "--check", code=1)
-    assert "= staging/plant: nothing: in service, as the file says" in said.out
-    assert "is being rolled out since " in said.out and '`deploy --why "a try"`' in said.out
-    repository.apply("staging")
-    assert staged.json("rollout", "status", "plant", *there)["state"] == "running"
-    repository.apply("staging", more=("--take-back",))
-    assert staged.json("rollout", "status", "plant", *there)["state"] == "aborted"
-    staged.say("plan", "deployments/staging.toml", "--check")
-
-
-def test_an_abort_by_hand_holds_up_the_file_and_a_rejection_blocks_it(repository: Repository):
-    repository.two_steps()
-    staged, there = repository.staged, ("--env", "staging")
-    staged.say("rollout", "abort", "plant", *there, "--why", "smells")
-    (held,) = repository.apply("staging", code=1)
-    assert "`rollout abort --why smells`" in held["change"]["because"]
-    staged.say("reject", "plant@2", *there, "--why", "wrong unit")
-    assert repository.kinds("staging") == ["blocked"]
-    (blocked,) = repository.apply("staging", code=1, more=("--take-back",))
-    assert (blocked["change"]["kind"], "wrong unit" in blocked["change"]["because"]) == ("blocked", True)
-    assert repository.serving("staging") == repository.first
-
-
 def test_what_is_not_known_or_not_allowed_is_blocked_and_the_others_go_on(repository: Repository):
     staged = repository.staged
     repository.commit(
@@ -349,15 +177,6 @@ def test_what_an_environment_does_not_take_is_told_by_the_plan_and_exits_as_evid
     with repository.staged.opened("staging") as app:
         assert [found.number for found in app.list_versions("plant")] == [2, 1]
     assert not repository.staged.path_of("production").exists()
-
-
-def test_what_is_in_service_and_in_no_file_is_told_and_left_alone(repository: Repository):
-    text = f'[deployments.other]\nversion = "{repository.first}"\n'
-    repository.commit("another model", here=text)
-    said = repository.staged.say("plan", "deployments/here.toml")
-    assert f"plant: not in the files, left alone ({repository.second[:19]})" in said.out
-    repository.apply("here", code=1)
-    assert repository.staged.json("models")[0]["champion"] == 2
 
 
 @pytest.mark.parametrize("store", ["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
@@ -430,37 +249,6 @@ def test_a_home_that_is_away_holds_up_no_other(repository: Repository, monkeypat
     for name in ("staging", "production"):
         assert told[name]["code"] in ("database_unavailable", "unavailable")
         assert "environment staging:" in told[name]["error"] and "secret" not in told[name]["error"]
-
-
-def test_what_the_loop_promoted_is_told_and_not_undone_by_the_same_file(repository: Repository):
-    from flyball.delivery.start import deploy
-    from flyball.registry.versions import get_version
-
-    repository.commit("the first", staging=deployment("staging", repository.first))
-    repository.apply("staging")
-    repository.commit("the second", staging=deployment("staging", repository.second))
-    repository.apply("staging")
-    repository.commit("the first", staging=deployment("staging", repository.first))
-    repository.apply("staging")
-    policy = Actor("retraining policy", "automation")
-    with repository.staged.opened("staging") as app, app.backends.database.write() as conn:
-        from flyball.core.project import Project
-
-        project = msgspec.convert(get_version(conn, "plant", 2).project, Project)
-        at_once = msgspec.structs.replace(project.rollout, strategy="immediate")
-        deploy(
-            conn,
-            "plant",
-            2,
-            actor=policy,
-            why="a confirmed change",
-            now=app.backends.clock.now(),
-            model_time=None,
-            project=msgspec.structs.replace(project, rollout=at_once),
-        )
-    (held,) = repository.apply("staging", code=1)
-    assert held["change"]["kind"] == "held"
-    assert "by retraining policy: deploy (a confirmed change)" in held["change"]["because"]
 
 
 def test_waiting_follows_what_evidence_decides_and_ends_when_it_has(repository: Repository):

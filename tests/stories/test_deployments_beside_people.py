@@ -1,0 +1,146 @@
+"""Deployments kept as files beside people and the loop: what they decided is told and stands until it is taken back."""
+
+from __future__ import annotations
+
+import msgspec
+from flyball_tests_deployments import GRACE, Repository, deployment
+
+from flyball.core.values import Actor
+
+
+def test_a_rollback_by_hand_is_told_with_its_author_and_stands_until_it_is_taken_back(
+    repository: Repository,
+):
+    staged = repository.staged
+    repository.commit("the second", staging=deployment("staging", repository.first))
+    repository.apply("staging")
+    repository.commit("the second", staging=deployment("staging", repository.second))
+    repository.apply("staging")
+    with staged.opened("staging") as app:
+        app.rollback("plant", to=None, why="complaints", actor=GRACE)
+    said = staged.say("plan", "deployments/staging.toml", "--check", code=1)
+    assert "differs from the file since " in said.out
+    assert ", by grace: `rollback --why complaints`" in said.out
+    assert "write it into the file, or apply with --take-back" in said.out
+
+    (held,) = repository.apply("staging", code=1)
+    assert (held["change"]["kind"], held["done"], repository.serving("staging")) == (
+        "held",
+        "",
+        repository.first,
+    )
+    (taken,) = repository.apply("staging", more=("--take-back", "--why", "they were wrong"))
+    assert (taken["change"]["kind"], repository.serving("staging")) == ("deploy", repository.second)
+
+    with staged.opened("staging") as app:
+        app.rollback("plant", to=None, why="complaints", actor=GRACE)
+    repository.commit("as it is", staging=deployment("staging", repository.first))
+    assert staged.say("plan", "deployments/staging.toml", "--check").out.startswith(
+        "= staging/plant: nothing"
+    )
+    repository.apply("staging")
+    repository.commit("once more", staging=deployment("staging", repository.second))
+    assert repository.kinds("staging") == ["held"], "what a person took out comes back by no commit alone"
+
+
+def test_what_was_written_into_the_file_is_what_it_is_held_against_from_then_on(repository: Repository):
+    staged = repository.staged
+    for version in (repository.first, repository.second):
+        repository.commit("on", staging=deployment("staging", version))
+        repository.apply("staging")
+    with staged.opened("staging") as app:
+        app.rollback("plant", to=None, why="complaints", actor=GRACE)
+    written = repository.commit("as it is", staging=deployment("staging", repository.first))
+    (found,) = repository.apply("staging")
+    assert (found["change"]["kind"], found["done"]) == ("nothing", "")
+    newest = staged.json("audit", "log", "--env", "staging")[0]
+    assert (newest["action"], newest["facts"]["commit"]) == ("deployments.applied", written)
+
+    staged.say("deploy", "plant@2", "--env", "staging", "--why", "mended")
+    (held,) = repository.apply("staging", code=1)
+    assert (held["change"]["kind"], repository.serving("staging")) == ("held", repository.second)
+    assert "`deploy --why mended`" in held["change"]["because"]
+
+
+def test_what_a_person_put_into_service_is_not_replaced_by_the_same_file(repository: Repository):
+    staged = repository.staged
+    repository.commit("the first", staging=deployment("staging", repository.first))
+    repository.apply("staging")
+    staged.say("deploy", "plant@2", "--env", "staging", "--why", "a quick trial")
+    (held,) = repository.apply("staging", code=1)
+    assert (
+        "`rollout promote --why" in held["change"]["because"] or "`deploy --why" in held["change"]["because"]
+    )
+    assert "a quick trial" in held["change"]["because"]
+    assert repository.serving("staging") == repository.second
+    (back,) = repository.apply("staging", more=("--take-back",))
+    assert (back["change"]["kind"], repository.serving("staging")) == ("roll back", repository.first)
+
+
+def test_a_rollout_that_others_began_is_told_and_left_alone_until_it_is_taken_back(repository: Repository):
+    repository.two_steps()
+    staged, there = repository.staged, ("--env", "staging")
+    repository.git("revert", "--no-edit", "HEAD")
+    repository.apply("staging")
+    staged.say("deploy", "plant@2", *there, "--why", "a try")
+    said = staged.say("plan", "deployments/staging.toml", "--check", code=1)
+    assert "= staging/plant: nothing: in service, as the file says" in said.out
+    assert "is being rolled out since " in said.out and '`deploy --why "a try"`' in said.out
+    repository.apply("staging")
+    assert staged.json("rollout", "status", "plant", *there)["state"] == "running"
+    repository.apply("staging", more=("--take-back",))
+    assert staged.json("rollout", "status", "plant", *there)["state"] == "aborted"
+    staged.say("plan", "deployments/staging.toml", "--check")
+
+
+def test_an_abort_by_hand_holds_up_the_file_and_a_rejection_blocks_it(repository: Repository):
+    repository.two_steps()
+    staged, there = repository.staged, ("--env", "staging")
+    staged.say("rollout", "abort", "plant", *there, "--why", "smells")
+    (held,) = repository.apply("staging", code=1)
+    assert "`rollout abort --why smells`" in held["change"]["because"]
+    staged.say("reject", "plant@2", *there, "--why", "wrong unit")
+    assert repository.kinds("staging") == ["blocked"]
+    (blocked,) = repository.apply("staging", code=1, more=("--take-back",))
+    assert (blocked["change"]["kind"], "wrong unit" in blocked["change"]["because"]) == ("blocked", True)
+    assert repository.serving("staging") == repository.first
+
+
+def test_what_is_in_service_and_in_no_file_is_told_and_left_alone(repository: Repository):
+    text = f'[deployments.other]\nversion = "{repository.first}"\n'
+    repository.commit("another model", here=text)
+    said = repository.staged.say("plan", "deployments/here.toml")
+    assert f"plant: not in the files, left alone ({repository.second[:19]})" in said.out
+    repository.apply("here", code=1)
+    assert repository.staged.json("models")[0]["champion"] == 2
+
+
+def test_what_the_loop_promoted_is_told_and_not_undone_by_the_same_file(repository: Repository):
+    from flyball.delivery.start import deploy
+    from flyball.registry.versions import get_version
+
+    repository.commit("the first", staging=deployment("staging", repository.first))
+    repository.apply("staging")
+    repository.commit("the second", staging=deployment("staging", repository.second))
+    repository.apply("staging")
+    repository.commit("the first", staging=deployment("staging", repository.first))
+    repository.apply("staging")
+    policy = Actor("retraining policy", "automation")
+    with repository.staged.opened("staging") as app, app.backends.database.write() as conn:
+        from flyball.core.project import Project
+
+        project = msgspec.convert(get_version(conn, "plant", 2).project, Project)
+        at_once = msgspec.structs.replace(project.rollout, strategy="immediate")
+        deploy(
+            conn,
+            "plant",
+            2,
+            actor=policy,
+            why="a confirmed change",
+            now=app.backends.clock.now(),
+            model_time=None,
+            project=msgspec.structs.replace(project, rollout=at_once),
+        )
+    (held,) = repository.apply("staging", code=1)
+    assert held["change"]["kind"] == "held"
+    assert "by retraining policy: deploy (a confirmed change)" in held["change"]["because"]
