@@ -23,7 +23,7 @@ _OUTCOMES = re.compile(r"^outcomes [1-9]\d*$")
 _CAUSES = ("performance", "drift", "prediction", "schedule")
 _SLIDING = re.compile(r"^sliding\s+(.+)$")
 # It becomes part of a variable's name and of a path.
-_ENVIRONMENT = re.compile(r"^[A-Za-z][A-Za-z0-9-]{0,39}\Z")
+ENVIRONMENT_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9-]{0,39}\Z")
 
 
 def operation_rules(project: Project) -> Iterator[Fault]:
@@ -71,7 +71,7 @@ def _monitor(project: Project) -> Iterator[Fault]:
 def _environments(project: Project) -> Iterator[Fault]:
     variables: dict[str, str] = {}
     for name, section in project.environments.items():
-        if not _ENVIRONMENT.match(name):
+        if not ENVIRONMENT_NAME.match(name):
             yield fault(
                 "is no name of an environment", "environments", name,
                 expected="up to 40 letters, digits and -, beginning with a letter",

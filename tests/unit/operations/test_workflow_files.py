@@ -365,3 +365,14 @@ def test_what_is_asked_for_by_hand_is_done_in_the_folder_of_the_model(
     told = {"model-1": "umläut;x/flyball.toml", "model-2": 'it\'s "odd"/flyball.toml'}
     assert done.returncode == 2 and told.get(model, "is about model-9") in done.stderr, done.stderr
     assert not (root / "pwned").exists()
+
+
+@pytest.mark.parametrize("host", ["github", "azure"])
+def test_a_name_of_an_environment_adds_nothing_to_a_workflow(
+    repository: Callable[..., Path], command: Callable[..., Any], host: str
+):
+    names = ("x: y\\n        evil: |", "x }} ${{ evil", "$(evil)", "evil,production", "evil\\n")
+    root = repository("a", more="".join(f'[environments."{name}"]\n' for name in names) + ENVIRONMENTS)
+    files = written(command("ci", "init", host, "--json", cwd=root), root)
+    assert not any("evil" in text.lower() for text in files.values())
+    assert any("FLYBALL_EU_STAGING_DATABASE" in text for text in files.values())

@@ -12,6 +12,7 @@ from flyball.core.errors import BadInput
 from flyball.operations.ci.changed_files import read_changed_files
 from flyball.operations.ci.git import read_git
 from flyball.operations.ci.repository_models import join, parse_document, read_limited, read_models
+from flyball.pipelines.operation_rules import ENVIRONMENT_NAME
 
 LOCKS = ("uv.lock", "requirements.lock", "requirements.txt")
 
@@ -89,7 +90,10 @@ def _has_hashes(lock: Path) -> bool:
 
 
 def _environments(path: Path) -> dict[str, str | None]:
-    """Name and predecessor of each environment; none of a file that can't be read, which `flyball ci` tells about."""
+    """Name and predecessor of each environment; `flyball ci` tells about files and names that are none.
+
+    A name becomes part of a workflow, so one that is more than a word is left out.
+    """
     try:
         document = parse_document(read_limited(path))
     except (OSError, ValueError):
@@ -97,4 +101,5 @@ def _environments(path: Path) -> dict[str, str | None]:
     sections = document.get("environments")
     if not isinstance(sections, dict):
         return {}
-    return {name: section.get("after") for name, section in sections.items() if isinstance(section, dict)}
+    known = {name: found for name, found in sections.items() if ENVIRONMENT_NAME.match(name)}
+    return {name: section.get("after") for name, section in known.items() if isinstance(section, dict)}
