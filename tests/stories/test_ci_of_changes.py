@@ -57,6 +57,8 @@ def repository(
 ) -> Callable[..., Repository]:
     """Makes a repository with a project and a gate on its error."""
     monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "ci-home"))
+    for name in ("CI", "TF_BUILD", "JENKINS_URL"):
+        monkeypatch.delenv(name, raising=False)
 
     def make(bound: float = 1.0, **parts: Any) -> Repository:
         return Repository(make_project(more=GATE.format(bound=bound), **parts), command)

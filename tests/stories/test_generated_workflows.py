@@ -55,7 +55,7 @@ def test_a_change_that_passes_is_reported_and_after_the_merge_the_same_bytes_are
     jobs = hosted.propose()
     job, report = checked(jobs)
     assert job.code == 0 and (report["outcome"], report["trained"]) == ("pass", True), job.printed
-    assert report["base"]["name"].startswith("main ")
+    assert "`flyball ci deploy`" in report["what_to_do"] and report["base"]["name"].startswith("main ")
     assert any(line["versus_base"] for line in report["metrics"])
     assert "✅ line" in comment(hosted) and "https://code.example" in comment(hosted)
     before = champion(hosted)

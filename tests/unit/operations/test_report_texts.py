@@ -279,6 +279,13 @@ def test_an_undecided_gate_is_told_how_many_rows_would_decide_it(
     assert told in advice if told else advice.endswith("yes or no.")
 
 
+def test_a_job_whose_home_goes_with_it_advises_no_number_of_a_version(ci_reports: Any):
+    report = msgspec.structs.replace(ci_reports.good(), version=5, registered=True)
+    assert "`flyball deploy churn@5`" in what_to_do(msgspec.structs.replace(report, model="churn"))
+    advice = what_to_do(report, goes_with_job=True)
+    assert advice.startswith("Merge when you like") and "@5" not in advice and "`flyball ci deploy`" in advice
+
+
 def test_what_failed_is_open_and_the_rest_is_folded(ci_reports: Any):
     text = write_markdown(ci_reports.bad())
     assert "\n### Gates: 1 of 2 passed\n" in text and "\n### Model tests: 1 of 2 passed\n" in text

@@ -13,8 +13,11 @@ from flyball.operations.ci.report import CiReport, MetricLine
 _HOPELESS = 10
 
 
-def what_to_do(report: CiReport) -> str:
-    """The next step that a report asks for, by its outcome and by the stage that decided it."""
+def what_to_do(report: CiReport, *, goes_with_job: bool = False) -> str:
+    """The next step that a report asks for, by its outcome and by the stage that decided it.
+
+    goes_with_job: the home is one that nobody has after this job, and so are the numbers of its versions.
+    """
     stage = next((stage for stage in report.stages if stage.outcome == report.outcome), None)
     name = "" if stage is None else stage.name
     if report.outcome == "pass":
@@ -23,6 +26,8 @@ def what_to_do(report: CiReport) -> str:
         ref = f"{report.model}@{report.version}"
         if not report.registered:
             return f"Nothing about the model changes: {ref} stands as it is, so merge when you like."
+        if goes_with_job:
+            return "Merge when you like; what was tested is the package that `flyball ci deploy` puts into service."
         return (
             f"Merge when you like; {ref} is what was tested, and `flyball deploy {ref}` starts its rollout."
         )

@@ -39,6 +39,11 @@ _RUNNER_VARIABLES = ("CI", "TF_BUILD", "JENKINS_URL")
 _MOST_NAMED = 3
 
 
+def is_on_runner(environment: Mapping[str, str]) -> bool:
+    """Whether this is a job of a code host: what it leaves goes with it, unless it is kept elsewhere."""
+    return any(environment.get(name) not in (None, "", "false") for name in _RUNNER_VARIABLES)
+
+
 class AffectedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model that a change affects. folder: below the root of the repository, "." for the root itself."""
 
@@ -69,9 +74,7 @@ def affected_models(folder: Path, base: str | None, environment: Mapping[str, st
         files = ChangedFiles(files=walk_files(root), changed=None)
     else:
         root = facts.root.resolve()
-        with_uncommitted = not any(
-            environment.get(name) not in (None, "", "false") for name in _RUNNER_VARIABLES
-        )
+        with_uncommitted = not is_on_runner(environment)
         # A commit that was named and is no part of the history: what it had and the present one lacks counts, too.
         tip = facts.base_tip if base and is_whole_id(base) else None
         files = read_changed_files(root, facts.base, tip=tip, with_uncommitted=with_uncommitted)

@@ -18,6 +18,7 @@ from flyball.core.settings import Settings, read_settings
 from flyball.core.values import Actor
 from flyball.governance.actors import local_actor
 from flyball.operations.ci.advice import what_to_do
+from flyball.operations.ci.affected import is_on_runner
 from flyball.operations.ci.checks import below, check_once, faults_of, own_tests_once
 from flyball.operations.ci.comparisons import compare_change
 from flyball.operations.ci.draft import Draft, Progress
@@ -228,7 +229,8 @@ def _finish(draft: Draft, model: str, began: float) -> CiReport:
         seconds=round(time.monotonic() - began, 3),
         **draft.facts,
     )
-    report = msgspec.structs.replace(report, what_to_do=what_to_do(report))
+    goes_with_job = is_on_runner(os.environ) and not os.environ.get("FLYBALL_DATABASE")
+    report = msgspec.structs.replace(report, what_to_do=what_to_do(report, goes_with_job=goes_with_job))
     return without_places(report, draft.root, _home(draft.path.parent))
 
 
