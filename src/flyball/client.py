@@ -65,13 +65,16 @@ class Client:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise errors.BadInput(f"{url!r} is no address of a control plane, such as http://127.0.0.1:8080")
-        self.url = f"{parts.scheme}://{parts.netloc}"
+        # What stands before an @ is for whoever guards the address, and in no message.
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._told_by = f"environment {name}: " if name else ""
         # A program is no browser that a foreign page could have sent: it names the address it calls as its origin.
         headers = {"Origin": self.url, "Accept": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_seconds)
+        self._http = httpx.Client(
+            base_url=f"{parts.scheme}://{parts.netloc}", headers=headers, timeout=timeout_seconds
+        )
 
     def __enter__(self) -> Client:
         return self

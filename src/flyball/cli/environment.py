@@ -34,7 +34,7 @@ def enter(name: str) -> int:
     found = find(name)
     if found.settings is None:
         raise BadInput(
-            f"{name} is the control plane at {found.url}; start its processes on that machine",
+            f"{name} is the control plane at {found.place}; start its processes on that machine",
             environment=name,
         )
     os.environ["FLYBALL_HOME"] = str(found.settings.home)

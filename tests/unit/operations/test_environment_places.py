@@ -123,3 +123,10 @@ def test_a_process_that_enters_an_environment_has_its_stores_and_nobody_enters_a
     assert settings.home == file.folder / ".flyball" / "environments" / "eu-staging"
     assert settings.database_url == f"sqlite:///{settings.home / 'flyball.db'}"
     assert settings.objects_url == "s3://bucket/staging"
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["up"], ["deploy", "plant"]])
+def test_no_message_holds_what_stands_before_an_address(file, command, monkeypatch, arguments):
+    monkeypatch.setenv("FLYBALL_PRODUCTION_URL", "http://me:secret@127.0.0.1:9/")
+    said = command(*arguments, "--env", "production", cwd=file.folder)
+    assert said.code != 0 and "secret" not in said.err + said.out, said.err

@@ -42,7 +42,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     def place(self) -> str:
         """Where it is, for people; without passwords."""
         if self.url is not None:
-            return self.url
+            address = urlsplit(self.url)
+            return f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
         assert self.settings is not None
         url = self.settings.database_url
         if url.startswith("sqlite:///"):
@@ -111,8 +112,8 @@ def open_environment(
     """
     if environment.settings is None:
         raise BadInput(
-            f"{environment.name} is the control plane at {environment.url}, and this is done in place; do it there, or "
-            f"name its stores in {variable_of(environment.name, 'DATABASE')} and "
+            f"{environment.name} is the control plane at {environment.place}, and this is done in place; do it there, "
+            f"or name its stores in {variable_of(environment.name, 'DATABASE')} and "
             f"{variable_of(environment.name, 'OBJECTS')}",
             environment=environment.name,
         )
