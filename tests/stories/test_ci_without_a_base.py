@@ -66,7 +66,11 @@ def test_that_a_commit_is_the_bases_is_said_only_while_nothing_beside_it_has_cha
     ]
     (folder / "models" / "flyball.toml").write_text("not committed")
     (note,) = read_git(folder / "models", None, {}).notes
-    assert "differ from the commit" in note
+    assert "differ from the commit (models/flyball.toml):" in note
+    for name in ("a report.md", "b", "c"):
+        (folder / "models" / name).write_text("")
+    (note,) = read_git(folder / "models", None, {}).notes
+    assert '(models/flyball.toml, "models/a report.md", models/b and others)' in note
 
 
 def test_the_files_of_the_base_are_read_without_touching_the_working_tree(

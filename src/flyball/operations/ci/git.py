@@ -16,6 +16,7 @@ from flyball.core.errors import BadInput, Unavailable
 from flyball.data.files import LFS_HEAD
 from flyball.pipelines.git_run import GitAnswer, ask_git, find_head, git, printed_path
 
+_MOST_NAMED = 3
 _BASE_VARIABLES = (
     "GITHUB_BASE_REF",
     "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
@@ -72,12 +73,14 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
         branch = next((environment[name] for name in _BRANCH_VARIABLES if environment.get(name)), None)
         if branch is None:
             notes.append("the head is detached: the change has a commit and no branch")
-    is_dirty = _is_dirty(folder)
+    changed = _uncommitted(folder)
+    is_dirty = bool(changed)
     if is_dirty:
-        notes.append("files differ from the commit: what is checked is what lies in the folder")
+        named = ", ".join(changed[:_MOST_NAMED]) + (" and others" if len(changed) > _MOST_NAMED else "")
+        notes.append(f"files differ from the commit ({named}): what is checked is what lies in the folder")
     notes += _missing_submodules(root, folder)
     name, found, tip = _find_base(folder, base, environment, commit, notes)
-    is_clean = not is_dirty and not _is_dirty(root)
+    is_clean = not is_dirty and not _uncommitted(root)
     if is_clean and commit is not None and commit == found == tip:
         notes.append(f"the commit is that of {name}: there is no change of it to compare")
     return GitFacts(
@@ -147,8 +150,10 @@ def _links(folder: Path, *listing: str) -> list[tuple[str, list[str]]]:
     return [(os.fsdecode(path), head.decode().split()) for head, _, path in parted]
 
 
-def _is_dirty(folder: Path) -> bool:
-    return bool(git(folder, "status", "--porcelain", "--", ".", NO_HOMES))
+def _uncommitted(folder: Path) -> list[str]:
+    """What differs from the commit below a folder, homes left out; paths from the root, as Git quotes them."""
+    lines = (git(folder, "status", "--porcelain", "--", ".", NO_HOMES) or "").splitlines()
+    return [line.split(maxsplit=1)[1] for line in lines]
 
 
 def _find_base(
