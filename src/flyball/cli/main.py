@@ -141,9 +141,10 @@ def main() -> None:
 
 
 def _report(error: FlyballError) -> int:
-    from flyball.cli.output import exit_code
+    from flyball.cli.output import exit_code, progress
 
-    click.echo(f"error: {error.message}", err=True)
+    for line in f"error: {error.message}".split("\n"):
+        progress(line)  # it may repeat what others wrote
     return exit_code(error)
 
 

@@ -62,6 +62,11 @@ def test_what_is_not_a_passed_check_of_this_commit_is_not_deployed(
     assert said.code == code and told in said.err
 
 
+def test_what_a_report_says_is_shown_without_commands_to_the_terminal(deploy: Any):
+    said = deploy(outcome="fail", because=["\x1b[2Jgone", "b\r\x07"], what_to_do="x")
+    assert said.code == 1 and "?[2Jgone; b??" in said.err and "\x1b" not in said.err
+
+
 def test_a_version_that_is_in_no_home_is_not_deployed(deploy: Any):
     said = deploy()
     assert said.code == 2 and "there is no model 'line'" in said.err
