@@ -51,8 +51,8 @@ plane's.
 """
 ENDPOINTS_TEXT = """
 Every endpoint is declared in `flyball/core/endpoints.py`; a server with an endpoint that has no permission, body limit
-or audit event does not start. `anyone` needs no permission. Bodies are JSON, but that of an object. The control plane describes itself in
-OpenAPI 3.1 at `/api/schema`; its lists are paged (`limit`, `cursor`), its changes take `Idempotency-Key`, its errors
+or audit event does not start. `anyone` needs no permission. Bodies are JSON, but that of an object. The control plane
+describes itself in OpenAPI 3.1 at `/api/schema`; its lists are paged (`limit`, `cursor`), its changes take `Idempotency-Key`, its errors
 are problem documents (see [errors](errors.md)).
 """
 EVENTS_TEXT = """

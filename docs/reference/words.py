@@ -38,6 +38,7 @@ EVENTS = {
     "rollout.rolled_back": "A rollback ended the rollout",
     "rollout.started": "A candidate is beside the champion",
     "rollout.undecided": "The time was over before the evidence was enough",
+    "rollout.waiting": "A rollout was asked for and waits for approvals",
     "run.finished": "A run registered a version, had it refused, or failed",
     "run.started": "A run began",
     "signal.raised": "A monitor found a change; its sentence says what, where, since when and how sure",

@@ -96,7 +96,33 @@ def deploy(
     if champion is None and rollout.approvals <= 0:
         return _first(conn, rollout, actor=actor, moment=moment)
     rollouts.save_new(conn, rollout)
-    return launch(conn, rollout, actor=actor, moment=moment)
+    started = launch(conn, rollout, actor=actor, moment=moment)
+    if started.waiting_for:
+        _record_waiting(conn, rollout, started, actor, moment)
+    return started
+
+
+def _record_waiting(
+    conn: Connection, rollout: Rollout, started: Started, actor: Actor, moment: Moment
+) -> None:
+    """Who asked for what, and what it waits for: it may end without ever having begun."""
+    facts = {
+        "model": rollout.model,
+        "rollout_id": rollout.id,
+        "version": rollout.candidate,
+        "champion": rollout.champion,
+        "strategy": rollout.strategy,
+        "waiting_for": started.waiting_for,
+        "model_time": isoformat(moment.model_time),
+        "because": started.because,
+    }
+    subject, kind = f"rollout:{rollout.id}", "rollout.waiting"
+    why = rollout.why or started.because
+    record(
+        conn,
+        Change(actor=actor, action=kind, subject=subject, why=why, facts=facts, event=kind),
+        moment.now,
+    )
 
 
 def launch(conn: Connection, rollout: Rollout, *, actor: Actor, moment: Moment) -> Started:

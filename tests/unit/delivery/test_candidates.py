@@ -15,6 +15,7 @@ from flyball.delivery.rollouts import find_unfinished, list_rollouts
 from flyball.delivery.start import Origin
 from flyball.delivery.watching import note_watch_alarm
 from flyball.governance.approvals import approve, reject
+from flyball.governance.events import list_events
 from flyball.governance.journal import Change, record
 from flyball.monitoring.incidents import list_entries, open_incident
 from flyball.monitoring.signals import Signal, signal_id
@@ -153,6 +154,10 @@ def test_a_first_version_waits_for_the_strictest_count_of_approvals_too(loop_hom
     assert (started.state, started.waiting_for, started.revision) == ("waiting", 2, None)
     with loop_home.database.read() as conn:
         assert current(conn, MODEL) is None and find_unfinished(conn, MODEL).champion is None
+        [told] = list_events(conn, kinds=["rollout.waiting"])
+    assert (told.facts["version"], told.facts["waiting_for"]) == (1, 2) and "2 approval(s)" in told.facts[
+        "because"
+    ]
     with pytest.raises(RolloutRunning):
         loop_home.deploy(loop_home.register(loop_project(rollout={"approvals": 1})))
     with loop_home.database.write() as conn, pytest.raises(Conflict, match=r"2 more approval\(s\)"):
