@@ -50,10 +50,10 @@ plane's problem documents (RFC 9457) carry it with the facts. The exit code is t
 plane's.
 """
 ENDPOINTS_TEXT = """
-Every endpoint is declared in `flyball/core/endpoints.py`; a server with an endpoint that has no permission, body limit
-or audit event does not start. `anyone` needs no permission. Bodies are JSON, but that of an object. The control plane
-describes itself in OpenAPI 3.1 at `/api/schema`; its lists are paged (`limit`, `cursor`), its changes take `Idempotency-Key`, its errors
-are problem documents (see [errors](errors.md)).
+Every endpoint is declared in `flyball/core/endpoints.py`; a server with an endpoint that has no permission, body
+limit or audit event does not start. `anyone` needs no permission. Bodies are JSON, but that of an object. The control
+plane describes itself in OpenAPI 3.1 at `/api/schema`; its lists are paged (`limit`, `cursor`), its changes take
+`Idempotency-Key`, its errors are problem documents (see [errors](errors.md)).
 """
 EVENTS_TEXT = """
 Events stream at `/api/v1/events` (server-sent events, or pages of JSON) in the order of commits; each is an audit entry

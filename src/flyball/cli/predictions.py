@@ -50,7 +50,9 @@ def _server(environment: str | None) -> str:
         return find_server(read_settings().home)
     found = find(environment)
     if found.settings is None:
-        raise BadInput(f"{environment} is the control plane at {found.place}; name its model server with --url")
+        raise BadInput(
+            f"{environment} is the control plane at {found.place}; name its model server with --url"
+        )
     return find_server(found.settings.home)
 
 

@@ -69,7 +69,9 @@ def test_an_error_names_its_line_in_the_project_and_leaves_library_frames_out(so
 
 def test_an_error_while_importing_is_told_with_its_line(source: Path):
     write(source, "mod_f", "x = 1\nimport no_such_library\n")
-    with pytest.raises(UserCodeFailed, match=r"importing mod_f raised ModuleNotFoundError at mod_f.py:2") as told:
+    with pytest.raises(
+        UserCodeFailed, match=r"importing mod_f raised ModuleNotFoundError at mod_f.py:2"
+    ) as told:
         load_entry("mod_f:train", source, "train.entry")
     assert "imports what lies beside its flyball.toml, and packages that are installed" in told.value.message
 
