@@ -6,8 +6,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
+import threading
 import time
 from contextlib import suppress
+
+from flyball.backends.db.database import open_database
 
 
 def kill_all(whole) -> None:
@@ -108,3 +112,19 @@ def test_equal_runs_at_once_are_one_run_and_another_one_is_its_own(whole):
     assert sorted(version["number"] for version in whole.json("versions", "plant")) == [1, 2]
     assert len([run for run in runs if not run["cached"]]) == 2
     assert whole.flyball("doctor")
+
+
+def test_who_opens_a_new_database_waits_for_another_process_that_makes_it(tmp_path):
+    file = tmp_path / "flyball.db"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")  # where SQLite refuses to change the journal's mode without waiting
+    made = threading.Timer(0.3, other.rollback)
+    made.start()
+    database = open_database(f"sqlite:///{file}")
+    try:
+        with database.read() as conn:
+            assert conn.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    finally:
+        made.join()
+        database.close()
+        other.close()

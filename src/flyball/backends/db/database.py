@@ -7,6 +7,7 @@ import errno
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -234,13 +235,9 @@ def _prepare_sqlite(
     def connect(connection: Any, _record: Any) -> None:
         # None: the driver must not begin transactions on its own, deferred and only at the first write.
         connection.isolation_level = isolation
-        pragmas = [
-            f"busy_timeout={BUSY_SECONDS * 1000}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-        ]
-        for pragma in [*pragmas, "query_only=ON"] if read_only else pragmas:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+        _use_write_ahead_log(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", *(["query_only=ON"] if read_only else [])):
             connection.execute("PRAGMA " + pragma)
 
     if begin:
@@ -248,6 +245,22 @@ def _prepare_sqlite(
         @sa.event.listens_for(engine, "begin")
         def emit(connection: Connection) -> None:
             connection.exec_driver_sql(begin)
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch to WAL, which only the first connection to a new file has to do.
+
+    SQLite does not wait by `busy_timeout` here while another process is about to do the same.
+    """
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up:
+                raise
+        time.sleep(0.01)
 
 
 def _open_postgres(url: URL) -> Database:
