@@ -82,7 +82,7 @@ def test_each_line_about_deploying_by_files_runs(lone_reader: Any):
     lines = blocks.console_lines(ROOT / "docs" / "how-to" / "deploy-by-files.md")
     said = [lone_reader.type(line) for line in lines]
     changes = [text for line, text in zip(lines, said, strict=True) if re.match("flyball (plan|apply)", line)]
-    kinds = [re.match(r"[^:]* staging/shop: (\w+( back)?)", text)[1] for text in changes]  # type: ignore[index]
+    kinds = [re.findall(r"^[^:]* staging/shop: (\w+(?: back)?)", text)[0] for text in changes]
     assert kinds == ["first", "first", "deploy", "roll back", "nothing", "deploy", "held", "deploy"]
     assert "`rollback --why complaints`" in changes[6]
 

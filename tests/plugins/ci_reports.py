@@ -23,6 +23,7 @@ from flyball.operations.ci.report import (
     PackageChange,
     PackageFacts,
     Stage,
+    StageOutcome,
 )
 
 COMMIT = "4f1c2a9be07d4c55a1b03be2f6d8c9e0a7b6c5d4"
@@ -50,7 +51,7 @@ def metric(
     )
 
 
-def stages(*outcomes: str) -> list[Stage]:
+def stages(*outcomes: StageOutcome) -> list[Stage]:
     told = {
         "checks": "contract and data are sound",
         "tests": "37 functions of the project",
@@ -60,7 +61,7 @@ def stages(*outcomes: str) -> list[Stage]:
         "registration": "as candidate",
     }
     return [
-        Stage(name=name, outcome=outcome, because=because, seconds=1.5 + place, cached=name == "checks")  # type: ignore[arg-type]
+        Stage(name=name, outcome=outcome, because=because, seconds=1.5 + place, cached=name == "checks")
         for place, ((name, because), outcome) in enumerate(zip(told.items(), outcomes, strict=True))
     ]
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class Done:
         self.reports += [json.loads(path.read_text()) for path in sorted(folder.rglob("report.json"))]
 
 
-class Hosted:
+class Hosted(ABC):
     """A repository on a host of one kind, with a store that all jobs share and an environment to deploy to."""
 
     def __init__(self, kind: str, folder: Path, comments: Any) -> None:
@@ -123,17 +124,21 @@ class Hosted:
         found = git(self.remote, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
         return found or "0" * 40
 
+    @abstractmethod
     def _run_change(self, branch: str, fork: bool) -> dict[str, Done]:
-        raise NotImplementedError
+        """Run what the host runs for a pull or merge request; its jobs by name."""
 
+    @abstractmethod
     def _run_merge(self, before: str) -> dict[str, Done]:
-        raise NotImplementedError
+        """Run what the host runs for a push to the default branch; its jobs by name."""
 
+    @abstractmethod
     def _run_by_hand(self, asked: dict[str, str]) -> dict[str, Done]:
-        raise NotImplementedError
+        """Run what the host runs when a person asks; its jobs by name."""
 
+    @abstractmethod
     def _run_schedule(self) -> dict[str, Done]:
-        raise NotImplementedError
+        """Run what the host runs by its clock; its jobs by name."""
 
     def run_bash(self, done: Done, run: str, folder: Path, environment: dict[str, str]) -> int:
         """One step: its exit code; what it prints is kept."""
@@ -248,7 +253,9 @@ class GitHub(Hosted):
         }[expression]
 
     def _filled(self, text: Any, row: Any = (), index: int = 0, temp: Path = Path()) -> str:
-        fill = lambda found: self._value(found[1], dict(row), index, temp)  # noqa: E731 - one expression
+        def fill(found: re.Match[str]) -> str:
+            return self._value(found[1], dict(row), index, temp)
+
         return re.sub(r"\$\{\{ (.*?) \}\}", fill, str(text))
 
     def _job(self, name: str, job: Any, row: dict[str, str], index: int) -> Done:
