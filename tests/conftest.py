@@ -23,8 +23,11 @@ settings.register_profile(
 settings.register_profile("explore", settings.get_profile("same"), derandomize=False, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
-# A developer's own home, server or token must never be what a test works on.
-for _name in [name for name in os.environ if name.startswith("FLYBALL_")]:
+# A developer's own home, server or token must never be what a test works on, and what a runner says of its own job, or
+# a hook of its repository, never what a test is told: here and on every host the tests see the same.
+_FOREIGN_PREFIXES = ("FLYBALL_", "GIT_", "GITHUB_", "GITLAB_", "CI_", "BUILD_", "AWS_")
+_FOREIGN = {"CI", "TF_BUILD", "JENKINS_URL", "FORCE_COLOR", "NO_COLOR"}
+for _name in [name for name in os.environ if name in _FOREIGN or name.startswith(_FOREIGN_PREFIXES)]:
     if _name != "FLYBALL_REQUIRE_BROWSER":
         del os.environ[_name]
 
