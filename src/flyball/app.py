@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flyball.core.errors import Refused
+from flyball.core.errors import Refused, told_of
 from flyball.core.refs import parse_ref
 from flyball.core.settings import Settings, read_settings
 from flyball.operations.changes import Changes
@@ -172,7 +172,7 @@ def open_environment(environment: Environment) -> Iterator[Flyball]:
     """The local Flyball object of an environment in place. Raises NotFound where nothing was deployed to it."""
     from flyball.operations.environments.places import open_environment as open_stores
 
-    with open_stores(environment) as backends:
+    with open_stores(environment) as backends, told_of(environment.name):
         yield Flyball(backends)
 
 

@@ -67,6 +67,7 @@ class Client:
             raise errors.BadInput(f"{url!r} is no address of a control plane, such as http://127.0.0.1:8080")
         # What stands before an @ is for whoever guards the address, and in no message.
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self._name = name
         self._told_by = f"environment {name}: " if name else ""
         # A program is no browser that a foreign page could have sent: it names the address it calls as its origin.
         headers = {"Origin": self.url, "Accept": "application/json"}
@@ -361,7 +362,8 @@ class Client:
                 continue
             if response.is_success:
                 return _read(response.content)
-            raise _error(response.status_code, response.content, self._told_by)
+            with errors.told_of(self._name):
+                raise _error(response.status_code, response.content, self._told_by)
         raise errors.Unavailable(f"{self.url} does not answer", url=self.url)
 
 

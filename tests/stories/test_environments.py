@@ -65,6 +65,13 @@ def test_a_version_goes_to_staging_then_by_an_approval_to_production_and_back(st
     assert moves["production"] > moves["staging"]
     refused = staged.say("deploy", "plant@1", "--env", "production", "--why", "again", code=1)
     assert "takes only what is champion in staging" in refused.err and "version 2 there" in refused.err
+    # What an error tells to type next is about the home that the error is about.
+    there = staged.say("show", "plant@9", "--env", "staging", code=2)
+    assert "`flyball versions plant --env staging` lists them" in there.err
+    before = staged.say("deploy", "plant@9", "--env", "production", code=2)
+    assert "`flyball versions plant --env staging` lists them" in before.err
+    here = staged.say("deploy", "plant@9", "--env", "staging", code=2)
+    assert "`flyball versions plant` lists them" in here.err
 
 
 def test_what_was_found_out_about_a_version_goes_with_it_and_so_does_its_author(staged):

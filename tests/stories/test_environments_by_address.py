@@ -95,6 +95,10 @@ def test_what_was_tested_is_sent_to_an_address_and_deployed_there_once(staged, f
     repeat = staged.json("deploy", "plant@1", "--env", "staging", "--why", "a canary")
     assert (begun["state"], repeat["rollout_id"]) == ("running", begun["rollout_id"])
     assert staged.json("audit", "verify", "--env", "staging")["ok"]
+    there = staged.say("show", "plant@9", "--env", "staging", code=2)
+    assert "`flyball versions plant --env staging` lists them" in there.err
+    here = staged.say("deploy", "plant@9", "--env", "staging", code=2)
+    assert "`flyball versions plant` lists them" in here.err
     with open_home(far.home) as app:
         for digest in (tested, better):
             check_objects(digest, app.backends.blobs)

@@ -141,9 +141,11 @@ def main() -> None:
 
 
 def _report(error: FlyballError) -> int:
+    from flyball.cli.advice import in_environment
     from flyball.cli.output import exit_code, progress
 
-    for line in f"error: {error.message}".split("\n"):
+    message = in_environment(error.message, error.environment, flyball)
+    for line in f"error: {message}".split("\n"):
         progress(line)  # it may repeat what others wrote
     return exit_code(error)
 

@@ -9,6 +9,7 @@ import click
 
 from flyball.cli.environment import environment_option, find
 from flyball.cli.output import cell, facts, json_option, show, table
+from flyball.core.errors import BadInput, told_of
 
 MOST_SCORES = 3
 
@@ -35,14 +36,14 @@ def predict(model: str, rows: str, url: str | None, environment: str | None, as_
     from flyball.operations.asking import find_classes
     from flyball.operations.asking import predict as ask
 
-    server = url or _server(environment)
-    answer = ask(server, model, rows)
+    with told_of(environment):
+        server = url or _server(environment)
+        answer = ask(server, model, rows)
     classes = find_classes(server, model, answer)
     show(answer if classes is None else {**answer, "classes": classes}, as_json, _render_answer)
 
 
 def _server(environment: str | None) -> str:
-    from flyball.core.errors import BadInput
     from flyball.core.settings import read_settings
     from flyball.operations.asking import find_server
 
@@ -121,11 +122,9 @@ def add(model: str, file: str, url: str | None, environment: str | None, as_json
     """
     from flyball.operations.asking import add_outcomes
 
-    show(
-        add_outcomes(url or _server(environment), model, file),
-        as_json,
-        lambda done: click.echo(f"{done['accepted']} outcomes accepted"),
-    )
+    with told_of(environment):
+        added = add_outcomes(url or _server(environment), model, file)
+    show(added, as_json, lambda done: click.echo(f"{done['accepted']} outcomes accepted"))
 
 
 @click.command()

@@ -63,10 +63,17 @@ def why(model: str, environment: str | None, as_json: bool) -> None:
     \b
     Example: flyball why credit-default
     """
+    from flyball.cli.advice import in_environment
     from flyball.cli.connection import open_flyball
 
+    root = click.get_current_context().find_root().command
+    assert isinstance(root, click.Group)
     with open_flyball(environment) as app:
-        show(app.why(model), as_json, lambda found: click.echo(found["text"]))
+        show(
+            app.why(model),
+            as_json,
+            lambda found: click.echo(in_environment(found["text"], environment, root)),
+        )
 
 
 @click.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -12,11 +14,23 @@ class FlyballError(Exception):
     """
 
     code = "error"
+    # Of which environment's home it tells, None for this one: commands that the message advises take `--env` there.
+    environment: str | None = None
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
         self.message = message
         self.facts = facts
+
+
+@contextmanager
+def told_of(environment: str | None) -> Iterator[None]:
+    """Errors that leave the block tell of this environment's home, unless they tell of another one's already."""
+    try:
+        yield
+    except FlyballError as error:
+        error.environment = error.environment or environment
+        raise
 
 
 class BadInput(FlyballError):

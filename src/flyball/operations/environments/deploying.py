@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from flyball.core.errors import BadInput, Conflict, NotEnoughEvidence, Refused
+from flyball.core.errors import BadInput, Conflict, NotEnoughEvidence, Refused, told_of
 from flyball.core.project import Project
 from flyball.core.refs import ModelRef
 from flyball.core.settings import read_settings
@@ -80,7 +80,8 @@ def deploy_to(
     project = settings_there(file, ref.model, environment, variables, strategy=strategy)
     with open_source(file, environment, variables) as source:
         version = choose_source(source, ref, environment)
-        with open_environment(environment, make=True, clock=source.clock) as target:
+        opened = open_environment(environment, make=True, clock=source.clock)
+        with opened as target, told_of(environment.name):
             check_apart(source, target, environment)
             check_routes(target, ref.model, environment)
             verdicts = pass_gates(source, target, version, environment)
@@ -139,7 +140,7 @@ def open_source(
     refuse_deploying(settings)
     before = environment.section.after
     if before is not None:
-        with open_environment(choose_environment(file, before, variables)) as backends:
+        with open_environment(choose_environment(file, before, variables)) as backends, told_of(before):
             yield backends
         return
     backends = open_backends(settings)
