@@ -211,7 +211,8 @@ class MonitorSection(Section, frozen=True, kw_only=True):
 class EnvironmentSection(Section, frozen=True, kw_only=True):
     """[environments.NAME]: where else a version is deployed, with its own rollout, gates and approvals.
 
-    `after`: the environment whose champion this one takes, and nothing else.
+    `after`: the environment whose champion this one takes, and nothing else but what its own retrainings give.
+    `deliver`: what becomes of those, where that is not as [retrain] says.
     """
 
     url: str | None = None
@@ -219,6 +220,7 @@ class EnvironmentSection(Section, frozen=True, kw_only=True):
     approvals: int | None = None
     rollout: RolloutSection | None = None
     gates: list[GateSection] | None = None
+    deliver: Literal["rollout", "pull-request"] | None = None
 
 
 class LogSection(Section, frozen=True, kw_only=True):
@@ -242,6 +244,7 @@ class RetrainSection(Section, frozen=True, kw_only=True):
     cooldown: str = "7d"
     max_per_month: int = 4
     approvals: int = 0
+    deliver: Literal["rollout", "pull-request"] = "rollout"
 
 
 class ServeSection(Section, frozen=True, kw_only=True):

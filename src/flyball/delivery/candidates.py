@@ -17,6 +17,7 @@ from flyball.data.model_time import find_model_time
 from flyball.delivery import rollouts, transitions
 from flyball.delivery.approvals import find_rejection, subject_of
 from flyball.delivery.damage import find_damage
+from flyball.delivery.left import leave
 from flyball.delivery.start import Origin, deploy, launch
 from flyball.delivery.transitions import Moment
 from flyball.delivery.watching import note_watch_alarm
@@ -72,6 +73,9 @@ def _start(conn: Connection, facts: dict[str, Any], damage: FlyballError | None,
     model, number = str(facts["model"]), int(facts["version"])
     retraining_id = facts.get("retraining_id")
     if retraining_id is not None and _is_known(conn, model, derived_id("rol", retraining_id)):
+        return
+    if facts.get("deliver") == "pull-request" and damage is None:
+        leave(conn, facts, actor=POLICY, now=now)
         return
     model_time = parse_moment(facts["decided_at"])
     try:

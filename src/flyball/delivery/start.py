@@ -14,6 +14,7 @@ from flyball.core.project import Project
 from flyball.core.values import Actor
 from flyball.delivery import rollouts
 from flyball.delivery.approvals import approvals_left, find_rejection
+from flyball.delivery.left import find_left
 from flyball.delivery.rollouts import Rollout
 from flyball.delivery.transitions import Moment, begin, promote, put_in_service
 from flyball.governance.journal import Change, record
@@ -92,7 +93,8 @@ def deploy(
             model=model,
             rollout_id=running.id,
         )
-    rollout = _new_rollout(version, champion, project, origin or Origin(), actor, why, moment)
+    origin = origin or _find_origin(conn, version)
+    rollout = _new_rollout(version, champion, project, origin, actor, why, moment)
     if champion is None and rollout.approvals <= 0:
         return _first(conn, rollout, actor=actor, moment=moment)
     rollouts.save_new(conn, rollout)
@@ -100,6 +102,19 @@ def deploy(
     if started.waiting_for:
         _record_waiting(conn, rollout, started, actor, moment)
     return started
+
+
+def _find_origin(conn: Connection, version: ModelVersion) -> Origin:
+    """What a candidate came of that waited for a pull request, so that its incident tells how it went on.
+
+    Without the retraining: such a version may be deployed more than once, and each rollout has an id of its own.
+    """
+    left = find_left(conn, version.model, version.number) or {}
+    return Origin(
+        incident_id=left.get("incident_id"),
+        signal_id=left.get("signal_id"),
+        approvals=int(left.get("approvals") or 0),
+    )
 
 
 def _record_waiting(

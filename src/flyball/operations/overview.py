@@ -164,6 +164,7 @@ def column_scores(statistics: dict[str, Any]) -> dict[str, float]:
 def why(backends: Backends, model: str) -> dict[str, Any]:
     """How a model stands and why, in a paragraph, with the facts it is made of. Raises ModelNotFound."""
     from flyball.delivery.approvals import approvals_left
+    from flyball.delivery.left import WAITS
     from flyball.delivery.rollouts import list_rollouts
     from flyball.monitoring.incidents import list_incidents
     from flyball.monitoring.windows import list_windows
@@ -177,6 +178,7 @@ def why(backends: Backends, model: str) -> dict[str, Any]:
         incidents = list_incidents(conn, model, limit=1)
         rollouts = list_rollouts(conn, model, limit=1)
         retrainings = list_retrainings(conn, model, limit=1)
+        waiting = [r for r in retrainings if r.version and _waits(conn, r, summary.champion)]
         left = sum(approvals_left(conn, rollout) for rollout in rollouts if rollout.state == "waiting")
     sentences = [_champion_sentence(summary, moves)]
     if summary.schedules == "external":
@@ -199,6 +201,7 @@ def why(backends: Backends, model: str) -> dict[str, Any]:
         _sentence(f"The last retraining: {r.because}" + (f"; {r.result}" if r.result else ""))
         for r in retrainings
     ]
+    sentences += [_sentence(f"Version {r.version} {WAITS}") for r in waiting]
     facts = {
         "champion": summary.champion,
         "candidate": summary.candidate,
@@ -208,6 +211,21 @@ def why(backends: Backends, model: str) -> dict[str, Any]:
         "retraining": retrainings[0].id if retrainings else None,
     }
     return {"model": model, "text": " ".join(sentences), "facts": facts}
+
+
+def _waits(conn: Any, retraining: Any, champion: int | None) -> bool:
+    """Whether what a retraining gave still waits for a pull request: nobody has put it on its way, or refused it."""
+    from flyball.delivery.approvals import find_rejection
+    from flyball.delivery.left import find_left
+    from flyball.delivery.rollouts import list_rollouts
+    from flyball.registry.versions import get_version
+
+    model, number = retraining.model, retraining.version
+    if number == champion or find_left(conn, model, number) is None:
+        return False
+    digest = get_version(conn, model, number).digest
+    begun = any(rollout.candidate == number for rollout in list_rollouts(conn, model, limit=20))
+    return not begun and find_rejection(conn, model, number, digest) is None
 
 
 def _summary(backends: Backends, conn: Any, model: Any) -> ModelSummary:

@@ -166,6 +166,9 @@ def _apply_section(
         else:
             document[name] = given
             origins |= dict.fromkeys(_given({name: given}), f"environments.{section}")
+    if "deliver" in chosen and isinstance(document.setdefault("retrain", {}), dict):
+        document["retrain"]["deliver"] = chosen["deliver"]
+        origins["retrain.deliver"] = f"environments.{section}"
     if "approvals" in chosen or "approvals" in (chosen.get("rollout") or {}):
         # The strictest decides: an environment may ask for more than the file, never for less.
         document.setdefault("rollout", {})["approvals"] = approvals

@@ -123,6 +123,7 @@ MEANINGS: dict[str, str] = {
     "environments.approvals": "people who have to agree to a deployment there; [rollout].approvals if that is more",
     "environments.rollout": "as [rollout], there",
     "environments.gates": "instead of [[gates]], there; a deployment there is judged on the version's evidence",
+    "environments.deliver": "instead of [retrain].deliver, there",
     "log.durability": "process: handed to the operating system before the answer leaves; disk: on disk before; none",
     "log.sample": "share of the predictions that is logged",
     "log.drop": "input fields that are never written",
@@ -136,6 +137,8 @@ MEANINGS: dict[str, str] = {
     "retrain.cooldown": "least model time between two retrainings",
     "retrain.max_per_month": "budget of retrainings in 30 days of model time",
     "retrain.approvals": "people who have to agree before a retraining",
+    "retrain.deliver": "what a candidate does that passed its gates: begin its rollout, or wait for a pull request on "
+    "a deployments file, which `flyball ci propose` opens",
     "serve.workers": "processes that answer",
     "serve.max_body_mb": "largest request, in MB; a larger one is refused (413)",
     "serve.max_rows": "most rows in one request",

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from flyball.backends.db.database import Database
 from flyball.core.clock import Clock, isoformat
 from flyball.core.ids import derived_id
-from flyball.core.project import Project
+from flyball.core.project import Project, RetrainSection
 from flyball.core.values import Actor
 from flyball.governance.consumers import deliver, next_events
 from flyball.governance.events import Event
@@ -229,7 +229,7 @@ def end(
     retrainings.change(conn, retraining.id, state=state, result=result, version=version, finished_at=now)
     event = {"ready": "candidate.ready", "refused": "candidate.refused"}.get(state, f"retraining.{state}")
     deployment = current(conn, retraining.model)
-    approvals = project_of(deployment).retrain.approvals if deployment is not None else 0
+    rules = RetrainSection() if deployment is None else project_of(deployment).retrain
     facts = {
         "model": retraining.model,
         "version": version,
@@ -238,7 +238,8 @@ def end(
         "signal_id": retraining.signal_id,
         "incident_id": retraining.incident_id,
         "decided_at": isoformat(retraining.decided_at),
-        "approvals": approvals,
+        "approvals": rules.approvals,
+        "deliver": rules.deliver,
         "because": f"retrained: {retraining.because}" if state == "ready" else result,
     }
     _record(conn, event, retraining, result, facts, POLICY, now)
