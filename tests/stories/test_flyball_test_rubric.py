@@ -44,6 +44,7 @@ def test_a_project_that_was_never_run_scores_nothing_and_reads_what_to_write(
     folder = make_project()
     said = command("test", "--rubric", cwd=folder)
     assert said.code == 0 and said.out.startswith("line: ML Test Score 0 (more of a research project")
+    assert "judged by what is known of no version, for none was accepted yet" in said.out
     assert 'kind = "parity"' in said.out and "Breck, Cai, Nielsen, Salib, Sculley (2017)" in said.out
     score = command("test", "--rubric", "--json", cwd=folder).json()
     assert score["score"] == 0.0 and set(_points(score).values()) == {0.0}
@@ -85,6 +86,7 @@ def test_a_project_with_gates_tests_and_a_workflow_scores_what_a_person_counts(
     }
     assert [section["points"] for section in score["sections"]] == [2.0, 2.5, 3.5, 2.5]
     assert score["score"] == 2.0
+    assert score["judged"] == "line@1, the newest accepted version; none is champion"
     facts = {item["id"]: item["fact"] for section in score["sections"] for item in section["items"]}
     lines = (folder / "flyball.toml").read_text().splitlines()
     assert facts["model-5"].startswith(f"flyball.toml:{lines.index('[[tests]]') + 1}: pass for line@1 (evd_")

@@ -30,7 +30,8 @@ def test(folder: Path, rubric: bool, as_json: bool) -> None:
 
     --rubric counts the ML Test Score (Breck and others, 2017) from the project's files and its home: 28 tests, half a
     point for what is done by hand and documented, one for what is automated; the score is that of the weakest of four
-    sections. Each point names where it stands. The exit code is 0.
+    sections. Each point names where it stands. What was found out about the champion counts or, where there is none,
+    about the newest version that was not refused. The exit code is 0.
 
     \b
     Examples: flyball test --json
@@ -109,6 +110,7 @@ def _render_score(score: Any) -> None:
     named = ", ".join(f"{section.name} {section.points:g}" for section in score.sections)
     click.echo(f"{score.model}: ML Test Score {score.score:g} ({score.reading})")
     click.echo(f"the least of: {named}; each of 7")
+    click.echo(f"judged by what is known of {score.judged}")
     for section in score.sections:
         click.echo(f"\n{section.name}: {section.points:g}")
         for item in section.items:

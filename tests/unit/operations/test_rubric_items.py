@@ -42,7 +42,7 @@ def _facts(sections: dict[str, Any] | None = None, **known: Any) -> Facts:
 
 
 def _test(kind: str, outcome: str = "pass", **keys: Any) -> dict[str, Any]:
-    """A model test in the file, and how it ended for the newest version."""
+    """A model test in the file, and how it ended for the judged version."""
     section = ModelTestSection(kind=kind, **keys)
     name = f"{kind} {section.feature}" if section.feature else kind
     rule = {"kind": kind, "name": name}
@@ -168,6 +168,8 @@ def test_a_model_test_that_no_version_was_held_to_gives_nothing():
     found = _item(_facts(known["sections"], lines={"tests[0]": 12}), "monitoring-3")
     assert (found.points, found.next) == (0.0, "flyball run")
     assert found.fact == "flyball.toml:12: no version was held to it yet"
+    later = _item(_facts(known["sections"], lines={"tests[0]": 12}, version="shop@3"), "monitoring-3")
+    assert later.fact == "flyball.toml:12: shop@3 was not held to it yet"
 
 
 def test_a_model_test_that_the_file_asks_no_more_gives_nothing_though_a_version_passed_it():

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from flyball.core.errors import ModelNotFound
+from flyball.backends.db.database import Database
+from flyball.core.errors import ModelNotFound, VersionNotFound
 from flyball.core.project import Project
+from flyball.core.refs import ModelRef
 from flyball.delivery.rollouts import list_rollouts
 from flyball.monitoring.windows import list_windows
-from flyball.operations.opening import Backends
 from flyball.operations.rubric.repository import (
     find_checks,
     find_schedules,
@@ -23,13 +24,13 @@ from flyball.pipelines.git_run import find_repository, git
 from flyball.pipelines.project_file import FILE_NAME, ProjectFile
 from flyball.registry.aliases import find_alias
 from flyball.registry.evidence import Evidence, list_evidence
-from flyball.registry.versions import list_versions
+from flyball.registry.versions import resolve
 
 MOST_WINDOWS = 200
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model test or gate ended for the newest version. `rule`: what it asks; `evidence`: under which id."""
+    """How a model test or gate ended for the judged version. `rule`: what it asks; `evidence`: under which id."""
 
     rule: dict[str, Any]
     outcome: str
@@ -47,9 +48,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """All that items are judged by.
 
     checks, schedules, updates: places (file:line) that run Flyball on each change, run it by the clock, and tell of new
-    packages. tested: by module of an entry, the project's own tests that lead to it. version: the newest, as
-    `model@number`; features, tests, gates, slices and evaluation (an evidence id) are its own. carried: the newest
-    rollout that promoted a candidate by a canary or shadow. windows, with_outcomes: of production that were analysed.
+    packages. tested: by module of an entry, the project's own tests that lead to it. version: the champion, else the
+    newest that was not refused, as `model@number`; features, tests, gates, slices and evaluation (an evidence id) are
+    its own. carried: the newest rollout that promoted a candidate by a canary or shadow. windows, with_outcomes: of
+    production that were analysed.
     """
 
     project: Project
@@ -78,13 +80,16 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         return FILE_NAME if line is None else f"{FILE_NAME}:{line}"
 
 
-def read_facts(backends: Backends, file: ProjectFile) -> Facts:
-    """The facts of a project; what its home does not know is empty. Reads only."""
+def read_facts(database: Database, file: ProjectFile) -> Facts:
+    """The facts of a project; what its home does not know is empty. Reads only.
+
+    database: of the project's home.
+    """
     project, folder = file.project, file.folder
     root = find_repository(folder) or folder
     entries = [step.entry for step in project.steps] + [project.train.entry]
     modules = [entry.partition(":")[0] for entry in entries if ":" in entry]
-    with backends.database.read() as conn:
+    with database.read() as conn:
         known = _of_model(conn, project.model.name)
     return Facts(
         project=project,
@@ -104,12 +109,10 @@ def read_facts(backends: Backends, file: ProjectFile) -> Facts:
 
 def _of_model(conn: Connection, model: str) -> dict[str, Any]:
     try:
-        newest = next(iter(list_versions(conn, model, limit=1)), None)
-    except ModelNotFound:
-        newest = None
-    if newest is None:
+        judged = resolve(conn, ModelRef(model))
+    except (ModelNotFound, VersionNotFound):
         return {}
-    evidence = list_evidence(conn, model, newest.number)
+    evidence = list_evidence(conn, model, judged.number)
     evaluated = [kept for kept in evidence if kept.kind == "evaluation"]
     windows = list_windows(conn, model, limit=MOST_WINDOWS)
     champion, previous = (find_alias(conn, model, name) for name in ("champion", "previous"))
@@ -119,8 +122,8 @@ def _of_model(conn: Connection, model: str) -> dict[str, Any]:
         if rollout.strategy in ("canary", "shadow") and rollout.champion is not None
     ]
     return {
-        "version": f"{model}@{newest.number}",
-        "features": list(newest.contract.features),
+        "version": f"{model}@{judged.number}",
+        "features": list(judged.contract.features),
         "tests": [outcome for kept in evidence if kept.kind == "tests" for outcome in _tests(kept)],
         "gates": [
             Outcome(rule=kept.facts, outcome=str(kept.facts["outcome"]), evidence=kept.id)

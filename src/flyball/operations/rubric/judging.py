@@ -37,7 +37,7 @@ def passed_test(
     about: Callable[[ModelTestSection], bool] | None = None,
     setting: str | None = None,
 ) -> Said:
-    """A point where the newest version passed a model test of these kinds that the project file still asks for."""
+    """A point where the judged version passed a model test of these kinds that the project file still asks for."""
     found = [
         _asked(facts, facts.at(f"tests[{number}]"), _outcome(facts, test), "flyball test")
         for number, test in enumerate(facts.project.tests)
@@ -48,13 +48,13 @@ def passed_test(
 
 
 def gated(facts: Facts, about: Callable[[GateSection], bool]) -> Said:
-    """A point where the newest version passed a gate that the project file still asks for."""
+    """A point where the judged version passed a gate that the project file still asks for."""
     found = [_asked(facts, at, outcome, "flyball run") for at, outcome in _gates(facts, about)]
     return max(found, key=lambda said: said.points, default=Said(0.0, "no gate looks at it"))
 
 
 def judged(facts: Facts, about: Callable[[GateSection], bool]) -> Said:
-    """A point where the newest version was held to such a gate, whatever the verdict."""
+    """A point where the judged version was held to such a gate, whatever the verdict."""
     for at, outcome in _gates(facts, about):
         if outcome is None:
             return _asked(facts, at, None, "flyball run")
@@ -97,7 +97,8 @@ def _outcome(facts: Facts, test: ModelTestSection) -> Outcome | None:
 
 def _asked(facts: Facts, at: str, outcome: Outcome | None, command: str) -> Said:
     if outcome is None:
-        return Said(0.0, f"{at}: no version was held to it yet", "flyball run")
+        who = "no version was" if facts.version is None else f"{facts.version} was not"
+        return Said(0.0, f"{at}: {who} held to it yet", "flyball run")
     said = f"{at}: {outcome.outcome} for {facts.version} ({outcome.evidence})"
     if outcome.outcome == "pass":
         return Said(1.0, said)

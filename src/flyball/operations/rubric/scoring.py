@@ -44,9 +44,14 @@ class ScoredSection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """The ML Test Score: the least of its sections' points, 0 to 7."""
+    """The ML Test Score: the least of its sections' points, 0 to 7.
+
+    version: whose evidence was looked at; None where none was accepted. judged: which one that is.
+    """
 
     model: str
+    version: str | None
+    judged: str
     score: float
     reading: str
     sections: list[ScoredSection]
@@ -55,7 +60,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 def score_project(backends: Backends, file: ProjectFile) -> Score:
     """The score of a project and its home as they are; nothing is run."""
-    return score_facts(read_facts(backends, file))
+    return score_facts(read_facts(backends.database, file))
 
 
 def score_facts(facts: Facts) -> Score:
@@ -66,7 +71,21 @@ def score_facts(facts: Facts) -> Score:
         sections.append(ScoredSection(name=name, points=sum(item.points for item in scored), items=scored))
     least = min(section.points for section in sections)
     reading = next(words for bound, words in _READINGS if least <= bound)
-    return Score(model=facts.project.model.name, score=least, reading=reading, sections=sections)
+    return Score(
+        model=facts.project.model.name,
+        version=facts.version,
+        judged=_judged(facts),
+        score=least,
+        reading=reading,
+        sections=sections,
+    )
+
+
+def _judged(facts: Facts) -> str:
+    if facts.version is None:
+        return "no version, for none was accepted yet"
+    which = "newest accepted version; none is champion" if facts.champion is None else "champion"
+    return f"{facts.version}, the {which}"
 
 
 def _scored(item: Item, facts: Facts) -> ScoredItem:
