@@ -116,9 +116,46 @@ def test_the_settings_of_a_named_folder_hold_here_and_in_an_environment(reposito
     with repository.staged.opened("staging") as app, app.backends.database.read() as conn:
         deployed = current(conn, "plant")
     assert deployed is not None and deployed.project["monitor"]["window"] == "3h"
+    # Where no folder is named, the only project of that model in the repository counts, from wherever one plans.
     repository.commit("without", staging=deployment("staging", repository.second))
+    assert repository.kinds("staging") == ["nothing"]
+    project.unlink()
+    assert repository.kinds("staging") == ["nothing"]
+    (repository.folder / "other").mkdir()
+    (repository.folder / "other" / "flyball.toml").write_text(own.read_text())
     said = repository.staged.say("plan", "deployments/staging.toml", code=2)
-    assert 'name the folder of plant by project = "…"' in said.err
+    assert "several project files are about plant (models/plant/flyball.toml, other/flyball.toml)" in said.err
+    assert "deployments/staging.toml:2: " in said.err and 'plant by project = "…"' in said.err
+    for file in (own, repository.folder / "other" / "flyball.toml"):
+        file.write_text(file.read_text().replace('"plant"', '"another"', 1))
+    said = repository.staged.say("plan", "deployments/staging.toml", code=2)
+    assert "no flyball.toml here, or of this repository, says where environments are" in said.err
+    project.write_text(own.read_text())
+    said = repository.staged.say("plan", "deployments/staging.toml", code=2)
+    assert "is the project of another" in said.err
+
+
+def test_a_job_that_does_not_know_where_an_environment_is_says_so_and_makes_none(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+):
+    repository.commit(
+        "the first",
+        staging=deployment("staging", repository.first),
+        production=deployment("production", "champion of staging"),
+    )
+    monkeypatch.setenv("CI", "true")
+    (planned,) = repository.plan("staging")
+    because = "this job does not know where staging is: FLYBALL_STAGING_DATABASE is not set"
+    assert (planned["change"]["kind"], planned["change"]["because"]) == ("blocked", because)
+    (done,) = repository.apply("staging", code=1)
+    assert done["error"] == because and not repository.staged.path_of("staging").exists()
+    home = repository.folder.parent / "kept"
+    monkeypatch.setenv("FLYBALL_STAGING_HOME", str(home))
+    assert repository.kinds("staging") == ["first"]
+    repository.apply("staging")
+    assert (home / "flyball.db").exists() and repository.kinds("staging") == ["nothing"]
+    (planned,) = repository.plan("production")
+    assert "FLYBALL_PRODUCTION_DATABASE is not set" in planned["change"]["because"]
 
 
 def test_a_commit_that_goes_back_ends_the_rollout_that_the_one_before_began(repository: Repository):

@@ -18,12 +18,13 @@ from flyball.operations.ci.repository_models import (
     RepositoryModel,
     folder_of,
     join,
-    name_in,
     project_files,
     read_models,
     renamed_words,
 )
+from flyball.operations.runners import is_on_runner
 from flyball.pipelines.git_run import ask_git
+from flyball.pipelines.named_projects import name_in
 from flyball.pipelines.project_file import FILE_NAME
 
 _LOCKS = re.compile(
@@ -35,13 +36,7 @@ _WORKFLOWS = re.compile(
     r"\.github/(workflows|actions)/.+|\.gitlab-ci\.ya?ml|\.gitlab/.+\.ya?ml|\.?azure-pipelines([^/]*\.ya?ml|/.+)|"
     r"Jenkinsfile[^/]*"
 )
-_RUNNER_VARIABLES = ("CI", "TF_BUILD", "JENKINS_URL")
 _MOST_NAMED = 3
-
-
-def is_on_runner(environment: Mapping[str, str]) -> bool:
-    """Whether this is a job of a code host: what it leaves goes with it, unless it is kept elsewhere."""
-    return any(environment.get(name) not in (None, "", "false") for name in _RUNNER_VARIABLES)
 
 
 class AffectedModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,6 @@ from flyball.core.settings import Settings, read_settings
 from flyball.core.values import Actor
 from flyball.governance.actors import local_actor
 from flyball.operations.ci.advice import what_to_do
-from flyball.operations.ci.affected import is_on_runner
 from flyball.operations.ci.checks import below, check_once, faults_of, own_tests_once
 from flyball.operations.ci.comparisons import compare_change
 from flyball.operations.ci.draft import Draft, Progress
@@ -34,6 +33,7 @@ from flyball.operations.ci.places import without_places
 from flyball.operations.ci.report import Annotation, CiOutcome, CiReport, ModelTestResult, StageOutcome
 from flyball.operations.ci.repository_models import check_name
 from flyball.operations.opening import Backends, open_backends
+from flyball.operations.runners import is_on_runner
 from flyball.operations.running import executing, request_of
 from flyball.pipelines.project_file import ProjectFile, find_project_file, read_project
 from flyball.pipelines.run import follow_run, start_run

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from flyball.operations.ci.repository_models import folder_of, join, read_limited
+from flyball.operations.ci.repository_models import folder_of, join
+from flyball.pipelines.named_projects import read_limited
 
 # A folder with one of these can be installed in place, so what lies in it, or in its `src`, may be imported by name.
 _PACKAGING = ("pyproject.toml", "setup.py", "setup.cfg")

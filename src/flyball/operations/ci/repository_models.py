@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-import tomllib
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
 from flyball.core.errors import BadInput
-from flyball.pipelines.git_run import ask_git
+from flyball.pipelines.named_projects import list_named, name_of, parse_document, read_limited, table_of
 from flyball.pipelines.project_file import FILE_NAME, ProjectFile
-from flyball.pipelines.source_tree import LARGEST_FILE_BYTES
-from flyball.pipelines.toml_file import refuse_depth
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -50,20 +45,6 @@ def join(folder: str, name: str) -> str:
 def folder_of(path: str) -> str:
     """The folder that a path lies in; "" for the root."""
     return path.rpartition("/")[0]
-
-
-def read_limited(path: Path) -> bytes:
-    """The bytes of a file. Raises OSError, and ValueError for what is no file or larger than source may be.
-
-    What a repository holds may be a link to anything, a device that never ends included.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("it is no file")
-    with path.open("rb") as file:
-        content = file.read(LARGEST_FILE_BYTES + 1)
-    if len(content) > LARGEST_FILE_BYTES:
-        raise ValueError("it is larger than 1 MiB")
-    return content
 
 
 def project_files(files: Iterable[str]) -> list[str]:
@@ -107,26 +88,17 @@ def renamed_words(path: str, old: str, new: str) -> str:
 def check_name(root: Path, file: ProjectFile) -> None:
     """Raises BadInput where another project file that is committed in the repository names its model alike."""
     name = file.project.model.name
-    listed = ask_git(root, "ls-files", "-z", "--", FILE_NAME, f":(glob)**/{FILE_NAME}").printed or b""
-    for path in sorted(os.fsdecode(item) for item in set(listed.split(b"\0")) if item):
-        other = root / path
-        with suppress(OSError, ValueError):
-            text = read_limited(other)
-            if name.encode() in text and name_in(text) == name and not other.samefile(file.path):
-                raise two_of_one_name(name, path, file.path.resolve().relative_to(root.resolve()).as_posix())
-
-
-def name_in(text: bytes) -> str:
-    """The model's name in a project file. Raises ValueError, saying what is wrong."""
-    return _name(parse_document(text))
+    for path in list_named(root, name):
+        if not (root / path).samefile(file.path):
+            raise two_of_one_name(name, path, file.path.resolve().relative_to(root.resolve()).as_posix())
 
 
 def _read_model(root: Path, path: str, environment: Mapping[str, str]) -> RepositoryModel:
     folder = folder_of(path)
     try:
         document = parse_document(read_limited(root / path))
-        name = _name(document)
-        data, train = _table(document, "data"), _table(document, "train")
+        name = name_of(document)
+        data, train = table_of(document, "data"), table_of(document, "train")
         entries = [train.get("entry"), *(step.get("entry") for step in _tables(document, "steps"))]
         named = [("[data].source", data.get("source"))]
         named += [("[[data.join]].source", other.get("source")) for other in _tables(data, "join")]
@@ -146,32 +118,6 @@ def _read_model(root: Path, path: str, environment: Mapping[str, str]) -> Reposi
 
 def _unknown(root: Path, folder: str, problem: str) -> RepositoryModel:
     return RepositoryModel(folder=folder, name=PurePosixPath(folder).name or root.name, problem=problem)
-
-
-def parse_document(text: bytes) -> dict[str, Any]:
-    """The tables of a project file, whatever is in them. Raises ValueError, saying what is wrong."""
-    try:
-        decoded = text.decode("utf-8-sig")
-        refuse_depth(decoded)
-        return tomllib.loads(decoded)
-    except UnicodeDecodeError as error:
-        raise ValueError("it is not UTF-8 text") from error
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def _name(document: dict[str, Any]) -> str:
-    name = _table(document, "model").get("name")
-    if not isinstance(name, str) or not name:
-        raise ValueError("it names no model under [model]")
-    return name
-
-
-def _table(document: dict[str, Any], key: str) -> dict[str, Any]:
-    found = document.get(key, {})
-    if not isinstance(found, dict):
-        raise ValueError(f"{key} is no table")
-    return found
 
 
 def _tables(document: dict[str, Any], key: str) -> list[dict[str, Any]]:

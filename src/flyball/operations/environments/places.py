@@ -69,6 +69,15 @@ def variable_of(name: str, key: str) -> str:
     return f"FLYBALL_{name.upper().replace('-', '_')}_{key}"
 
 
+def name_lasting(environment: Environment, variables: Mapping[str, str]) -> str | None:
+    """The variable that has to name a database, for an environment that otherwise lies in the home of a job; else None.
+
+    >>> name_lasting(Environment(name="eu", section=EnvironmentSection(), rank=0), {"FLYBALL_EU_HOME": "/srv/eu"})
+    """
+    given = any(variables.get(variable_of(environment.name, key)) for key in ("DATABASE", "HOME"))
+    return None if environment.url is not None or given else variable_of(environment.name, "DATABASE")
+
+
 def list_environments(file: ProjectFile, variables: Mapping[str, str]) -> list[Environment]:
     """The environments of a project file in its order. Raises BadInput for two in one place."""
     here = read_settings(file.folder, variables)

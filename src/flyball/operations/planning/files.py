@@ -49,7 +49,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a file asks for one model: a version by its digest's first digits (hex), or the champion elsewhere.
 
     Exactly one of `prefix` and `follows` (an environment) is given. project: the folder of the project file whose
-    settings are to hold; those that the version carries, without. line: in the file, of the model's table.
+    settings are to hold; those that the version carries, without. line: in the file, of the model's table. root: of the
+    file's repository.
     """
 
     environment: str | None
@@ -60,6 +61,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     file: str
     line: int
+    root: Path
 
 
 class DeploymentsFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +172,7 @@ def _asked(document: DeploymentsDocument, model: str, name: str, lines: Lines, r
         why=section.why,
         file=name,
         line=lines.get(("deployments", model), 1),
+        root=root,
     )
 
 

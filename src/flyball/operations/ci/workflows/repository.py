@@ -11,7 +11,8 @@ import msgspec
 from flyball.core.errors import BadInput
 from flyball.operations.ci.changed_files import read_changed_files
 from flyball.operations.ci.git import read_git
-from flyball.operations.ci.repository_models import join, parse_document, read_limited, read_models
+from flyball.operations.ci.repository_models import join, read_models
+from flyball.pipelines.named_projects import parse_document, read_limited
 from flyball.pipelines.operation_rules import ENVIRONMENT_NAME
 
 LOCKS = ("uv.lock", "requirements.lock", "requirements.txt")
