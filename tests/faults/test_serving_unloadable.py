@@ -13,6 +13,7 @@ from flyball_tests_serving import MODEL, ROW, Bundles, ModelServer, pack_bundle,
 
 from flyball.operations.servers import look_at_servers
 from flyball.operations.upkeep import doctor, status
+from flyball.registry.route_table import route_key
 
 
 class Damage:
@@ -124,6 +125,36 @@ def test_a_store_that_is_away_is_told_while_the_worker_goes_on(model_server: Mod
     assert model_server.predict(MODEL, [ROW]).status == 200
     away.rename(objects)
     wait_until(lambda: problems(model_server) == [], 15, "calm")
+
+
+@pytest.mark.parametrize(
+    ("data", "because"), [(b'{"format": 1, "mod', "not a route table"), (b'{"format": 2}', "update Flyball")]
+)
+def test_a_route_table_that_can_not_be_read_holds_up_no_other_model(
+    model_server: ModelServer, bundles: Bundles, data: bytes, because: str
+):
+    other, old, new = "trips", (1, bundles.lightgbm(0.0)), (2, bundles.lightgbm(500.0))
+    for model in (MODEL, other):
+        model_server.publish(1, model=model, champion=old)
+    model_server.start()
+    damaged = model_server.home / "objects" / route_key(MODEL, 2)
+    damaged.write_bytes(data)
+    model_server.publish(2, model=other, champion=new)
+    model_server.wait_revision(other, 2)
+    assert model_server.predict(other, [ROW]).json["version"] == 2
+    assert model_server.predict(MODEL, [ROW]).json["version"] == 1
+    (problem,) = wait_until(lambda: problems(model_server), 5, "the report")
+    assert problem.startswith(f"{MODEL}: its routes can't be read: ") and because in problem
+    assert model_server.log.count("its routes can't be read") == 1
+
+    # So does a worker that starts beside it, with what it knows of the model.
+    model_server.stop()
+    model_server.start()
+    assert model_server.predict(MODEL, [ROW]).json["version"] == 1
+    damaged.unlink()
+    model_server.publish(2, champion=new)
+    model_server.wait_revision(MODEL, 2)
+    wait_until(lambda: problems(model_server) == [], 5, "calm")
 
 
 @pytest.fixture

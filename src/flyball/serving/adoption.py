@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flyball.backends.blobs.store import BlobStore
-from flyball.core.errors import BlobsUnavailable, Corrupt, FlyballError
+from flyball.core.errors import BlobsUnavailable, Corrupt, FlyballError, NewerFormat
 from flyball.core.records import PredictionRecord
 from flyball.data.spool import read_hash_key
 from flyball.registry.route_table import RouteTable, find_next, list_before, list_routed_models
@@ -71,6 +71,7 @@ class Adoption:
         self._blobs = blobs
         self._routed: list[str] = list(wanted or [])
         self._seen: dict[str, int] = {}
+        self._unread: dict[str, str] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._asides: set[asyncio.Task[None]] = set()
         self._listed_at = float("-inf")
@@ -121,12 +122,35 @@ class Adoption:
         await self._shelf.close()
 
     async def _poll(self) -> None:
-        for table in await asyncio.to_thread(self._look):
+        tables, unread = await asyncio.to_thread(self._look)
+        for table in tables:
             self._begin(table)
+        for model in self._routed:
+            self._tell_unread(model, unread.get(model))
         self._models.unread = None
 
-    def _look(self) -> list[RouteTable]:
-        """Newer tables than those seen. Runs in a thread."""
+    def _tell_unread(self, model: str, problem: str | None) -> None:
+        """Say once that a model's routes can't be read, and take it back when they can. It keeps what it serves."""
+        before = self._unread.pop(model, None)
+        if problem is None:
+            if before is not None and self._board.problems.get(model) == before:
+                del self._board.problems[model]
+                self._board.change()
+            return
+        if before is None:
+            log.error("%s: %s", model, problem)
+        self._unread[model] = problem
+        if (
+            self._board.problems.get(model, before) == before
+        ):  # one about a revision that is known stands first
+            self._board.problems[model] = problem
+        if model not in self._models:
+            self._models.unserved[model] = problem
+        if problem != before:
+            self._board.change()
+
+    def _look(self) -> tuple[list[RouteTable], dict[str, str]]:
+        """Newer tables than those seen, and why those of a model can't be read. Runs in a thread."""
         blobs = self._blobs()
         if self._wanted is None and time.monotonic() - self._listed_at > MODELS_SECONDS:
             routed = list_routed_models(blobs)
@@ -135,8 +159,15 @@ class Adoption:
                 raise BlobsUnavailable("the published routes are gone: is the object store where it was?")
             self._routed = routed
             self._listed_at = time.monotonic()
-        found = [find_next(blobs, model, self._seen.get(model, 0)) for model in self._routed]
-        return [table for table in found if table is not None]
+        tables, unread = [], {}
+        for model in self._routed:
+            try:
+                table = find_next(blobs, model, self._seen.get(model, 0))
+            except (Corrupt, NewerFormat) as error:  # of this model alone; a store that is away concerns all
+                unread[model] = f"its routes can't be read: {error.message}"
+            else:
+                tables += [table] if table is not None else []
+        return tables, unread
 
     def _begin(self, table: RouteTable) -> None:
         if table.revision <= self._seen.get(table.model, 0):
@@ -151,7 +182,7 @@ class Adoption:
 
     async def _first_try(self, model: str) -> None:
         """Wait until a model is served or has a problem."""
-        while not self._tasks[model].done() and model not in self._board.problems:
+        while not self._tasks[model].done() and self._board.problems.get(model) == self._unread.get(model):
             await asyncio.sleep(0.02)
 
     async def _adopt(self, table: RouteTable) -> None:
