@@ -33,7 +33,7 @@ def approve(ref: str, why: str, environment: str | None, as_json: bool) -> None:
 @environment_option
 @json_option
 def reject(ref: str, why: str, environment: str | None, as_json: bool) -> None:
-    """Reject MODEL@REF: a rollout that waits for approvals ends.
+    """Reject MODEL@REF: its rollout ends, and no further one begins until you approve it.
 
     \b
     Example: flyball reject credit-default@4 --why "fails for new customers"

@@ -14,6 +14,7 @@ POLL_SECONDS = 0.5
 # How soon after a candidate its rollout is begun.
 ROLLOUT_SECONDS = 10.0
 RECENT_RETRAININGS = 200
+RECENT_ROLLOUTS = 50
 
 
 def follow_rollout(app: Any, started: Any, on_line: Callable[[str], None]) -> Any:
@@ -27,13 +28,13 @@ def follow_rollout(app: Any, started: Any, on_line: Callable[[str], None]) -> An
         on_line("no `flyball up` runs on this home: the rollout goes on when one does (Ctrl-C leaves it)")
     told = ""
     while True:
-        rollout = app.rollout_status(started.model)
+        rollout = _find_rollout(app, started.model, started.rollout_id)
         line = f"{rollout.state}, step {rollout.step + 1}"
         line += f": {rollout.because}" if rollout.because else ""
         if line != told:
             told = line
             on_line(line)
-        if rollout.id != started.rollout_id or rollout.state not in UNFINISHED:
+        if rollout.state not in UNFINISHED:
             return rollout
         time.sleep(POLL_SECONDS)
 
@@ -85,11 +86,16 @@ def _find_retraining(app: Any, model: str, identity: str) -> Any:
     return next(found for found in app.list_retrainings(model, RECENT_RETRAININGS) if found.id == identity)
 
 
+def _find_rollout(app: Any, model: str, identity: str) -> Any:
+    """A rollout of the last few, None for none: others may have begun since it ended."""
+    return next((found for found in app.list_rollouts(model, RECENT_ROLLOUTS) if found.id == identity), None)
+
+
 def _await_rollout(app: Any, retraining: Any, see_to_it: Callable[[], None]) -> dict[str, Any] | None:
     """Where the candidate's rollout stands once it has begun, or why none begins; None while that is not known."""
     model, deadline = retraining.model, time.monotonic() + ROLLOUT_SECONDS
     while True:
-        begun = next((r for r in app.list_rollouts(model, 50) if r.id == retraining.rollout_id), None)
+        begun = _find_rollout(app, model, retraining.rollout_id)
         if begun is not None:
             return {"id": begun.id, "state": begun.state, "because": begun.because}
         evidence = app.show_version(f"{model}@{retraining.version}")["evidence"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from flyball.core.errors import Refused
 from flyball.delivery.rollouts import Rollout
 from flyball.governance.approvals import count_approvals, list_standing
 
@@ -27,3 +28,14 @@ def find_rejection(conn: Connection, model: str, number: int, digest: str) -> st
         if given.answer == "rejected":
             return f"rejected by {given.actor_name}: {given.why}"
     return None
+
+
+def refuse_rejected(conn: Connection, model: str, number: int, digest: str) -> None:
+    """Raise Refused for a version that people rejected, with who said so and how that is taken back."""
+    if (rejection := find_rejection(conn, model, number, digest)) is not None:
+        name = f"{model}@{number}"
+        raise Refused(
+            f"{name} was {rejection}; who said so takes it back by `flyball approve {name} --why …`",
+            model=model,
+            version=number,
+        )

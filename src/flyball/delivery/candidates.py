@@ -72,7 +72,7 @@ def _start(conn: Connection, facts: dict[str, Any], damage: FlyballError | None,
     """Begin the rollout of a candidate, once; a candidate that can't be rolled out now is said so."""
     model, number = str(facts["model"]), int(facts["version"])
     retraining_id = facts.get("retraining_id")
-    if retraining_id is not None and _is_known(conn, model, derived_id("rol", retraining_id)):
+    if retraining_id is not None and rollouts.is_known(conn, derived_id("rol", retraining_id)):
         return
     if facts.get("deliver") == "pull-request" and damage is None:
         leave(conn, facts, actor=POLICY, now=now)
@@ -110,17 +110,16 @@ def _start(conn: Connection, facts: dict[str, Any], damage: FlyballError | None,
 
 def _answer(conn: Connection, event: Event, damage: FlyballError | None, now: datetime) -> None:
     """Begin a rollout that now has its approvals; end one that was rejected, or that no server could load."""
-    for rollout in rollouts.list_rollouts(conn, states=("waiting",)):
-        if subject_of(rollout.model, rollout.candidate) != event.subject:
-            continue
-        moment = Moment(now=now, model_time=find_model_time(conn, rollout.model, now) or now)
-        rejection = find_rejection(conn, rollout.model, rollout.candidate, rollout.digest)
-        obstacle = rejection or (damage.message if damage is not None else None)
-        if obstacle is not None:
-            transitions.abort(conn, rollout, obstacle, {}, actor=event.actor, moment=moment)
-        else:
-            launch(conn, rollout, actor=event.actor, moment=moment)
-
-
-def _is_known(conn: Connection, model: str, rollout_id: str) -> bool:
-    return any(rollout.id == rollout_id for rollout in rollouts.list_rollouts(conn, model, limit=1000))
+    rollout = rollouts.find_unfinished(conn, str(event.facts.get("model")))
+    if rollout is None or subject_of(rollout.model, rollout.candidate) != event.subject:
+        return
+    moment = Moment(now=now, model_time=find_model_time(conn, rollout.model, now) or now)
+    rejection = find_rejection(conn, rollout.model, rollout.candidate, rollout.digest)
+    if rejection is not None:
+        transitions.abort(conn, rollout, rejection, rollout.evidence, actor=event.actor, moment=moment)
+    elif rollout.state != "waiting":
+        return  # it had its approvals before: one more changes nothing
+    elif damage is not None:
+        transitions.abort(conn, rollout, damage.message, {}, actor=event.actor, moment=moment)
+    else:
+        launch(conn, rollout, actor=event.actor, moment=moment)

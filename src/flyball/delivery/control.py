@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from flyball.core.errors import BadInput, Conflict
 from flyball.core.values import Actor
 from flyball.delivery import transitions
-from flyball.delivery.approvals import approvals_left
-from flyball.delivery.rollouts import Rollout, get_unfinished
+from flyball.delivery.approvals import approvals_left, refuse_rejected
+from flyball.delivery.rollouts import Rollout, State, get_unfinished
 from flyball.delivery.transitions import Moment
 
 
@@ -18,7 +18,7 @@ def pause(
     conn: Connection, model: str, *, actor: Actor, why: str, now: datetime, model_time: datetime | None
 ) -> Rollout:
     """The present step stays until `resume`. Raises RolloutNotFound, Conflict unless it runs."""
-    rollout = _in_state(conn, model, ("running",), "paused")
+    rollout = _in_state(conn, model, "running", "paused")
     moment = _moment(why, now, model_time)
     return transitions.hold(conn, rollout, why, rollout.evidence, actor=actor, moment=moment)
 
@@ -27,7 +27,7 @@ def resume(
     conn: Connection, model: str, *, actor: Actor, why: str, now: datetime, model_time: datetime | None
 ) -> Rollout:
     """A paused rollout goes on. Raises RolloutNotFound, Conflict unless it is paused."""
-    rollout = _in_state(conn, model, ("paused",), "resumed")
+    rollout = _in_state(conn, model, "paused", "resumed")
     return transitions.resume(conn, rollout, why, actor=actor, moment=_moment(why, now, model_time))
 
 
@@ -36,9 +36,10 @@ def promote(
 ) -> Rollout:
     """The candidate becomes champion now, whatever the evidence says; the evidence so far is kept beside the reason.
 
-    Raises RolloutNotFound, Conflict while approvals are missing.
+    Raises RolloutNotFound, Refused for a candidate that people rejected, Conflict while approvals are missing.
     """
-    rollout = _in_state(conn, model, ("waiting", "running", "paused"), "promoted")
+    rollout = get_unfinished(conn, model)
+    refuse_rejected(conn, model, rollout.candidate, rollout.digest)
     left = approvals_left(conn, rollout)
     if left > 0:
         raise Conflict(
@@ -56,18 +57,17 @@ def abort(
     conn: Connection, model: str, *, actor: Actor, why: str, now: datetime, model_time: datetime | None
 ) -> Rollout:
     """The candidate is taken back; the champion stays. Raises RolloutNotFound."""
-    rollout = _in_state(conn, model, ("waiting", "running", "paused"), "aborted")
+    rollout = get_unfinished(conn, model)
     because = f"aborted by {actor.name}: {why}"
     moment = _moment(why, now, model_time)
     return transitions.abort(conn, rollout, because, rollout.evidence, actor=actor, moment=moment)
 
 
-def _in_state(conn: Connection, model: str, states: tuple[str, ...], done: str) -> Rollout:
+def _in_state(conn: Connection, model: str, state: State, done: str) -> Rollout:
     rollout = get_unfinished(conn, model)
-    if rollout.state not in states:
+    if rollout.state != state:
         raise Conflict(
-            f"the rollout of {model}@{rollout.candidate} is {rollout.state}; it can be {done} only when it is "
-            f"{' or '.join(states)}",
+            f"the rollout of {model}@{rollout.candidate} is {rollout.state}; it can be {done} only when it is {state}",
             model=model,
             rollout_id=rollout.id,
         )

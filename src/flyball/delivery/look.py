@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from sqlalchemy import Connection
 
 from flyball.backends.blobs.store import BlobStore
 from flyball.backends.db.database import Database
@@ -14,6 +15,7 @@ from flyball.core.durations import parse_duration
 from flyball.core.project import Project
 from flyball.data.log_counts import get_counts
 from flyball.delivery import rollouts, transitions
+from flyball.delivery.approvals import find_rejection
 from flyball.delivery.due import first_day, next_day
 from flyball.delivery.evidence import DAY, StepShare, canary_evidence, failing, shadow_evidence, tell_failures
 from flyball.delivery.faults import find_faults, tell_faults
@@ -230,7 +232,7 @@ def _read(
 def _apply(
     database: Database, rollout: Rollout, verdict: _Verdict, more: dict[str, Any], wall_now: datetime
 ) -> Applied | None:
-    """Make the decided move, unless somebody else moved the rollout meanwhile."""
+    """Make the decided move, unless somebody else moved the rollout meanwhile; what people rejected is taken out."""
     decision = verdict.decision
     moment = Moment(now=wall_now, model_time=verdict.at)
     evidence = {
@@ -245,8 +247,11 @@ def _apply(
     }
     with database.write() as conn:
         present = rollouts.get_rollout(conn, rollout.id)
-        if present.state != "running" or present.step != rollout.step:
-            return None
+        if (present.state, present.step_started_at) != (rollout.state, rollout.step_started_at):
+            return None  # paused, resumed or moved on meanwhile
+        rejection = find_rejection(conn, rollout.model, rollout.candidate, rollout.digest)
+        if rejection is not None:
+            decision = Decision(action="abort", because=rejection)  # a person's no, whatever the rows say
         if verdict.looked_until is not None:
             present = rollouts.change(conn, rollout.id, looked_until=verdict.looked_until)
         if decision.action == "wait":
@@ -265,7 +270,7 @@ def _apply(
 
 
 def _move(
-    conn: Any, rollout: Rollout, decision: Decision, evidence: dict[str, Any], moment: Moment
+    conn: Connection, rollout: Rollout, decision: Decision, evidence: dict[str, Any], moment: Moment
 ) -> Rollout:
     because = decision.because
     if decision.action == "advance":

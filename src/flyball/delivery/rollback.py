@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -12,11 +11,12 @@ from flyball.core.clock import isoformat
 from flyball.core.errors import BadInput, Conflict, NoChampion
 from flyball.core.values import Actor
 from flyball.delivery import rollouts, transitions
+from flyball.delivery.approvals import find_rejection, refuse_rejected
 from flyball.delivery.transitions import Moment, put_in_service
 from flyball.governance.journal import Change, record
 from flyball.monitoring.incidents import add_entry, find_open_incident
 from flyball.registry.evidence import add_evidence, list_evidence
-from flyball.registry.routes import Deployment, current, list_champions, list_revisions
+from flyball.registry.routes import Deployment, current, find_last_revision, list_champions
 from flyball.registry.versions import ModelVersion, get_version
 
 
@@ -42,12 +42,15 @@ def rollback(
     """Put the champion before (or version `to`) back into service; a rollout under way ends with it.
 
     A version that was rolled back from is rejected: no further rollback goes to it unless it is named, or was deployed
-    again since.
-    Raises NoChampion, VersionNotFound, BadInput without a reason, Conflict when there is nothing to go back to.
+    again since. None goes to one that people rejected, or that was never in service: it had no approvals there.
+    Raises NoChampion, VersionNotFound, BadInput without a reason, Refused for a version that people rejected, Conflict
+    when there is nothing to go back to.
     """
     if not why.strip():
         raise BadInput("say why: the reason is kept with the rollback")
     champion, version = choose(conn, model, to)
+    last = find_last_revision(conn, model, version.number)
+    assert last is not None  # it was in service: `choose` goes to no other
     moment = Moment(now=now, model_time=model_time or now)
     running = rollouts.find_unfinished(conn, model)
     because = f"rolled back by {actor.name}: {why}" if actor.kind == "person" else f"rolled back: {why}"
@@ -59,7 +62,7 @@ def rollback(
         conn,
         model,
         version.number,
-        project=_settings_of(conn, version),
+        project=last.project,  # the settings that were in force with it then
         previous=champion,
         rollout_id=None,
         actor=actor,
@@ -78,16 +81,26 @@ def choose(conn: Connection, model: str, to: int | None) -> tuple[int, ModelVers
         raise NoChampion(model)
     target = to if to is not None else next_target(conn, model)
     if target is None:
-        raise _nowhere_to_go(deployment)
+        raise _nowhere_to_go(conn, deployment)
     if target == deployment.champion:
         raise Conflict(f"{model}@{target} is the champion already", model=model, version=target)
-    return deployment.champion, get_version(conn, model, target)
+    version = get_version(conn, model, target)
+    if find_last_revision(conn, model, target) is None:
+        raise Conflict(
+            f"{model}@{target} was never in service, so there is no way back to it; `flyball deploy {model}@{target}` "
+            "rolls it out",
+            model=model,
+            version=target,
+        )
+    refuse_rejected(conn, model, target, version.digest)
+    return deployment.champion, version
 
 
 def next_target(conn: Connection, model: str) -> int | None:
     """Where a rollback goes, None for nowhere.
 
-    That is the champion before the present one that no rollback has rejected since it was last deployed.
+    That is the champion before the present one that no rollback has rejected since it was last deployed, and nobody by
+    their word.
     """
     way = way_back(conn, model)
     return way[-1] if way else None
@@ -109,27 +122,28 @@ def way_back(conn: Connection, model: str) -> list[int]:
                 while kept.pop() != champion:
                     pass
         kept.append(champion)
-    return kept[:-1]
+    return [number for number in kept[:-1] if _find_rejection(conn, model, number) is None]
 
 
-def _nowhere_to_go(deployment: Deployment) -> Conflict:
+def _find_rejection(conn: Connection, model: str, number: int) -> str | None:
+    return find_rejection(conn, model, number, get_version(conn, model, number).digest)
+
+
+def _nowhere_to_go(conn: Connection, deployment: Deployment) -> Conflict:
     model, champion, rejected = deployment.model, deployment.champion, deployment.previous
     if rejected is None:
         text = f"{model}@{champion} is the first champion of {model}: there is nothing to go back to"
+    elif (rejection := _find_rejection(conn, model, rejected)) is not None:
+        text = (
+            f"{model}@{champion} has nothing before it to go back to: version {rejected} was {rejection}; who said so "
+            f"takes it back by `flyball approve {model}@{rejected} --why …`"
+        )
     else:
         text = (
             f"{model}@{champion} has nothing before it to go back to: version {rejected} was rejected by a rollback. "
             f"Name a version to go to it all the same, as in `flyball rollback {model} --to {rejected} --why …`"
         )
     return Conflict(text, model=model)
-
-
-def _settings_of(conn: Connection, version: ModelVersion) -> dict[str, Any]:
-    """The settings that were in force when the version was last champion; else those it was registered with."""
-    for deployment in list_revisions(conn, version.model, limit=1000):
-        if deployment.champion == version.number:
-            return deployment.project
-    return version.project
 
 
 def _tell(conn: Connection, done: Rollback, because: str, actor: Actor, moment: Moment) -> None:

@@ -120,6 +120,11 @@ def get_rollout(conn: Connection, rollout_id: str) -> Rollout:
     return _read(row._mapping)
 
 
+def is_known(conn: Connection, rollout_id: str) -> bool:
+    """Whether there is a rollout of that id, however it ended."""
+    return conn.execute(select(rollouts.c.id).where(rollouts.c.id == rollout_id)).first() is not None
+
+
 def find_unfinished(conn: Connection, model: str) -> Rollout | None:
     """The rollout of a model that waits, runs or is paused, or None. There is at most one."""
     query = select(rollouts).where(rollouts.c.model == model, rollouts.c.state.in_(UNFINISHED))

@@ -13,7 +13,7 @@ from flyball.core.ids import derived_id, new_id
 from flyball.core.project import Project
 from flyball.core.values import Actor
 from flyball.delivery import rollouts
-from flyball.delivery.approvals import approvals_left, find_rejection
+from flyball.delivery.approvals import approvals_left, refuse_rejected
 from flyball.delivery.left import find_left
 from flyball.delivery.rollouts import Rollout
 from flyball.delivery.transitions import Moment, begin, promote, put_in_service
@@ -72,13 +72,7 @@ def deploy(
             model=model,
             version=number,
         )
-    if (rejection := find_rejection(conn, model, number, version.digest)) is not None:
-        raise Refused(
-            f"{model}@{number} was {rejection}; who said so takes it back by "
-            f"`flyball approve {model}@{number} --why …`",
-            model=model,
-            version=number,
-        )
+    refuse_rejected(conn, model, number, version.digest)
     project = project or msgspec.convert(version.project, Project)
     moment = Moment(now=now, model_time=model_time or now)
     deployment = current(conn, model)

@@ -163,6 +163,13 @@ def list_revisions(conn: Connection, model: str, limit: int = 100) -> list[Deplo
     return [_read(row) for row in conn.execute(query.order_by(deployments.c.revision.desc()).limit(limit))]
 
 
+def find_last_revision(conn: Connection, model: str, champion: int) -> Deployment | None:
+    """The newest wanted state in which a version was champion, or None if it never was."""
+    query = select(deployments).where(deployments.c.model == model, deployments.c.champion == champion)
+    row = conn.execute(query.order_by(deployments.c.revision.desc()).limit(1)).one_or_none()
+    return None if row is None else _read(row)
+
+
 def list_champions(conn: Connection, model: str) -> list[tuple[int, int]]:
     """Each change of champion, oldest first: the revision that made it, and who was champion from then on."""
     query = select(deployments.c.revision, deployments.c.champion).where(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
+from flyball_tests_control import open_home, seed
 
 from flyball.cli.delivery import _render_rollout, render_started
+from flyball.cli.following import follow_rollout
 from flyball.delivery.start import Started
 
 STARTED = Started(
@@ -41,3 +44,14 @@ def test_the_status_of_a_waiting_rollout_says_what_it_waits_for_unless_it_has_a_
     said = capsys.readouterr().out
     assert ("waits for approvals" in said) is told
     assert because is None or because in said
+
+
+def test_who_waits_for_a_rollout_hears_of_its_own_end_and_not_of_the_next_one(tmp_path: Path):
+    seed(tmp_path, "shop", text="a test")
+    with open_home(tmp_path) as app:
+        first = app.deploy("shop@2", why="better", strategy="shadow")
+        app.decide_rollout("shop", "abort", why="not yet")
+        next_one = app.deploy("shop@2", why="again", strategy="shadow")
+        ended = follow_rollout(app, first, lambda line: None)
+        assert app.rollout_status("shop").id == next_one.rollout_id
+    assert (ended.id, ended.state) == (first.rollout_id, "aborted")

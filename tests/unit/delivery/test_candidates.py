@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from flyball.core.clock import FixedClock, isoformat
@@ -11,7 +12,7 @@ from flyball.core.errors import Conflict, RolloutRunning
 from flyball.core.values import Actor
 from flyball.delivery import candidates, control
 from flyball.delivery.approvals import subject_of
-from flyball.delivery.rollouts import find_unfinished, list_rollouts
+from flyball.delivery.rollouts import find_unfinished, list_rollouts, save_new
 from flyball.delivery.start import Origin
 from flyball.delivery.watching import note_watch_alarm
 from flyball.governance.approvals import approve, reject
@@ -208,6 +209,44 @@ def test_a_rejection_ends_a_waiting_rollout_and_the_champion_stays(quick_loop_ho
         (ended,) = list_rollouts(conn, MODEL)
     assert ended.state == "aborted"
     assert "unfair" in ended.because
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_a_rejection_ends_a_rollout_under_way_too_and_an_approval_changes_nothing(quick_loop_home, is_paused):
+    home = quick_loop_home
+    home.deploy(home.register())
+    home.deploy(home.register())
+    if is_paused:
+        with home.database.write() as conn:
+            control.pause(conn, MODEL, actor=Actor("grace"), why="wait", now=home.now, model_time=None)
+    with home.database.read() as conn:
+        before = find_unfinished(conn, MODEL)
+    say(home, 2, approve, "sam")
+    consume(home)
+    with home.database.read() as conn:
+        assert find_unfinished(conn, MODEL) == before
+    say(home, 2, reject, "lin")
+    consume(home)
+    with home.database.read() as conn:
+        assert (current(conn, MODEL).champion, current(conn, MODEL).candidate) == (1, None)
+        (ended,) = list_rollouts(conn, MODEL)
+    assert (ended.state, ended.because) == ("aborted", "rejected by lin: looked at it")
+
+
+def test_a_rollout_finds_its_approval_however_many_other_models_wait(quick_loop_home, loop_project):
+    home = quick_loop_home
+    home.deploy(home.register())
+    home.deploy(home.register(loop_project(rollout={"approvals": 1})))
+    with home.database.write() as conn:
+        mine = find_unfinished(conn, MODEL)
+        later = mine.started_at + timedelta(hours=1)
+        for number in range(120):
+            others = {"id": f"rol_{number}", "model": f"model-{number}", "started_at": later}
+            save_new(conn, msgspec.structs.replace(mine, **others))
+    say(home, 2, approve, "lin")
+    consume(home)
+    with home.database.read() as conn:
+        assert find_unfinished(conn, MODEL).state == "running"
 
 
 def test_an_alarm_soon_after_a_promotion_is_evidence_on_the_version_and_names_the_way_back(quick_loop_home):

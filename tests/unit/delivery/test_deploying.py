@@ -6,15 +6,20 @@ import pytest
 
 from flyball.core.errors import BadInput, Conflict, Refused, RolloutNotFound, RolloutRunning
 from flyball.core.values import Actor
-from flyball.delivery import control
+from flyball.delivery import control, look
+from flyball.delivery.approvals import subject_of
 from flyball.delivery.due import next_due
 from flyball.delivery.rollback import next_target, rollback
-from flyball.delivery.rollouts import find_running, find_unfinished, list_rollouts
+from flyball.delivery.rollouts import Rollout, find_running, find_unfinished, list_rollouts
+from flyball.delivery.settings import change_settings, settings_of
+from flyball.governance.approvals import reject
 from flyball.governance.events import list_events
 from flyball.governance.verify import verify
+from flyball.judge.rollout import Decision
 from flyball.registry.aliases import list_aliases
 from flyball.registry.evidence import list_evidence
 from flyball.registry.routes import current
+from flyball.registry.versions import get_version
 
 MODEL = "bikes"
 PERSON = Actor("grace")
@@ -222,6 +227,97 @@ def test_a_rollback_over_several_versions_rejects_all_of_them(quick_loop_home):
     decide(home, rollback, to=2)
     assert target_of(home) == 1
     assert decide(home, rollback, to=None).to_number == 1
+
+
+def test_no_rollback_brings_a_version_into_service_for_the_first_time(quick_loop_home, loop_project):
+    home = quick_loop_home
+    home.deploy(home.register())
+    number = home.register(loop_project(rollout={"approvals": 2}))
+    with pytest.raises(Conflict, match=r"bikes@2 was never in service.*`flyball deploy bikes@2`"):
+        decide(home, rollback, to=number)
+    home.deploy(number)  # it waits now, for two people
+    with pytest.raises(Conflict, match="never in service"):
+        decide(home, rollback, to=number)
+    assert aliases_of(home) == {"champion": 1}
+
+
+def test_no_rollback_goes_to_a_version_that_people_rejected(quick_loop_home):
+    home = quick_loop_home
+    home.deploy(home.register())
+    for _ in range(2):
+        home.deploy(home.register())
+        decide(home, control.promote)
+    say_no(home, 2)
+    assert target_of(home) == 1
+    with pytest.raises(Refused, match=r"bikes@2 was rejected by lin: unfair; .*`flyball approve bikes@2"):
+        decide(home, rollback, to=2)
+    assert decide(home, rollback, to=None).to_number == 1
+    home.deploy(home.register())
+    decide(home, control.promote)
+    say_no(home, 1)
+    with pytest.raises(Conflict, match=r"nothing before it.*version 1 was rejected by lin: unfair"):
+        decide(home, rollback, to=None)
+
+
+def say_no(home, number: int) -> None:
+    with home.database.write() as conn:
+        digest = get_version(conn, MODEL, number).digest
+        given = {"subject": subject_of(MODEL, number), "digest": digest, "actor": Actor("lin")}
+        reject(conn, **given, why="unfair", now=home.now, model=MODEL)
+
+
+def test_a_rollback_brings_back_the_settings_that_were_in_force_with_the_version(quick_loop_home):
+    home = quick_loop_home
+    home.deploy(home.register())
+    other = settings_of(wanted(home).project)
+    other["retrain"]["cooldown"] = "9d"
+    with home.database.write() as conn:
+        change_settings(conn, MODEL, other, actor=PERSON, why="calmer", now=home.now, model_time=None)
+    home.deploy(home.register())
+    decide(home, control.promote)
+    assert wanted(home).project["retrain"]["cooldown"] == "28d"
+    decide(home, rollback, to=None)
+    assert wanted(home).project["retrain"]["cooldown"] == "9d"
+
+
+def judged(home, rollout: Rollout, action: str):
+    """What a look at a rollout, as it was read, does when it is decided."""
+    decision = Decision(action=action, because="enough was seen")
+    verdict = look._Verdict(decision=decision, at=home.now, looked_until=None)
+    return look._apply(home.database, rollout, verdict, {}, home.now)
+
+
+def test_a_look_moves_nothing_that_people_moved_meanwhile(quick_loop_home):
+    home = quick_loop_home
+    home.deploy(home.register())
+    home.deploy(home.register())
+    with home.database.read() as conn:
+        seen = find_running(conn, MODEL)
+    decide(home, control.pause)
+    assert judged(home, seen, "promote") is None
+    decide(home, control.resume)  # its bake began again, which the look does not know
+    assert judged(home, seen, "promote") is None
+    assert aliases_of(home) == {"champion": 1, "candidate": 2}
+    with home.database.read() as conn:
+        seen = find_running(conn, MODEL)
+    assert judged(home, seen, "promote").state == "promoted"
+
+
+@pytest.mark.parametrize("action", ["promote", "wait"])
+def test_what_a_person_rejects_is_not_promoted_by_its_numbers_or_by_hand(quick_loop_home, action: str):
+    home = quick_loop_home
+    home.deploy(home.register())
+    home.deploy(home.register())
+    say_no(home, 2)
+    with pytest.raises(Refused, match="was rejected by lin: unfair"):
+        decide(home, control.promote)
+    with home.database.read() as conn:
+        done = judged(home, find_running(conn, MODEL), action)
+    assert (done.state, aliases_of(home)) == ("aborted", {"champion": 1})
+    with home.database.read() as conn:
+        (ended,) = list_rollouts(conn, MODEL)
+        assert ended.because == "rejected by lin: unfair"
+        assert list_evidence(conn, MODEL, 2, kind="rollout")[0].facts["verdict"] == "aborted"
 
 
 def test_rolling_back_ends_a_rollout_under_way(quick_loop_home):
