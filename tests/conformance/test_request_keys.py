@@ -89,6 +89,17 @@ def test_of_two_requests_with_one_key_at_the_same_time_one_changes_something(dat
     assert count_entries(database) == 1
 
 
+def test_of_two_questions_with_one_key_at_the_same_time_both_get_the_first_answer(database: Database):
+    def ask_meanwhile() -> dict[str, object]:
+        once(database, CLOCK, "ann:k7", "sha256:a", lambda: {"windows": 8})
+        return {"windows": 9}
+
+    second = once(database, CLOCK, "ann:k7", "sha256:a", ask_meanwhile)
+    assert (second.answer, second.repeated) == ({"windows": 8}, True)
+    with pytest.raises(KeyInUse, match="another request"):
+        once(database, CLOCK, "ann:k7", "sha256:b", ask_meanwhile)
+
+
 def test_an_answer_without_a_change_is_kept_too_and_forgotten_after_a_week(database: Database):
     clock = FixedClock(CLOCK.now())
     once(database, clock, "ann:k6", "sha256:a", lambda: {"state": "running"})

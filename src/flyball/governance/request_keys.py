@@ -70,6 +70,9 @@ def once(
     try:
         with database.write() as conn:
             if not claim.done:
+                # Who asked the same at the same moment has answered first; nothing was changed by either.
+                if (kept := _find(conn, key, fingerprint)) is not None:
+                    return kept
                 _insert(conn, claim, None, clock.now())
             conn.execute(update(request_keys).where(request_keys.c.key == claim.key).values(answer=answer))
             conn.execute(delete(request_keys).where(request_keys.c.at < clock.now() - KEPT))
@@ -84,7 +87,11 @@ def once(
 def find_kept(database: Database, key: str, fingerprint: str) -> Kept | None:
     """The answer that a request gave under its key; None if it was not sent yet. Raises as `once`."""
     with database.read() as conn:
-        row = conn.execute(select(request_keys).where(request_keys.c.key == key)).one_or_none()
+        return _find(conn, key, fingerprint)
+
+
+def _find(conn: Connection, key: str, fingerprint: str) -> Kept | None:
+    row = conn.execute(select(request_keys).where(request_keys.c.key == key)).one_or_none()
     return None if row is None else Kept(_answer_before(row, fingerprint), True)
 
 
