@@ -308,6 +308,13 @@ def find_tested(folder: Path, report: Path) -> Tested:
     return find(folder, report, os.environ)
 
 
+def read_named(files: Sequence[Path]) -> list[Any]:
+    """What deployments files ask for, without opening a home; see `flyball plan --offline`."""
+    from flyball.operations.planning.offline import read_named as read
+
+    return list(read(files))
+
+
 def infer_contract(folder: Path) -> dict[str, Any]:
     """The contract that a project's data suggest, as struct and as TOML."""
     from flyball.operations.checking import infer

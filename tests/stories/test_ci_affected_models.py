@@ -363,12 +363,50 @@ def test_the_command_answers_for_people_and_for_a_matrix(
     assert said.json() == {
         "models": [{"folder": "two", "model": "two", "because": "two/train.py changed"}],
         "unaffected": 1,
+        "deployments": [],
         "notes": [],
     }
     told = command("ci", "affected", cwd=repository.root)
     assert "two/train.py changed" in told.out and "1 not affected" in told.out
     assert command("ci", "affected", "--base", "gone", cwd=repository.root).code == 2
     assert command("ci", "affected", "nowhere", cwd=repository.root).code == 2
+
+
+def test_a_file_that_says_what_is_deployed_affects_its_environment_and_no_model(
+    repository: Repository, command: Callable[..., Any]
+):
+    repository.model("one", "one").model("two", "two").model(".", "root")
+    asks = 'environment = "{}"\n[deployments.{}]\nversion = "champion of test"\n'
+    repository.write("deployments/staging.toml", asks.format("staging", "two"))
+    repository.write("deployments/staging-more.toml", asks.format("staging", "one"))
+    repository.write("deployments/production.toml", asks.format("production", "one"))
+    repository.write("deployments/old/x.toml", "of another kind").branch()
+    assert repository.affected().deployments == []
+    repository.write("deployments/staging.toml", asks.format("staging", "two") + "\n").commit()
+    found = repository.affected()
+    (staging,) = found.deployments
+    assert staging.files == ["deployments/staging-more.toml", "deployments/staging.toml"]
+    assert (staging.environment, staging.because) == ("staging", "deployments/staging.toml changed")
+    assert (found.models, found.unaffected) == ([], 3)
+    told = command("ci", "affected", "--base", "main", cwd=repository.root)
+    assert "deployments to staging: deployments/staging.toml changed" in told.out
+
+    # What holds there may be another, too, where a model's project file changed.
+    git(repository.root, "checkout", "--quiet", "-B", "change", "main")
+    repository.model("one", "one", more="# a word\n").commit()
+    found = repository.affected()
+    assert [(one.environment, one.because) for one in found.deployments] == [
+        ("production", "one/flyball.toml changed"),
+        ("staging", "one/flyball.toml changed"),
+    ]
+    # One that can't be read is nobody's; one that is gone is not there to be applied.
+    git(repository.root, "checkout", "--quiet", "-B", "change", "main")
+    repository.write("deployments/staging.toml", "environment = ")
+    repository.write("deployments/odd.toml", 'environment = "x }} y"\n')
+    (repository.root / "deployments" / "production.toml").unlink()
+    repository.commit()
+    (home,) = repository.affected().deployments
+    assert (home.environment, home.files) == (None, ["deployments/odd.toml", "deployments/staging.toml"])
 
 
 def test_a_repository_without_models_says_so(repository: Repository):

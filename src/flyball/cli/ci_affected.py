@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import json_option, show, table
+from flyball.cli.output import json_option, printable, show, table
 
 
 @click.command()
@@ -20,7 +20,8 @@ def affected(folder: Path, base: str | None, as_json: bool) -> None:
 
     A model is affected by the files of its own folder, by what its entries and tests import (read from the syntax
     tree; nothing is run), by rows in the repository that it names, by the packages of its folder and of those above,
-    and by the workflows. The base is that of `flyball ci`; without one, every model counts as affected.
+    and by the workflows. The base is that of `flyball ci`; without one, every model counts as affected. Environments
+    are named whose deployments files (deployments/*.toml) changed, or whose models' project files did.
 
     \b
     Example: flyball ci affected --base main --json
@@ -33,5 +34,7 @@ def affected(folder: Path, base: str | None, as_json: bool) -> None:
 def _render(found: Any) -> None:
     table(("folder", "model", "because"), [(one.folder, one.model, one.because) for one in found.models])
     click.echo(f"{found.unaffected} not affected")
+    for one in found.deployments:
+        click.echo(f"deployments to {one.environment or 'this home'}: {printable(one.because)}")
     for note in found.notes:
         click.echo(f"note: {note}")

@@ -75,7 +75,9 @@ def deploy(folder: Path, report: Path, why: str, as_json: bool) -> None:
     """Deploy the version that a check has tested, by its digest; nothing is trained.
 
     It goes to the environments of FOLDER's project that come after no other and, where it has none, into this home.
-    Exit codes: 0 it is deployed or its rollout began, 1 the check failed or a rule refuses, 4 the check was undecided.
+    Where a deployments file (deployments/*.toml at the repository's root) names the model, the file decides, and
+    nothing is deployed: told is what to write into it. Exit codes: 0 it is deployed, its rollout began or a file
+    decides, 1 the check failed or a rule refuses, 4 the check was undecided.
 
     \b
     Example: flyball ci deploy --report report.json --why "merged"
@@ -88,12 +90,14 @@ def deploy(folder: Path, report: Path, why: str, as_json: bool) -> None:
     # Environments and settings are those of the working folder's project.
     os.chdir(folder)
     done: list[Any] = [deploy_to_environment(tested.ref, name, why, None) for name in tested.environments]
-    if not done:
+    if tested.here:
         with open_flyball() as app:
             done = [app.deploy(tested.ref, why=why, strategy=None)]
 
-    def render(done: list[Any]) -> None:
+    def render(_: list[Any]) -> None:
         for started in done:
             render_started(started)
+        for one in tested.decided:
+            click.echo(f"{one.model}: {printable(one.because)}")
 
-    show(done, as_json, render)
+    show([*done, *tested.decided], as_json, render)

@@ -29,8 +29,11 @@ _MARKS = {"nothing": "=", "wait": "…", "held": "!", "blocked": "!", "roll back
 @FILES
 @TAKE_BACK
 @click.option("--check", is_flag=True, help="Exit 1 when files and reality differ, for schedules.")
+@click.option(
+    "--offline", is_flag=True, help="Only read the files; no home is opened, so no change can be told."
+)
 @json_option
-def plan(files: tuple[Path, ...], take_back: bool, check: bool, as_json: bool) -> None:
+def plan(files: tuple[Path, ...], take_back: bool, check: bool, offline: bool, as_json: bool) -> None:
     """Show what `flyball apply` of deployments files would change, and why; nothing is written.
 
     Told of each model: what is to be done, which settings change, what it waits for or is blocked by, and who changed
@@ -39,6 +42,13 @@ def plan(files: tuple[Path, ...], take_back: bool, check: bool, as_json: bool) -
     \b
     Example: flyball plan deployments/production.toml
     """
+    if offline:
+        if check or take_back:
+            raise click.UsageError("--offline opens no home, so there is nothing to check or to take back")
+        from flyball.app import read_named
+
+        show(read_named(files), as_json, _render_named)
+        return
     from flyball.cli.connection import open_home
 
     with open_home() as app:
@@ -94,6 +104,11 @@ def _follow(app: Any, files: tuple[Path, ...]) -> int:
     if any(change.kind in ("held", "blocked") and not change.is_undecided for change in left):
         return 1
     return 4 if left else 0
+
+
+def _render_named(named: list[Any]) -> None:
+    for one in named:
+        click.echo(f"{_where(one)}: {short(one.version)} ({one.file}:{one.line})")
 
 
 def _render_plan(made: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which files of a project's folder are no source, and why: tools' own, tables, and what programs write."""
+"""Which files of a project's folder are no source, and why: of tools, tables, deployments, what programs write."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ TABLE_ENDINGS = (
 )
 # Where people and tools put what comes out. A report written there must not look like new source, or it would train.
 OUTPUT_FOLDERS = ("out", "output", "outputs", "reports", "results", "logs", "artifacts", "mlruns")
+DEPLOYMENTS_FOLDER = "deployments"
 _OUTPUT_ENDINGS = (".log",)
 
 
 def is_of_a_tool(path: Path) -> bool:
     """Whether nobody takes a file for the project's own."""
     return not TOOL_FOLDERS.isdisjoint(path.parts) or path.name.lower().endswith(_TOOL_ENDINGS)
+
+
+def is_deployments_file(path: Path) -> bool:
+    """Whether a file, by its path, says which versions are deployed: to name another one must not train anew."""
+    return len(path.parts) == 2 and path.parts[0] == DEPLOYMENTS_FOLDER and path.suffix == ".toml"
 
 
 def is_table(path: Path) -> bool:

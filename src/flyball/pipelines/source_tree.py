@@ -13,7 +13,7 @@ from flyball.backends.blobs.store import BlobStore
 from flyball.core.digests import digest_bytes, digest_json
 from flyball.core.errors import BadInput, CorruptObject, NewerFormat
 from flyball.pipelines.git_run import ask_git
-from flyball.pipelines.left_out import TOOL_FOLDERS, is_of_a_tool, is_output, is_table
+from flyball.pipelines.left_out import TOOL_FOLDERS, is_deployments_file, is_of_a_tool, is_output, is_table
 from flyball.pipelines.project_file import FILE_NAME
 
 TREE_FORMAT = 1
@@ -55,9 +55,9 @@ class GitState(msgspec.Struct, frozen=True, kw_only=True):
 def collect_tree(folder: Path, data_source: str | None = None) -> SourceTree:
     """The files of a project's folder: those that git does not ignore or, without git, all small ones.
 
-    Left out: files above 1 MiB, tables, the data source itself, folders of tools and, unless git tracks them, logs and
-    whatever is no Python in folders for output such as `out` and `reports`. Raises BadInput when a tree is larger than
-    64 MiB or has more than 10,000 files.
+    Left out: files above 1 MiB, tables, the data source itself, `deployments/*.toml`, folders of tools and, unless git
+    tracks them, logs and whatever is no Python in folders for output such as `out` and `reports`. Raises BadInput when
+    a tree is larger than 64 MiB or has more than 10,000 files.
     """
     folder = folder.resolve()
     files: list[TreeFile] = []
@@ -81,7 +81,7 @@ def collect_tree(folder: Path, data_source: str | None = None) -> SourceTree:
 def list_left_out(folder: Path, data_source: str | None = None) -> list[tuple[str, str]]:
     """Path and reason of each file that `collect_tree` leaves out although it may be taken for the project's own.
 
-    The data source (file, folder or pattern) and what git ignores are not among them.
+    The data source (file, folder or pattern), deployments files and what git ignores are not among them.
     """
     folder = folder.resolve()
     data = folder / data_source if data_source else None
@@ -176,7 +176,12 @@ def _sort_out(folder: Path, data_source: str | None) -> Iterator[tuple[Path, str
     tracked, others = _list_files(folder)
     for path in sorted(tracked | others):
         file = folder / path
-        if not is_of_a_tool(path) and file.is_file() and file.resolve() not in data_files:
+        if (
+            not is_of_a_tool(path)
+            and not is_deployments_file(path)
+            and file.is_file()
+            and file.resolve() not in data_files
+        ):
             yield path, _why_left_out(path, file, is_tracked=path in tracked)
 
 

@@ -22,8 +22,11 @@ def deploy(
 ) -> Callable[..., Any]:
     """`flyball ci deploy` for a project and a report of its commit, in which some fields say something else."""
 
-    def run(more: str = "", **fields: Any) -> Any:
+    def run(more: str = "", asked: dict[str, str] | None = None, **fields: Any) -> Any:
         folder = make_project(more=more)
+        for name, text in (asked or {}).items():
+            (folder / "deployments").mkdir(exist_ok=True)
+            (folder / "deployments" / f"{name}.toml").write_text(text)
         git(folder, "init", "--quiet", ".")
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--message", "a model")
@@ -85,3 +88,59 @@ def test_a_job_has_to_know_where_each_first_environment_is(
     monkeypatch.setenv("FLYBALL_STAGING_DATABASE", f"sqlite:///{tmp_path / 'staging.db'}")
     said = deploy(ENVIRONMENTS)
     assert said.code == 2 and "Set FLYBALL_EU_TEST_DATABASE" in said.err and "PRODUCTION" not in said.err
+
+
+def asking(environment: str | None, version: str, model: str = "line") -> str:
+    head = "" if environment is None else f'environment = "{environment}"\n'
+    return f'{head}[deployments.{model}]\nversion = "{version}"\n'
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("champion of production", f'write version = "{DIGEST}" there, as a change of its own'),
+        ("sha256:" + "5" * 64, "deployments/a.toml:2 decides what staging serves"),
+        (
+            DIGEST[:20],
+            "deployments/a.toml:2 names it for staging: `flyball apply deployments/a.toml` deploys it",
+        ),
+    ],
+)
+def test_where_a_file_decides_nothing_is_deployed_and_what_to_write_into_it_is_told(
+    deploy: Any, version: str, told: str, tmp_path: Path
+):
+    said = deploy(ENVIRONMENTS.replace("[environments.eu-test]\n", ""), {"a": asking("staging", version)})
+    assert said.code == 0 and told in said.out, said.err
+    assert "FLYBALL_DATABASE" not in said.out
+    assert not list(tmp_path.rglob("environments")), "no home of an environment was made"
+
+
+def test_a_file_for_this_home_decides_for_it_and_needs_no_place_to_deploy_to(
+    deploy: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CI", "true")
+    said = deploy(asked={"here": asking(None, "sha256:" + "5" * 12)})
+    assert said.code == 0 and "decides what this home serves" in said.out, said.err
+    assert "FLYBALL_DATABASE is not set, so no later job knows this version" in said.out
+
+
+def test_files_about_other_models_and_later_environments_decide_nothing(
+    deploy: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CI", "true")
+    files = {"a": asking("staging", DIGEST, "another"), "b": asking("production", DIGEST)}
+    said = deploy(ENVIRONMENTS, files)
+    assert said.code == 2 and "Set FLYBALL_STAGING_DATABASE" in said.err
+
+
+def test_a_file_that_decides_for_one_environment_leaves_the_others_to_the_merge(
+    deploy: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CI", "true")
+    said = deploy(ENVIRONMENTS, {"a": asking("staging", DIGEST)})
+    assert said.code == 2 and "Set FLYBALL_EU_TEST_DATABASE" in said.err and "STAGING" not in said.err
+
+
+def test_a_file_that_can_not_be_read_may_be_the_one_that_decides_so_nothing_is_deployed(deploy: Any):
+    said = deploy(ENVIRONMENTS, {"a": "environment = "})
+    assert said.code == 2 and "a.toml:1" in said.err, said.err

@@ -142,3 +142,19 @@ def test_no_more_is_read_than_a_file_of_settings_has(tmp_path: Path, monkeypatch
 
     threading.Thread(target=pour, daemon=True).start()
     assert "larger than 1 MiB" in refused(Path("pipe.toml"))
+
+
+def test_offline_a_file_is_held_against_the_project_files_and_no_home_is_opened(
+    make_project: Any, command: Any, tmp_path: Path
+):
+    folder = make_project(more="[environments.staging]\n")
+    file = folder / "asked.toml"
+    file.write_text(f'environment = "staging"\n[deployments.line]\nversion = "{"4" * 64}"\n')
+    said = command("plan", "asked.toml", "--offline", cwd=folder)
+    assert (said.code, said.out) == (0, "staging/line: sha256:444444444444 (asked.toml:2)\n"), said.err
+    assert not (folder / ".flyball").exists()
+    file.write_text(file.read_text().replace("4" * 64, "champion of nowhere"))
+    said = command("plan", "asked.toml", "--offline", cwd=folder)
+    assert said.code == 2 and "has no environment 'nowhere'" in said.err
+    said = command("plan", "asked.toml", "--offline", "--check", cwd=folder)
+    assert said.code == 2 and "nothing to check" in said.err

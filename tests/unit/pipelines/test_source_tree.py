@@ -163,3 +163,15 @@ def test_a_tree_of_a_newer_format_asks_for_a_newer_program_and_a_broken_one_is_t
     for content in (b"no tree", msgspec.msgpack.encode({"format": 1}), msgspec.msgpack.encode(["format"])):
         with pytest.raises(CorruptObject):
             read_tree(file_blobs.put_object(content), file_blobs)
+
+
+def test_which_version_is_deployed_is_no_part_of_the_code_so_naming_another_trains_nothing(project: Path):
+    before = tree_digest(collect_tree(project))
+    (project / "deployments").mkdir()
+    (project / "deployments" / "staging.toml").write_text("[deployments]\n")
+    assert tree_digest(collect_tree(project)) == before
+    assert not any("deployments" in path for path, _ in list_left_out(project))
+    (project / "deployments" / "rules.py").write_text("x = 1\n")
+    assert [file.path for file in collect_tree(project).files if "deployments" in file.path] == [
+        "deployments/rules.py"
+    ]

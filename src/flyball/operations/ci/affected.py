@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from flyball.operations.ci.changed_files import ChangedFiles, files_below, read_changed_files, walk_files
+from flyball.operations.ci.deployments import AffectedEnvironment, affected_environments
 from flyball.operations.ci.git import GitFacts, is_whole_id, read_git
 from flyball.operations.ci.imports import ImportGraph, folders_above
 from flyball.operations.ci.repository_models import (
@@ -24,6 +25,7 @@ from flyball.operations.ci.repository_models import (
 )
 from flyball.operations.runners import is_on_runner
 from flyball.pipelines.git_run import ask_git
+from flyball.pipelines.left_out import is_deployments_file
 from flyball.pipelines.named_projects import name_in
 from flyball.pipelines.project_file import FILE_NAME
 
@@ -48,10 +50,14 @@ class AffectedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Affected(msgspec.Struct, frozen=True, kw_only=True):
-    """The models that a change affects in order of their folders, and how many it does not."""
+    """The models that a change affects in order of their folders, and how many it does not.
+
+    deployments: the environments whose deployments files it affects.
+    """
 
     models: list[AffectedModel]
     unaffected: int
+    deployments: list[AffectedEnvironment] = []
     notes: list[str]
 
 
@@ -76,6 +82,13 @@ def affected_models(folder: Path, base: str | None, environment: Mapping[str, st
     models = read_models(root, files.files, environment)
     if not models:
         notes.append(f"there is no {FILE_NAME} in {root}")
+    found = _judged(facts, root, files, models, notes)
+    return msgspec.structs.replace(found, deployments=affected_environments(root, files, models))
+
+
+def _judged(
+    facts: GitFacts, root: Path, files: ChangedFiles, models: list[RepositoryModel], notes: list[str]
+) -> Affected:
     if files.changed is None:
         notes.append("nothing to compare with: every model counts as affected")
         return _all(models, "there is no base to compare with", notes)
@@ -86,7 +99,9 @@ def affected_models(folder: Path, base: str | None, environment: Mapping[str, st
         return _all(models, f"{gone} changed, a submodule whose files are not in this clone", notes)
     if everywhere:
         return _all(models, f"{_listed(everywhere)} changed, which runs the checks", notes)
-    judge = _Judge(root, files, models)
+    # What is deployed is no part of what a model is made of.
+    rest = [path for path in files.changed if not is_deployments_file(Path(path))]
+    judge = _Judge(root, msgspec.structs.replace(files, changed=rest), models)
     found = [(model, "; ".join(judge.reasons(model))) for model in models]
     hit = [_affected(model, because) for model, because in found if because]
     return Affected(models=hit, unaffected=len(models) - len(hit), notes=notes)
