@@ -14,7 +14,8 @@ from datetime import datetime
 
 import msgspec
 
-from flyball.core.errors import NewerFormat, NotASegment
+from flyball.core.errors import NotASegment
+from flyball.core.formats import check_format
 from flyball.core.records import LogRecord
 
 MAGIC = b"FLYSEG1\n"
@@ -104,16 +105,10 @@ def read_segment(data: bytes) -> Segment:
 
 def _read_header(payload: bytes) -> SegmentHeader:
     try:
-        header = msgspec.json.decode(payload, type=SegmentHeader)
+        check_format(payload, SEGMENT_FORMAT, "this segment")
+        return msgspec.json.decode(payload, type=SegmentHeader)
     except msgspec.DecodeError as error:
         raise NotASegment(f"this segment's header can't be read: {error}") from error
-    if header.format > SEGMENT_FORMAT:
-        raise NewerFormat(
-            f"this segment has format {header.format}, newer than this program knows ({SEGMENT_FORMAT}); "
-            "update Flyball here",
-            format=header.format,
-        )
-    return header
 
 
 def _payload_at(data: bytes, position: int) -> tuple[bytes, int] | None:

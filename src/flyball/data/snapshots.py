@@ -14,7 +14,8 @@ import msgspec
 
 from flyball.backends.blobs.store import BlobStore
 from flyball.core.digests import is_digest
-from flyball.core.errors import CorruptSnapshot, NewerFormat, ObjectExists, SnapshotNotFound
+from flyball.core.errors import CorruptSnapshot, ObjectExists, SnapshotNotFound
+from flyball.core.formats import check_format
 from flyball.data.content import canonical_frame, digest_content, type_name
 
 if TYPE_CHECKING:
@@ -129,20 +130,14 @@ def encode_manifest(manifest: SnapshotManifest) -> bytes:
 
 def _decode(digest: str, data: bytes) -> SnapshotManifest:
     try:
-        manifest = msgspec.json.decode(data, type=SnapshotManifest)
+        check_format(data, SNAPSHOT_FORMAT, f"snapshot {digest}", digest=digest)
+        return msgspec.json.decode(data, type=SnapshotManifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptSnapshot(
             f"the manifest of snapshot {digest} can't be read ({error}); bring {manifest_key(digest)} back from a "
             "backup, or take the snapshot again",
             digest=digest,
         ) from error
-    if manifest.format > SNAPSHOT_FORMAT:
-        raise NewerFormat(
-            f"snapshot {digest} has format {manifest.format}, newer than this program knows ({SNAPSHOT_FORMAT}); "
-            "update Flyball here",
-            digest=digest,
-        )
-    return manifest
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

@@ -11,7 +11,8 @@ import msgspec
 
 from flyball.backends.blobs.store import BlobStore
 from flyball.core.digests import digest_bytes, digest_json
-from flyball.core.errors import BadInput, CorruptObject, NewerFormat
+from flyball.core.errors import BadInput, CorruptObject
+from flyball.core.formats import check_format
 from flyball.pipelines.git_run import ask_git
 from flyball.pipelines.left_out import TOOL_FOLDERS, is_deployments_file, is_of_a_tool, is_output, is_table
 from flyball.pipelines.project_file import FILE_NAME
@@ -35,12 +36,6 @@ class SourceTree(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = TREE_FORMAT
     files: tuple[TreeFile, ...]
-
-
-class _Head(msgspec.Struct):
-    """What every format of a tree begins with."""
-
-    format: int
 
 
 class GitState(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,13 +100,7 @@ def read_tree(digest: str, blobs: BlobStore) -> SourceTree:
     """A kept tree. Raises ObjectNotFound, CorruptObject, NewerFormat."""
     data = blobs.get_object(digest)
     try:
-        head = msgspec.msgpack.decode(data, type=_Head)
-        if head.format > TREE_FORMAT:
-            raise NewerFormat(
-                f"source tree {digest} has format {head.format}, newer than this program knows ({TREE_FORMAT}); "
-                "update Flyball here",
-                digest=digest,
-            )
+        check_format(data, TREE_FORMAT, f"source tree {digest}", decode=msgspec.msgpack.decode, digest=digest)
         return msgspec.msgpack.decode(data, type=SourceTree)
     except msgspec.MsgspecError as error:
         raise CorruptObject(f"object {digest} is no source tree: {error}", digest=digest) from error

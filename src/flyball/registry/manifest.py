@@ -13,7 +13,8 @@ import msgspec
 
 from flyball.core.contract import Contract, FeatureType
 from flyball.core.digests import is_digest
-from flyball.core.errors import BadBundle, NewerFormat
+from flyball.core.errors import BadBundle
+from flyball.core.formats import check_format
 from flyball.core.project import Task
 
 BUNDLE_FORMAT = 1
@@ -142,21 +143,12 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True):
         return sum(file.size_bytes for file in self.files)
 
 
-class _Head(msgspec.Struct):
-    format: int
-
-
 def read_manifest_bytes(data: bytes) -> BundleManifest:
     """The manifest in these bytes, with every path checked. Raises BadBundle, NewerFormat."""
     if len(data) > LARGEST_MANIFEST_BYTES:
         raise BadBundle(f"the manifest has {len(data)} bytes; at most {LARGEST_MANIFEST_BYTES} are read")
     try:
-        head = msgspec.json.decode(data, type=_Head)
-        if head.format != BUNDLE_FORMAT:
-            raise NewerFormat(
-                f"a bundle of format {head.format}; this release reads format {BUNDLE_FORMAT}: update Flyball",
-                format=head.format,
-            )
+        check_format(data, BUNDLE_FORMAT, "this bundle")
         manifest = msgspec.json.decode(data, type=BundleManifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadBundle(f"this is no manifest of a bundle: {error}") from error

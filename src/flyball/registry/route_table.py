@@ -16,6 +16,7 @@ import msgspec
 from flyball.core.contract import Contract
 from flyball.core.digests import canonical_json
 from flyball.core.errors import Corrupt, NewerFormat, ObjectExists, RouteConflict
+from flyball.core.formats import check_format
 from flyball.core.project import LogSection, ServeSection, Task
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ _SPACE = 2**64
 # No model is called that: names have no underscore. One marker a model spares readers a list of every revision.
 _INDEX = "routes/_index"
 _NEAR = 16
-
-
-class _Head(msgspec.Struct):
-    format: int
 
 
 class RoutedVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,14 +107,10 @@ def publish(blobs: BlobStore, table: RouteTable) -> None:
 def read_table(data: bytes) -> RouteTable:
     """A route table from its bytes. Raises Corrupt for anything else, NewerFormat for one of a later release."""
     try:
-        if (head := msgspec.json.decode(data, type=_Head)).format == ROUTE_FORMAT:
-            return msgspec.json.decode(data, type=RouteTable)
+        check_format(data, ROUTE_FORMAT, "this route table")
+        return msgspec.json.decode(data, type=RouteTable)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corrupt(f"not a route table: {error}") from error
-    raise NewerFormat(
-        f"route table format {head.format}; this release reads format {ROUTE_FORMAT}: update Flyball",
-        format=head.format,
-    )
 
 
 def find_next(blobs: BlobStore, model: str, after: int) -> RouteTable | None:

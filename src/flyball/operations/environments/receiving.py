@@ -16,14 +16,14 @@ import msgspec
 
 from flyball.backends.blobs.store import BlobStore
 from flyball.core.digests import digest_file, is_digest
-from flyball.core.errors import BadInput, Conflict, NewerFormat, Refused
+from flyball.core.errors import BadInput, Conflict, Refused
 from flyball.core.project import Project
 from flyball.core.refs import ModelRef
 from flyball.core.values import Actor
 from flyball.delivery.start import Started
 from flyball.operations.deploying import settings_of
 from flyball.operations.environments.deploying import start_there
-from flyball.operations.environments.transfer import RECORD_FORMAT, Carried, Record, enter, list_needed
+from flyball.operations.environments.transfer import Carried, Record, decode_record, enter, list_needed
 from flyball.operations.opening import Backends
 from flyball.pipelines.positions import dotted
 from flyball.pipelines.project_rules import broken_rules
@@ -38,11 +38,7 @@ LONGEST_NAME = 255
 _LARGEST_COUNT = 2**53
 
 
-class _Head(msgspec.Struct):
-    format: int
-
-
-class _Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Where a version comes from, as `transfer.read_record` tells it."""
 
     environment: str | None
@@ -98,7 +94,7 @@ def take_version(
     used, Conflict while objects are missing.
     """
     blobs = backends.blobs
-    record = _read_record(blobs, read_digest(record_digest))
+    record = read_record_sent(blobs, read_digest(record_digest))
     for fault in _faults(record, model):
         raise BadInput(f"the record {record_digest} can't be used: {fault}", digest=record_digest)
     read_settings_sent(record.version.project, model)
@@ -153,25 +149,19 @@ def read_settings_sent(settings: dict[str, Any], model: str) -> Project:
     return project
 
 
-def _read_record(blobs: BlobStore, digest: str) -> Record:
+def read_record_sent(blobs: BlobStore, digest: str) -> Record:
+    """The record that was sent as this object, without paths of its sender. Raises BadInput, NewerFormat, Conflict."""
     size = blobs.find_size(blobs.object_key(digest))
     if size is None:
         raise _lacking([digest])
     if size > LARGEST_RECORD_BYTES:
         raise BadInput(f"the record {digest} is longer than {LARGEST_RECORD_BYTES >> 20} MiB", digest=digest)
     data = blobs.get_object(digest)
+    record = decode_record(data, digest)
     try:
-        head = msgspec.json.decode(data, type=_Head)
-        if head.format > RECORD_FORMAT:
-            raise NewerFormat(
-                f"the record {digest} has format {head.format}, newer than this program knows ({RECORD_FORMAT}); "
-                "update Flyball here",
-                digest=digest,
-            )
-        record = msgspec.json.decode(data, type=Record)
         origin = msgspec.convert(record.origin, _Origin)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"the object {digest} is no record of a version: {error}", digest=digest) from error
+    except msgspec.ValidationError as error:
+        raise BadInput(f"the record {digest} tells no origin: {error}", digest=digest) from error
     if b"\\u0000" in data:
         raise BadInput(f"the record {digest} holds a zero character, which not every database keeps")
     # The folder that it was made in is a path of another machine, and would be read on this one.

@@ -18,7 +18,8 @@ from flyball.backends.blobs.store import BlobStore
 from flyball.backends.scratch import ScratchFolder
 from flyball.core.clock import isoformat
 from flyball.core.digests import digests_in
-from flyball.core.errors import CorruptObject, ObjectExists
+from flyball.core.errors import BadInput, CorruptObject, ObjectExists
+from flyball.core.formats import check_format
 from flyball.core.values import Actor
 from flyball.data.catalogue import add_snapshot
 from flyball.data.snapshots import SnapshotManifest, encode_manifest, manifest_key, read_manifest
@@ -45,10 +46,10 @@ class Carried(msgspec.Struct, frozen=True, kw_only=True):
     was_known: bool
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a home knows of a version, as another one is told it. origin: who made it, where, in which run.
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What a home knows of a version, as another one is told it (format 1, docs/decisions/0001).
 
-    snapshot: of the rows that it was trained on.
+    origin: who made it, where, in which run. snapshot: of the rows that it was trained on.
     """
 
     format: int = RECORD_FORMAT
@@ -57,6 +58,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     evidence: list[Evidence]
     origin: dict[str, Any]
     snapshot: SnapshotManifest | None
+
+
+def decode_record(data: bytes, digest: str) -> Record:
+    """The record that has this digest. Raises BadInput, and NewerFormat for one of a later release."""
+    try:
+        check_format(data, RECORD_FORMAT, f"the record {digest}", digest=digest)
+        return msgspec.json.decode(data, type=Record)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"the object {digest} is no record of a version: {error}", digest=digest) from error
 
 
 def carry(
