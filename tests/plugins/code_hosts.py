@@ -105,9 +105,10 @@ class CodeHost:
             return (
                 (200, {}, json.dumps(user).encode()) if self.knows_user else (403, {}, b'{"message": "no"}')
             )
-        return self._comments(method, parts.path, parse_qs(parts.query), body)
+        return self.route(method, parts.path, parse_qs(parts.query), body)
 
-    def _comments(self, method: str, path: str, query: Any, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def route(self, method: str, path: str, query: Any, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """What an endpoint answers."""
         many, one = PATHS[self.kind]
         if method == "GET" and re.fullmatch(many, path):
             size, page = int(query["per_page"][0]), int(query["page"][0])

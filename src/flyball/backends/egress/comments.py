@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
-from flyball.backends.egress.exchange import Answer
 from flyball.core.errors import EgressRefused, HostRefused, HostUnavailable
 
 LONGEST_WAIT_SECONDS = 10
@@ -147,46 +145,3 @@ def _list_all(host: CommentHost, size: int) -> list[Comment]:
 def _order(comment: Comment) -> int:
     told = re.match(r"<!-- flyball \S+ run=(\d{1,18}) -->", comment.body)
     return int(told[1]) if told else 0
-
-
-def read_answer(answer: Answer, *, name: str, needs: str, now: float) -> Any:
-    """The decoded body of an answer that says yes. Raises HostRefused, HostUnavailable with what to do.
-
-    name: of the host. needs: what the token has to be allowed. now: seconds since 1970, for a host's hour of reset.
-    """
-    status = answer.status
-    if status in (200, 201, 204):
-        try:
-            return msgspec.json.decode(answer.body) if answer.body else None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise HostUnavailable(f"{name} answered with something that is no JSON") from None
-    wait = _wait(answer.headers, now) if status in (403, 429) else None
-    if wait is not None or status == 429:
-        when = f"again in {wait} seconds" if wait is not None else "try again later"
-        raise HostUnavailable(f"{name} takes no more requests for now: {when}", retry_seconds=wait)
-    if status == 401:
-        raise HostRefused(
-            f"{name} does not know the token: it has expired or was revoked; {needs}", status=status
-        )
-    if status in (403, 404):
-        text = f"{name} does not let this token comment here, as on changes from forks: {needs}"
-        raise HostRefused(text, status=status)
-    if 400 <= status < 500:
-        raise HostRefused(f"{name} does not take the comment (status {status})", status=status)
-    raise HostUnavailable(f"{name} does not answer as it should (status {status})")
-
-
-def _wait(headers: Mapping[str, str], now: float) -> int | None:
-    if (seconds := _whole(headers, "retry-after")) is not None:
-        return seconds
-    # GitHub tells the moment instead, where the hour's requests are used up.
-    reset = _whole(headers, "x-ratelimit-reset")
-    if headers.get("x-ratelimit-remaining") == "0" and reset is not None:
-        return max(1, int(reset - now))
-    return None
-
-
-def _whole(headers: Mapping[str, str], name: str) -> int | None:
-    told = headers.get(name, "")
-    # A host may answer with any digits: "²" is one, and no number.
-    return int(told[:12]) if told.isascii() and told.isdigit() else None

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from flyball.backends.egress.comments import Comment, CommentHost, NotPosted, read_answer
-from flyball.backends.egress.exchange import Egress, listed_destinations
+from flyball.backends.egress.comments import Comment, CommentHost, NotPosted
+from flyball.backends.egress.github_api import TOKEN, find_repository_name, open_api
+from flyball.backends.egress.host_api import HostApi, Purpose, find_token
 from flyball.core.errors import HostRefused
 
-NEEDS = "the job needs `permissions: pull-requests: write`"
+COMMENTING = Purpose(
+    host="GitHub",
+    denied="comment here, as on changes from forks",
+    thing="the comment",
+    needs="the job needs `permissions: pull-requests: write`",
+)
 MOST_EVENT_BYTES = 16 * 1024 * 1024
 
 
 class GitHub(CommentHost):
-    """A pull request. The token is sent as a header to the API's own origin, and nowhere else."""
+    """The comments of a pull request."""
 
-    def __init__(self, egress: Egress, api: str, repository: str, number: int, token: str) -> None:
-        self._egress = egress
-        self._api = api.rstrip("/")
+    def __init__(self, api: HostApi, repository: str, number: int) -> None:
+        self._send = api.send
         self._comments = f"/repos/{repository}/issues/{number}/comments"
         self._comment = f"/repos/{repository}/issues/comments/"
-        self._token = token
         self._login: str | None = None
         self._asked = False
 
@@ -59,31 +62,19 @@ class GitHub(CommentHost):
             self._asked = True
         return self._login
 
-    def _send(self, method: str, path: str, content: Any = None) -> Any:
-        headers = {
-            "accept": "application/vnd.github+json",
-            "authorization": f"Bearer {self._token}",
-            "user-agent": "flyball",
-            "x-github-api-version": "2022-11-28",
-        }
-        body = None if content is None else msgspec.json.encode(content)
-        answer = self._egress.send(method, self._api + path, headers=headers, body=body)
-        return read_answer(answer, name="GitHub", needs=NEEDS, now=time.time())
-
 
 def find_pull_request(environment: Mapping[str, str]) -> GitHub | NotPosted:
     """The pull request that a GitHub workflow runs for, with its token; or why there is none to comment on."""
-    token = environment.get("GITHUB_TOKEN", "").strip()
-    if not re.fullmatch(r"[\x21-\x7e]+", token):
+    token = find_token(environment, TOKEN)
+    if token is None:
         return NotPosted("GITHUB_TOKEN is not set: give the step `env: GITHUB_TOKEN: ${{ github.token }}`")
-    repository = environment.get("GITHUB_REPOSITORY", "")
-    if not re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", repository) or ".." in repository:
+    repository = find_repository_name(environment)
+    if repository is None:
         return NotPosted("GITHUB_REPOSITORY is not `owner/name`, so there is no repository to comment in")
     number = _number(environment)
     if number is None:
         return NotPosted("this workflow does not run for a pull request")
-    api = environment.get("GITHUB_API_URL") or "https://api.github.com"
-    return GitHub(Egress([api], listed_destinations(environment)), api, repository, number, token)
+    return GitHub(open_api(environment, token, COMMENTING), repository, number)
 
 
 def _number(environment: Mapping[str, str]) -> int | None:

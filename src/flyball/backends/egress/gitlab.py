@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from flyball.backends.egress.comments import Comment, CommentHost, NotPosted, read_answer
-from flyball.backends.egress.exchange import Egress, listed_destinations
+from flyball.backends.egress.comments import Comment, CommentHost, NotPosted
+from flyball.backends.egress.gitlab_api import TOKEN, find_project_number, open_api
+from flyball.backends.egress.host_api import HostApi, Purpose, find_token
 from flyball.core.errors import HostRefused
 
-NEEDS = "GITLAB_TOKEN needs to be a project access token with the role Reporter and the scope `api`"
+COMMENTING = Purpose(
+    host="GitLab",
+    denied="comment here, as on changes from forks",
+    thing="the comment",
+    needs="GITLAB_TOKEN needs to be a project access token with the role Reporter and the scope `api`",
+)
 
 
 class GitLab(CommentHost):
-    """A merge request. The token is sent as a header to the API's own origin, and nowhere else."""
+    """The comments of a merge request."""
 
-    def __init__(self, egress: Egress, api: str, project: int, number: int, token: str) -> None:
-        self._egress = egress
-        self._api = api.rstrip("/")
+    def __init__(self, api: HostApi, project: int, number: int) -> None:
+        self._send = api.send
         self._notes = f"/projects/{project}/merge_requests/{number}/notes"
-        self._token = token
         self._user: int | None = None
 
     def list_page(self, page: int, size: int) -> list[Comment]:
@@ -45,12 +46,6 @@ class GitLab(CommentHost):
             if error.facts.get("status") != 404:
                 raise
 
-    def _send(self, method: str, path: str, content: Any = None) -> Any:
-        headers = {"private-token": self._token, "user-agent": "flyball", "content-type": "application/json"}
-        body = None if content is None else msgspec.json.encode(content)
-        answer = self._egress.send(method, self._api + path, headers=headers, body=body)
-        return read_answer(answer, name="GitLab", needs=NEEDS, now=time.time())
-
     def _comment(self, entry: Any) -> Comment:
         own = (entry.get("author") or {}).get("id") == self._user and not entry.get("system")
         # The API does not tell where a note is shown.
@@ -59,12 +54,11 @@ class GitLab(CommentHost):
 
 def find_merge_request(environment: Mapping[str, str]) -> GitLab | NotPosted:
     """The merge request that a GitLab pipeline runs for, with the project's token; or why there is none."""
-    number, project = environment.get("CI_MERGE_REQUEST_IID", ""), environment.get("CI_PROJECT_ID", "")
-    if not re.fullmatch(r"[1-9][0-9]{0,9}", number) or not re.fullmatch(r"[1-9][0-9]{0,12}", project):
+    number, project = environment.get("CI_MERGE_REQUEST_IID", ""), find_project_number(environment)
+    if not re.fullmatch(r"[1-9][0-9]{0,9}", number) or project is None:
         return NotPosted("this pipeline does not run for a merge request")
-    token = environment.get("GITLAB_TOKEN", "").strip()
-    if not re.fullmatch(r"[\x21-\x7e]+", token):
+    token = find_token(environment, TOKEN)
+    if token is None:
         # CI_JOB_TOKEN may not write notes.
-        return NotPosted(f"GITLAB_TOKEN is not set: {NEEDS}, as a masked variable of the project")
-    api = environment.get("CI_API_V4_URL") or "https://gitlab.com/api/v4"
-    return GitLab(Egress([api], listed_destinations(environment)), api, int(project), int(number), token)
+        return NotPosted(f"GITLAB_TOKEN is not set: {COMMENTING.needs}, as a masked variable of the project")
+    return GitLab(open_api(environment, token, COMMENTING), project, int(number))
