@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from flyball.core.clock import parse_moment
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,3 +80,20 @@ def unseen(frame: pl.DataFrame, seen: bytes) -> NDArray[np.bool_] | None:
         return None
     keys = np.frombuffer(known.keys, dtype="<u8")
     return ~np.isin(row_keys(frame, known.columns), keys)
+
+
+def rows_that_count(
+    frame: pl.DataFrame, *, seen: str | None, trained_until: str | None, time: str | None
+) -> NDArray[np.bool_] | None:
+    """True per row that a model was not trained on; None where that can't be told.
+
+    seen: file with the keys of its rows. Where other columns make a key now, time decides: what is later than all it
+    was trained on (`trained_until`).
+    """
+    from flyball.data.columns import event_times
+
+    fresh = None if seen is None else unseen(frame, Path(seen).read_bytes())
+    if fresh is not None or trained_until is None or time is None or time not in frame.columns:
+        return fresh
+    later: NDArray[np.bool_] = (event_times(frame, time) > parse_moment(trained_until)).to_numpy()
+    return later

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
+import pytest
 
-from flyball.pipelines.seen_rows import encode_seen, row_keys, unseen
+from flyball.pipelines.seen_rows import encode_seen, row_keys, rows_that_count, unseen
 
 FRAME = pl.DataFrame(
     {
@@ -44,3 +46,29 @@ def test_whole_numbers_are_alike_as_int_and_float():
 
 def test_a_lacking_column_makes_the_question_unanswerable():
     assert unseen(FRAME.drop("x"), encode_seen(FRAME, FRAME.columns)) is None
+
+
+@pytest.mark.parametrize(
+    ("keys_of", "until", "time", "expected"),
+    [
+        (FRAME, "2026-01-04T00:00:00Z", "t", [False, False, True, True]),  # keys know more than time
+        (FRAME.with_columns(z=1), "2026-01-02T00:00:00Z", "t", [False, False, True, True]),
+        (None, "2026-01-02T00:00:00Z", "t", [False, False, True, True]),
+        (FRAME.with_columns(z=1), None, "t", None),
+        (None, "2026-01-02T00:00:00Z", None, None),
+        (None, "2026-01-02T00:00:00Z", "gone", None),
+    ],
+)
+def test_rows_count_by_their_keys_or_else_by_being_later_than_all_that_was_trained_on(
+    tmp_path: Path,
+    keys_of: pl.DataFrame | None,
+    until: str | None,
+    time: str | None,
+    expected: list[bool] | None,
+):
+    seen = tmp_path / "seen.bin"
+    if keys_of is not None:
+        seen.write_bytes(encode_seen(keys_of.head(2), keys_of.columns))
+    told = None if keys_of is None else str(seen)
+    found = rows_that_count(FRAME, seen=told, trained_until=until, time=time)
+    assert (None if found is None else found.tolist()) == expected

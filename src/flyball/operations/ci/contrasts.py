@@ -20,7 +20,7 @@ from flyball.pipelines.workshop import Workshop
 from flyball.registry.bundle import fetch
 
 # Raise it when the contrast gives something else for the same packages and rows.
-_VERSION = 2
+_VERSION = 3
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +95,8 @@ def contrast_run(backends: Backends, shop: Workshop, run: Run, others: list[Side
 def _contestant(job: Job, side: Side) -> dict[str, Any]:
     seen: Path | None = None
     if side.trained_rows is not None and job.shop.blobs.has_object(side.trained_rows):
-        seen = job.bench.path(f"seen-{side.digest.removeprefix('sha256:')}.bin")
+        # By the rows and not by the package: two trainings on other rows may give the same bytes.
+        seen = job.bench.path(f"seen-{side.trained_rows.removeprefix('sha256:')}.bin")
         seen.unlink(missing_ok=True)
         job.shop.blobs.fetch_object(side.trained_rows, seen)
     return {

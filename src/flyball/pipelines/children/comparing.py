@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import structs
 
-from flyball.core.clock import parse_moment
 from flyball.core.errors import BadInput, NotEnoughEvidence
 from flyball.core.project import Project
 from flyball.pipelines.children.answering import Held, held_answers
 from flyball.pipelines.children.asking import ask_package
 from flyball.pipelines.children.measuring import take
+from flyball.pipelines.seen_rows import rows_that_count
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
-    from numpy.typing import NDArray
 
     from flyball.judge.metrics.measure import Paired
 
@@ -80,22 +79,31 @@ def compare(
     champion: Champion | None, test: pl.DataFrame, held: Held, groups: Any, project: Project
 ) -> tuple[Comparison | None, Pairing | None]:
     """The comparison and, where enough rows are left, what gates are judged on; nothing without a champion."""
+    import numpy as np
+
     from flyball.judge.metrics.table import default_loss
     from flyball.registry.bundle import read_folder_manifest
 
     if champion is None:
         return None, None
-    rows, because = _rows_that_count(champion, test, project)
-    left_out = test.height - len(rows)
-    if because is None and len(rows) < LEAST_ROWS:
-        because = f"{len(rows)} held-out rows were seen by neither model; {LEAST_ROWS} are needed"
-    if because is not None:
-        return Comparison(champion=champion.number, rows=len(rows), left_out=left_out, because=because), None
-    part, manifest = test[rows], read_folder_manifest(Path(champion.folder), champion.digest)
+    manifest = read_folder_manifest(Path(champion.folder), champion.digest)
     names = [feature.name for feature in manifest.signature.features]
-    if missing := [name for name in names if name not in part.columns]:
+    if missing := [name for name in names if name not in test.columns]:
         because = f"the rows lack {', '.join(missing[:5])}, which version {champion.number} takes"
-        return Comparison(champion=champion.number, rows=len(rows), left_out=left_out, because=because), None
+        return Comparison(champion=champion.number, because=because), None
+    time = project.model.time
+    fresh = rows_that_count(test, seen=champion.seen, trained_until=champion.trained_until, time=time)
+    if fresh is None:
+        because = (
+            f"it can't be told which rows version {champion.number} was trained on: its columns are others"
+        )
+        return Comparison(champion=champion.number, because=because), None
+    rows = np.flatnonzero(fresh)
+    found = Comparison(champion=champion.number, rows=len(rows), left_out=test.height - len(rows))
+    if len(rows) < LEAST_ROWS:
+        because = f"{len(rows)} held-out rows were seen by neither model; {LEAST_ROWS} are needed"
+        return structs.replace(found, because=because), None
+    part = test[rows]
     answers = ask_package(Path(champion.folder), part.select(names), measure=False).answers
     pairing = Pairing(
         champion=held_answers(answers, manifest.signature.classes, part, project, held.positive),
@@ -104,29 +112,4 @@ def compare(
         project=project,
     )
     loss = pairing.paired(default_loss(project.model.task), 0.95)
-    plain = None if loss is None else msgspec.to_builtins(loss)
-    return Comparison(champion=champion.number, rows=len(rows), left_out=left_out, loss=plain), pairing
-
-
-def _rows_that_count(
-    champion: Champion, test: pl.DataFrame, project: Project
-) -> tuple[NDArray[np.int64], str | None]:
-    """Numbers of the held-out rows that the champion was not trained on, and why none can be told if so.
-
-    By the keys of its rows or, where other columns make a key now, by time: what is later than all it was trained on.
-    """
-    import numpy as np
-
-    from flyball.data.columns import event_times
-    from flyball.pipelines.seen_rows import unseen
-
-    fresh = None if champion.seen is None else unseen(test, Path(champion.seen).read_bytes())
-    if fresh is not None:
-        return np.flatnonzero(fresh), None
-    time = project.model.time
-    if champion.trained_until is not None and time is not None and time in test.columns:
-        later = event_times(test, time) > parse_moment(champion.trained_until)
-        return np.flatnonzero(later.to_numpy()), None
-    return np.empty(0, dtype=np.int64), (
-        f"it can't be told which rows version {champion.number} was trained on: its columns are others"
-    )
+    return structs.replace(found, loss=None if loss is None else msgspec.to_builtins(loss)), pairing

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from flyball.core.clock import parse_moment
 from flyball.core.project import Project
 from flyball.pipelines.children.answering import Held, held_answers
 from flyball.pipelines.children.asking import ask_package
@@ -25,6 +24,7 @@ from flyball.pipelines.children.measuring import (
     take,
 )
 from flyball.pipelines.hidden import hidden_columns, shown_row
+from flyball.pipelines.seen_rows import rows_that_count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +85,7 @@ def contrast(payload: dict[str, Any]) -> dict[str, Any]:
             continue
         old = _ask(other, test, task)
         if isinstance(old, str):
-            found[other.name] = {"rows": 0, "left_out": test.height, "because": old}
+            found[other.name] = {"rows": 0, "left_out": 0, "because": old}
             continue
         found[other.name] = _contrast(now, old, test, project)
         importances[other.name] = _importances(other, old, test, task)
@@ -101,25 +101,14 @@ def _ask(contestant: Contestant, test: pl.DataFrame, task: ContrastTask) -> _Ask
     manifest = read_folder_manifest(folder, contestant.digest)
     names = [feature.name for feature in manifest.signature.features]
     if missing := [name for name in names if name not in test.columns]:
-        return f"the rows lack {', '.join(missing[:5])}, which {contestant.name} takes"
-    unseen = _unseen(contestant, test, task.project)
+        return f"the rows lack {', '.join(missing[:5])}, which the {contestant.name} takes"
+    time = task.project.model.time
+    unseen = rows_that_count(test, seen=contestant.seen, trained_until=contestant.trained_until, time=time)
     if unseen is None:
-        return f"it can't be told which rows {contestant.name} was trained on: its columns are others"
+        return f"it can't be told which rows the {contestant.name} was trained on: its columns are others"
     answers = ask_package(folder, test.select(names), measure=False).answers
     held = held_answers(answers, manifest.signature.classes, test, task.project, task.positive)
     return _Asked(held=held, features=names, unseen=unseen)
-
-
-def _unseen(contestant: Contestant, test: pl.DataFrame, project: Project) -> NDArray[np.bool_] | None:
-    from flyball.data.columns import event_times
-    from flyball.pipelines.seen_rows import unseen
-
-    fresh = None if contestant.seen is None else unseen(test, Path(contestant.seen).read_bytes())
-    time = project.model.time
-    if fresh is not None or contestant.trained_until is None or time is None or time not in test.columns:
-        return fresh
-    later: NDArray[np.bool_] = (event_times(test, time) > parse_moment(contestant.trained_until)).to_numpy()
-    return later
 
 
 def _contrast(now: _Asked, old: _Asked, test: pl.DataFrame, project: Project) -> dict[str, Any]:

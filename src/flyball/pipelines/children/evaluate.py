@@ -164,8 +164,8 @@ def _warnings(test: pl.DataFrame, held: Held, comparison: Comparison | None, pro
         found.append("the held-out rows have one class only: most metrics are undefined on them")
     if comparison is not None and comparison.left_out:
         found.append(
-            f"{comparison.left_out} of {test.height} held-out rows were left out of the comparison with the champion, "
-            "which was trained on them"
+            f"{comparison.left_out:,} of {test.height:,} held-out rows were left out of the comparison with the "
+            "champion, which was trained on them"
         )
     if project.train.refit:
         found.append(
