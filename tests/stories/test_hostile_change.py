@@ -31,6 +31,7 @@ ATTACK = """
 import glob
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -95,6 +96,20 @@ def _put():
     urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open(request, timeout=5)
 
 
+def _connect(kind):
+    host, port = PLACES["endpoint"].rpartition("/")[2].split(":")
+    with socket.socket(socket.AF_INET, kind) as made:
+        made.connect((host, int(port)))
+        made.send(b"rows")
+
+
+def _child_connects():
+    code = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])))"
+    where = PLACES["endpoint"].rpartition("/")[2].split(":")
+    if subprocess.run([sys.executable, "-c", code, *where], capture_output=True).returncode:
+        raise PermissionError
+
+
 def truth():
     for pattern in (PLACES["home"] + "/runs/*/held_out/test.parquet", "../*/held_out/test.parquet", "held_out/*"):
         for path in glob.glob(pattern):
@@ -120,6 +135,10 @@ def attempts():
         yield "write " + path, lambda path=path: _write(path)
     yield "signal what started it", _signal_parents
     yield "write to the bucket", _put
+    yield "connect by TCP", lambda: _connect(socket.SOCK_STREAM)
+    yield "send by UDP", lambda: _connect(socket.SOCK_DGRAM)
+    yield "socket of a daemon", lambda: socket.socket(socket.AF_UNIX)
+    yield "a child connects", _child_connects
 
 
 def attack(where):
@@ -404,3 +423,44 @@ def test_rows_that_are_a_link_to_keys_are_neither_read_nor_shown(fork: Fork):
     forms = [path.read_text() for path in (fork.clone / "out").rglob("*") if path.is_file()]
     assert len(forms) >= 5 and all(secret not in text for secret in fork.secrets for text in (said, *forms))
     assert fork.bucket.listing() == bucket_before
+
+
+HONEST_TESTS = """
+import multiprocessing
+import urllib.request
+
+
+def double(value):
+    return 2 * value
+
+
+def test_processes():
+    with multiprocessing.Pool(2) as pool:
+        assert pool.map(double, [1, 2]) == [2, 4]
+"""
+
+
+def test_an_honest_change_with_processes_of_its_own_and_a_parity_test_passes_without_network(fork: Fork):
+    jobs = "    import joblib\n    assert joblib.Parallel(n_jobs=2)(map(joblib.delayed(abs), (-1, 1))) == [1, 1]\n"
+    more = GATE + '[[tests]]\nkind = "parity"\n'
+    fork.commit(
+        {
+            "train.py": LINE.replace("    x = X[:, 0]\n", jobs + "    x = X[:, 0]\n"),
+            "tests/test_line.py": HONEST_TESTS,
+            "flyball.toml": TOML.format(name="line", more=more),
+        }
+    )
+    done = _flyball("ci", "--json", "--base", "HEAD", cwd=fork.clone, environment=fork.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert {test["kind"]: test["outcome"] for test in report["tests"]} == {"own": "pass", "parity": "pass"}
+
+
+def test_an_honest_test_that_wanted_the_network_is_told_that_it_is_closed(fork: Fork, bucket: Bucket):
+    asks = f"\n\ndef test_asks():\n    urllib.request.urlopen({bucket.endpoint + '/moto-api/'!r}, timeout=5).close()\n"
+    fork.commit({"train.py": LINE, "tests/test_line.py": HONEST_TESTS + asks})
+    done = _flyball("ci", "--report", "out", "--json", cwd=fork.clone, environment=fork.environment)
+    assert done.returncode == 1, done.stdout + done.stderr
+    told = "(the network is closed to a stranger's change, to servers on the same machine, too)"
+    assert told in json.loads(done.stdout)["because"][0]
+    assert told in (fork.clone / "out" / "report.md").read_text()

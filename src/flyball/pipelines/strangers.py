@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,13 @@ from flyball.data.sources import describe_source, fill_in
 from flyball.pipelines.git_run import find_repository
 
 _CLOUDS = ("s3://", "gs://", "az://")
+# How it is told that no socket can be made: the error itself, without a file's name behind it, by name look-ups, by
+# clients of HTTP and databases, and by what waits for a process that was to listen.
+_OF_NETWORK = re.compile(
+    r"\[Errno 13\] Permission denied(?!: ['\"])|name resolution|Name or service not known|[Cc]ould not resolve|"
+    r"gaierror|URLError|ConnectError|ConnectionError|Max retries exceeded|[Cc]onnection refused|[Cc]ouldn't connect|"
+    r"[Cc]ould not connect|[Ss]ocket\b"
+)
 
 
 def is_for_strangers(settings: Settings) -> bool:
@@ -33,14 +41,26 @@ def refuse_deploying(settings: Settings) -> None:
         )
 
 
-def unprotected(settings: Settings, *, confines: bool) -> str | None:
-    """What to say where the code may be anybody's and can't be kept apart. confines: whether this kernel can."""
-    if confines or not is_for_strangers(settings):
+def unprotected(settings: Settings, *, confines: bool, closes_network: bool) -> str | None:
+    """What to say where the code may be anybody's and can't be kept apart, or from the network, on this machine."""
+    if not is_for_strangers(settings) or (confines and closes_network):
         return None
+    if confines:
+        return (
+            "FLYBALL_CACHE=read is for changes of strangers, and on this machine their code can't be kept from the "
+            "network (seccomp, on x86-64 and ARM64): it can send its rows away, and use what answers without a key"
+        )
     return (
         "FLYBALL_CACHE=read is for changes of strangers, and this machine's kernel can't keep their code apart "
         "(Landlock, Linux 6.2): it can read, and send away, whatever this job can"
     )
+
+
+def told_of_network(because: str) -> str:
+    """Why something failed in a check of a stranger's change, and what was closed if it may have failed for that."""
+    if not _OF_NETWORK.search(because):
+        return because
+    return f"{because} (the network is closed to a stranger's change, to servers on the same machine, too)"
 
 
 def refuse_foreign_sources(data: DataSection, folder: Path, settings: Settings) -> None:

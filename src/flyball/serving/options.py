@@ -40,6 +40,7 @@ class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     options: ServeOptions
     watchdog_descriptor: int | None = None  # where a worker says that its loop turns
     final: bool = False  # the shipper: ship what is left, once
+    connection: int | None = None  # a worker's one connection in place of a port, as a descriptor
 
     @property
     def home_folder(self) -> Path:

@@ -8,9 +8,11 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -26,7 +28,7 @@ from flyball.serving.asgi import Application
 from flyball.serving.fast_path import is_tested, protocol_class
 from flyball.serving.journal import Journal
 from flyball.serving.metrics import WorkerMetrics
-from flyball.serving.options import SPEC_VARIABLE, ServeOptions, WorkerSpec
+from flyball.serving.options import SPEC_VARIABLE, WorkerSpec
 from flyball.serving.ports import listen
 from flyball.serving.predict import Predictions
 from flyball.serving.processes import log_to_stderr
@@ -60,7 +62,25 @@ class LazyStore:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the worker says when to end."""
+    """uvicorn without its signal handlers: the worker says when to end. connection: one that is open already."""
+
+    def __init__(self, config: uvicorn.Config, connection: int | None) -> None:
+        super().__init__(config)
+        self._connection = connection
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self._connection is not None:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol, socket.socket(fileno=self._connection)
+            )
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -109,7 +129,7 @@ async def serve(spec: WorkerSpec) -> None:
     gc.freeze()
     board.is_ready = True
     asides = [asyncio.create_task(adoption.run()), asyncio.create_task(board.run())]
-    await _answer_until(ending, application, predictions, options)
+    await _answer_until(ending, application, predictions, spec)
     for task in asides:
         task.cancel()
     await asyncio.gather(*asides, return_exceptions=True)
@@ -120,7 +140,7 @@ async def serve(spec: WorkerSpec) -> None:
 
 
 async def _answer_until(
-    ending: asyncio.Event, application: Application, predictions: Predictions, options: ServeOptions
+    ending: asyncio.Event, application: Application, predictions: Predictions, spec: WorkerSpec
 ) -> None:
     """Answer requests until `ending`; then take no new connections and finish those that are open."""
     short_way = is_tested()
@@ -143,9 +163,9 @@ async def _answer_until(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server = _Server(config)
-    listener = listen(options.host, options.port)
-    running = asyncio.create_task(server.serve(sockets=[listener]))
+    server = _Server(config, spec.connection)
+    listeners = [] if spec.connection is not None else [listen(spec.options.host, spec.options.port)]
+    running = asyncio.create_task(server.serve(sockets=listeners))
     stopping = asyncio.create_task(ending.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     application.draining = True

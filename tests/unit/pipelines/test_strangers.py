@@ -12,7 +12,7 @@ from flyball.core.errors import SourceUnreadable
 from flyball.core.project import DataSection, JoinSection
 from flyball.core.settings import Settings
 from flyball.data.sources import fill_in, read_source
-from flyball.pipelines.strangers import refuse_foreign_sources, unprotected
+from flyball.pipelines.strangers import refuse_foreign_sources, told_of_network, unprotected
 
 
 @pytest.fixture
@@ -44,12 +44,35 @@ def _refuse(folder: Path, source: str, joined: str = "data/rows.csv") -> bool:
 
 
 def test_where_the_kernel_keeps_nothing_apart_a_strangers_check_says_so(tmp_path: Path):
-    def told(cache: Any, confines: bool) -> str | None:
+    def told(cache: Any, confines: bool, closes_network: bool) -> str | None:
         settings = Settings(home=tmp_path, database_url="", objects_url="", cache=cache)
-        return unprotected(settings, confines=confines)
+        return unprotected(settings, confines=confines, closes_network=closes_network)
 
-    assert "can't keep their code apart" in (told("read", False) or "")
-    assert [told("read", True), told("read-write", False), told("off", False)] == [None, None, None]
+    assert "can't keep their code apart" in (told("read", False, True) or "")
+    assert "can't be kept from the network" in (told("read", True, False) or "")
+    assert told("read", True, True) is None
+    assert [told(cache, False, False) for cache in ("read-write", "off")] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "because",
+    [
+        "PermissionError: [Errno 13] Permission denied",
+        "urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name resolution>",
+        "httpx.ConnectError: [Errno -2] Name or service not known",
+        "curl: (7) Failed to connect to 127.0.0.1 port 80 after 0 ms: Couldn't connect to server",
+    ],
+)
+def test_what_wanted_the_network_is_told_that_it_is_closed(because: str):
+    assert told_of_network(because).startswith(f"{because} (the network is closed to a stranger's change")
+
+
+@pytest.mark.parametrize(
+    "because",
+    ["PermissionError: [Errno 13] Permission denied: '/etc/shadow'", "assert 1 == 2", "ValueError: c"],
+)
+def test_what_failed_for_another_reason_is_told_as_it_was(because: str):
+    assert told_of_network(because) == because
 
 
 @pytest.mark.parametrize(

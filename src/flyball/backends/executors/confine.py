@@ -23,9 +23,11 @@ from contextlib import suppress
 
 import msgspec
 
+from flyball.backends.executors.kernel import checked, libc, renounce_privileges
+from flyball.backends.executors.network import close_network
+
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _ASK_VERSION, _PATH_BENEATH = 1, 1
-_PR_SET_NO_NEW_PRIVS = 38
 # Version 3 is the first that holds files against being cut and lets the rest be renamed from folder to folder.
 _LEAST_VERSION = 3
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
@@ -50,7 +52,8 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
     """Paths that a process must not reach, and others that it may read, or read and write, all the same.
 
     Where one lies within the other, the inner one counts. closed: what is not given can't be reached at all, wherever
-    it lies, but for the system's programs and what Python imports, which can be read.
+    it lies, but for the system's programs and what Python imports, which can be read; nor can the network, where this
+    machine can close it (`network.can_close_network`).
     """
 
     hidden: list[str]
@@ -87,7 +90,7 @@ def is_closed() -> bool:
 def _version() -> int:
     if sys.platform != "linux":
         return 0
-    found: int = _libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))
+    found: int = libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ASK_VERSION))
     return found
 
 
@@ -99,16 +102,23 @@ def confine(confinement: Confinement) -> bool:
     before there are other threads. Raises OSError if a kernel that can does not.
     """
     global _closed
+    is_confined = _confine_files(confinement)
+    if confinement.closed:
+        close_network()
+    _closed = _closed or (is_confined and confinement.closed)
+    return is_confined
+
+
+def _confine_files(confinement: Confinement) -> bool:
     if not (confinement.hidden or confinement.closed) or not can_confine():
         return False
     try:
         rules = list(_rules(confinement))
     except PermissionError:
         return False
-    libc = _libc()
     ruleset = _Ruleset(_EVERYTHING, 0, _SIGNALS if holds_signals() else 0)
-    handle = _checked(
-        libc.syscall(
+    handle = checked(
+        libc().syscall(
             _CREATE_RULESET,
             ctypes.byref(ruleset),
             ctypes.c_size_t(ctypes.sizeof(ruleset)),
@@ -117,13 +127,12 @@ def confine(confinement: Confinement) -> bool:
     )
     try:
         for path, rights in rules:
-            _allow(libc, handle, path, rights)
-        _checked(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        _checked(libc.syscall(_RESTRICT_SELF, ctypes.c_int(handle), ctypes.c_uint32(0)))
-        _drop_capabilities(libc)
+            _allow(handle, path, rights)
+        renounce_privileges()
+        checked(libc().syscall(_RESTRICT_SELF, ctypes.c_int(handle), ctypes.c_uint32(0)))
+        _drop_capabilities()
     finally:
         os.close(handle)
-    _closed = _closed or confinement.closed
     return True
 
 
@@ -192,21 +201,21 @@ def _home() -> str:
         return os.path.realpath(os.path.expanduser("~"))
 
 
-def _drop_capabilities(libc: ctypes.CDLL) -> None:
+def _drop_capabilities() -> None:
     """Give up, in a container that runs as root, what reads another process's environment in spite of Landlock."""
     head = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
     sets = (
         ctypes.c_uint32 * 6
     )()  # effective, permitted, inheritable; the first 32 capabilities, then the others
-    _checked(libc.capget(head, sets))
+    checked(libc().capget(head, sets))
     for number in _CAPABILITIES:
-        libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)  # fails for who has none anyway
+        libc().prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)  # fails for who has none anyway
         for kind in range(3):
             sets[3 * (number // 32) + kind] &= ~(1 << number % 32) & 0xFFFFFFFF
-    _checked(libc.capset(head, sets))
+    checked(libc().capset(head, sets))
 
 
-def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
+def _allow(ruleset: int, path: str, rights: int) -> None:
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:  # it has gone, or this process could not reach it anyway
@@ -215,8 +224,8 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
         if not stat.S_ISDIR(os.fstat(handle).st_mode):
             rights &= _OF_FILES
         rule = _PathBeneath(rights, handle)
-        _checked(
-            libc.syscall(
+        checked(
+            libc().syscall(
                 _ADD_RULE,
                 ctypes.c_int(ruleset),
                 ctypes.c_int(_PATH_BENEATH),
@@ -226,17 +235,3 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
         )
     finally:
         os.close(handle)
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    return libc
-
-
-def _checked(result: int) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"the kernel did not confine this process: {os.strerror(number)}")
-    return result

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from flyball.backends.executors.confine import can_confine
+from flyball.backends.executors.network import can_close_network
 from flyball.backends.scratch import ScratchFolder
 from flyball.core.errors import FlyballError, ProjectError
 from flyball.core.settings import Settings, read_settings
@@ -38,7 +39,7 @@ from flyball.operations.running import executing, request_of
 from flyball.pipelines.project_file import ProjectFile, find_project_file, read_project
 from flyball.pipelines.run import follow_run, start_run
 from flyball.pipelines.runs import Run, get_run, list_run_steps
-from flyball.pipelines.strangers import unprotected
+from flyball.pipelines.strangers import is_for_strangers, unprotected
 
 
 def check_change(folder: Path, *, base: str | None = None, on_line: Progress | None = None) -> CiReport:
@@ -245,8 +246,10 @@ def _home(folder: Path) -> Path:
 def _open(draft: Draft) -> Iterator[Backends]:
     """The stores of the project's home or, where nothing may be written there, of one that goes with the check."""
     settings = read_settings(draft.path.parent)
-    if (warning := unprotected(settings, confines=can_confine())) is not None:
+    able = {"confines": can_confine(), "closes_network": can_close_network()}
+    if (warning := unprotected(settings, **able)) is not None:
         draft.warn(warning)
+    draft.is_closed = is_for_strangers(settings) and able["closes_network"]
     if os.environ.get("FLYBALL_URL"):
         draft.warn(
             "FLYBALL_URL names a control plane: nothing was written there, and its champion is not known here. What "

@@ -10,13 +10,17 @@ from typing import Any
 
 from flyball.operations.ci.git import GitFacts
 from flyball.operations.ci.report import Annotation, Stage, StageOutcome
+from flyball.pipelines.strangers import told_of_network
 
 Progress = Callable[[str], None]
 
 
 @dataclass
 class Draft:
-    """A report in the making. `facts`: fields of `CiReport` that are known by now; `is_kept`: the home outlives it."""
+    """A report in the making. `facts`: fields of `CiReport` that are known by now; `is_kept`: the home outlives it.
+
+    `is_closed`: the project's code has no network.
+    """
 
     path: Path
     git: GitFacts
@@ -27,6 +31,7 @@ class Draft:
     annotations: list[Annotation] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     is_kept: bool = True
+    is_closed: bool = False
 
     @property
     def root(self) -> Path:
@@ -35,6 +40,8 @@ class Draft:
 
     def end(self, name: str, outcome: StageOutcome, because: str, began: float, cached: bool = False) -> None:
         """Note a stage that began at this moment of the monotonic clock and ends now."""
+        if self.is_closed and outcome in ("fail", "broken"):
+            because = told_of_network(because)
         seconds = round(time.monotonic() - began, 3)
         self.stages.append(Stage(name=name, outcome=outcome, because=because, seconds=seconds, cached=cached))
         self.on_line(f"{name}: {outcome} ({because.splitlines()[0] if because else ''})")

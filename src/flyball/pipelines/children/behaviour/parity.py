@@ -1,4 +1,4 @@
-"""The test `parity`: the real model server, a process of its own on loopback, answers as the model did in training."""
+"""The test `parity`: a worker of the real model server, a process of its own, answers as the model did in training."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ import numpy as np
 from flyball.backends.blobs.store import open_blobs
 from flyball.backends.scratch import ScratchFolder
 from flyball.core.errors import StepCrashed
+from flyball.core.ids import new_id
 from flyball.core.project import LogSection, ModelTestSection
 from flyball.judge.behaviour.changes import stays
 from flyball.judge.behaviour.found import Found, sizes
@@ -50,8 +51,8 @@ def parity(test: ModelTestSection, subject: Subject) -> Shown:
         {name: jsonable(value) for name, value in row.items() if value is not None}
         for row in features.to_dicts()
     ]
-    with _served(subject) as port:
-        after = subject.numbers_of(_ask(subject.project.model.name, port, rows))
+    with _served(subject) as connection:
+        after = subject.numbers_of(_ask(subject.project.model.name, connection, rows))
     allowed = TOLERANCE if test.max_change is None else test.max_change
     scale = np.maximum(1.0, np.abs(before)) if test.max_change is None else np.ones_like(before)
     found = stays(before / scale, after / scale, max_change=allowed)
@@ -65,8 +66,11 @@ def parity(test: ModelTestSection, subject: Subject) -> Shown:
 
 
 @contextmanager
-def _served(subject: Subject) -> Iterator[int]:
-    """The port of a model server that serves the package from a home of its own, which goes with it."""
+def _served(subject: Subject) -> Iterator[http.client.HTTPConnection]:
+    """A connection to a worker that serves the package from a home of its own, which goes with it.
+
+    A pair of sockets and no port: where strangers' code is kept apart, there is no network.
+    """
     model = subject.project.model
     manifest = read_folder_manifest(subject.package)
     with ScratchFolder("parity") as folder:
@@ -85,69 +89,79 @@ def _served(subject: Subject) -> Iterator[int]:
             serve=subject.project.serve,
         )
         publish(blobs, table)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        process = _start(home, port, folder / "server.log")
+        log = folder / "server.log"
+        ours, theirs = socket.socketpair()
+        connection = http.client.HTTPConnection("localhost")
+        connection.auto_open, connection.sock = 0, ours
+        with theirs:
+            process = _start(home, theirs.fileno(), log)
         try:
-            _wait(process, model.name, port, folder / "server.log")
-            yield port
+            _wait(process, connection, model.name, log)
+            ours.settimeout(ANSWER_SECONDS)
+            yield connection
         finally:
+            connection.close()
             _end(process)
 
 
-def _start(home: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+def _start(home: Path, connection: int, log: Path) -> subprocess.Popen[bytes]:
     """By name: the packages that train and those that serve share no code but the bundle's."""
+    for name in ("cache/metrics", "cache/routes", "logs", "spool"):
+        (home / name).mkdir(parents=True)
+    told = {
+        "home": str(home),
+        "objects_url": f"file://{home / 'objects'}",
+        "server": new_id("srv"),
+        "slot": 0,
+    }
+    spec = {**told, "parent": os.getpid(), "options": {}, "connection": connection}
     with log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "flyball.serving.supervisor", "--port", str(port), "--workers", "1"],
-            env={**os.environ, "FLYBALL_HOME": str(home)},
+            [sys.executable, "-m", "flyball.serving.worker"],
+            env={**os.environ, "FLYBALL_HOME": str(home), "FLYBALL_WORKER_SPEC": json.dumps(spec)},
             cwd=home,
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            pass_fds=(connection,),
             start_new_session=True,
         )
 
 
-def _wait(process: subprocess.Popen[bytes], model: str, port: int, log: Path) -> None:
-    """Until the model is served. Raises StepCrashed, with the server's last line."""
+def _wait(
+    process: subprocess.Popen[bytes], connection: http.client.HTTPConnection, model: str, log: Path
+) -> None:
+    """Until the model is served. Raises StepCrashed, with the worker's last line."""
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        with suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with suppress(OSError, http.client.HTTPException):
+        while (left := deadline - time.monotonic()) > 0:
+            connection.sock.settimeout(left)
             connection.request("GET", f"/v2/models/{model}/ready")
-            is_ready = connection.getresponse().status == 200
-            connection.close()
-            if is_ready:
+            response = connection.getresponse()
+            response.read()
+            if response.status == 200:
                 return
-        if process.poll() is not None or time.monotonic() >= deadline:
-            lines = log.read_text(errors="replace").strip().splitlines()
-            last = lines[-1][:500] if lines else "it said nothing"
-            raise StepCrashed(f"the model server for the parity test did not get ready: {last}")
-        time.sleep(0.05)
+            time.sleep(0.05)
+    lines = log.read_text(errors="replace").strip().splitlines()
+    last = lines[-1][:500] if lines else "it said nothing"
+    raise StepCrashed(f"the model server for the parity test did not get ready: {last}")
 
 
-def _ask(model: str, port: int, rows: list[dict[str, Any]]) -> Answers:
+def _ask(model: str, connection: http.client.HTTPConnection, rows: list[dict[str, Any]]) -> Answers:
     """The server's answers, a request for each row. Raises StepCrashed for a request that is not answered."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
     predictions: list[Any] = []
     scores: list[list[float]] = []
-    try:
-        for number, row in enumerate(rows):
-            body = json.dumps({"rows": [row]})
-            connection.request(
-                "POST", f"/v1/models/{model}/predict", body, {"Content-Type": "application/json"}
+    for number, row in enumerate(rows):
+        body = json.dumps({"rows": [row]})
+        connection.request("POST", f"/v1/models/{model}/predict", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        if response.status != 200:
+            raise StepCrashed(
+                f"the model server answered row {number} with status {response.status}: {str(answer)[:300]}"
             )
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-            if response.status != 200:
-                raise StepCrashed(
-                    f"the model server answered row {number} with status {response.status}: {str(answer)[:300]}"
-                )
-            predictions += answer["predictions"]
-            scores += answer.get("scores") or []
-    finally:
-        connection.close()
+        predictions += answer["predictions"]
+        scores += answer.get("scores") or []
     return Answers(predictions, scores or None)
 
 
