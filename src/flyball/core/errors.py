@@ -529,9 +529,10 @@ class VersionRefused(Refused):
 
     code = "version_refused"
 
-    def __init__(self, model: str, number: int) -> None:
+    def __init__(self, model: str, number: int, where: str | None = None) -> None:
+        there = "" if where is None else f" of {where}"
         super().__init__(
-            f"{model}@{number} failed its gates and can't be put into service; `flyball show {model}@{number}` "
+            f"{model}@{number}{there} failed its gates and can't be put into service; `flyball show {model}@{number}` "
             "says which",
             model=model,
             number=number,

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from flyball.core.clock import isoformat
-from flyball.core.errors import Conflict, Refused, RolloutRunning
+from flyball.core.errors import Conflict, RolloutRunning, VersionRefused
 from flyball.core.ids import derived_id, new_id
 from flyball.core.project import Project
 from flyball.core.values import Actor
@@ -63,15 +63,11 @@ def deploy(
     """Start the rollout of a version; a model's first one goes into service as soon as it has its approvals.
 
     project: the settings that come into force with it; the version's own by default. Raises VersionNotFound,
-    Refused for a version that failed its gates or was rejected, RolloutRunning, Conflict if it is the champion already.
+    VersionRefused, Refused for a version that was rejected, RolloutRunning, Conflict if it is the champion already.
     """
     version = get_version(conn, model, number)
     if version.state != "registered":
-        raise Refused(
-            f"{model}@{number} failed its gates and can't be deployed; `flyball show {model}@{number}` says which",
-            model=model,
-            version=number,
-        )
+        raise VersionRefused(model, number)
     refuse_rejected(conn, model, number, version.digest)
     project = project or msgspec.convert(version.project, Project)
     moment = Moment(now=now, model_time=model_time or now)

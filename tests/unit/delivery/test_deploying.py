@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from flyball.core.errors import BadInput, Conflict, Refused, RolloutNotFound, RolloutRunning
+from flyball.core.errors import BadInput, Conflict, Refused, RolloutNotFound, RolloutRunning, VersionRefused
 from flyball.core.values import Actor
 from flyball.delivery import control, look
 from flyball.delivery.approvals import subject_of
@@ -84,7 +84,7 @@ def test_a_version_that_failed_its_gates_is_not_deployed(quick_loop_home):
     home = quick_loop_home
     home.deploy(home.register())
     refused = home.register(state="refused")
-    with pytest.raises(Refused, match="failed its gates"):
+    with pytest.raises(VersionRefused, match="failed its gates"):
         home.deploy(refused)
     assert aliases_of(home) == {"champion": 1}
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from flyball.core.errors import BadInput, Conflict, NotEnoughEvidence, Refused, told_of
+from flyball.core.errors import BadInput, Conflict, NotEnoughEvidence, Refused, VersionRefused, told_of
 from flyball.core.project import Project
 from flyball.core.refs import ModelRef
 from flyball.core.settings import read_settings
@@ -174,12 +174,7 @@ def choose_source(source: Backends, ref: ModelRef, environment: Environment) -> 
         rejection = find_rejection(conn, version.model, version.number, version.digest)
     where = "this home" if before is None else before
     if version.state != "registered":
-        raise Refused(
-            f"{ref.model}@{version.number} of {where} failed its gates and can't be deployed; `flyball show "
-            f"{ref.model}@{version.number}` says which",
-            model=ref.model,
-            version=version.number,
-        )
+        raise VersionRefused(ref.model, version.number, where)
     if rejection is not None:
         raise Refused(f"{ref.model}@{version.number} of {where} was {rejection}", model=ref.model)
     return version
