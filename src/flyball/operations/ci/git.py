@@ -14,7 +14,15 @@ import msgspec
 
 from flyball.core.errors import BadInput, Unavailable
 from flyball.data.files import LFS_HEAD
-from flyball.pipelines.git_run import GitAnswer, ask_git, find_head, git, printed_path
+from flyball.pipelines.git_run import (
+    GitAnswer,
+    ask_git,
+    find_head,
+    find_planted,
+    git,
+    planted_words,
+    printed_path,
+)
 
 _MOST_NAMED = 3
 _BASE_VARIABLES = (
@@ -107,6 +115,8 @@ def _without_repository(folder: Path, base: str | None, answer: GitAnswer) -> Gi
                 f"safe.directory {shlex.quote(str(held))}` says that you trust it",
                 folder=str(held),
             )
+        if (planted := find_planted(folder)) is not None:
+            raise BadInput(planted_words(planted), folder=str(planted))
         words = answer.problem.removeprefix("fatal: ").splitlines()[:1]
         raise BadInput(
             f"git can't read the repository {held}: {' '.join(words)}. Mend or remove {held / '.git'}",
