@@ -22,7 +22,7 @@ from flyball.operations.ci.forms import report_files, write_json
 from flyball.operations.ci.html import write_html
 from flyball.operations.ci.junit import write_junit
 from flyball.operations.ci.markdown import escape, write_comment, write_markdown
-from flyball.operations.ci.report import Annotation, CiReport, Link, MetricLine
+from flyball.operations.ci.report import Annotation, CiReport, Link, MetricLine, Stage
 from flyball.operations.ci.sarif import write_sarif
 from flyball.operations.ci.shortening import fit, shorten
 
@@ -286,12 +286,28 @@ def test_a_job_whose_home_goes_with_it_advises_no_number_of_a_version(ci_reports
     assert advice.startswith("Merge when you like") and "@5" not in advice and "`flyball ci deploy`" in advice
 
 
+@pytest.mark.parametrize(
+    ("failed", "told"),
+    [
+        (("model tests", "gates"), "until its model tests and gates pass"),
+        (("gates",), "until its gates pass"),
+        (("model tests",), "until its model tests pass"),
+    ],
+)
+def test_all_that_decided_is_named_in_the_advice(ci_reports: Any, failed: tuple[str, ...], told: str):
+    names = ("run", "model tests", "gates", "base")
+    stages = [Stage(name=name, outcome="fail" if name in failed else "pass", because="") for name in names]
+    assert told in what_to_do(msgspec.structs.replace(ci_reports.bad(), stages=stages))
+
+
 def test_what_failed_is_open_and_the_rest_is_folded(ci_reports: Any):
     text = write_markdown(ci_reports.bad())
     assert "\n### Gates: 1 of 2 passed\n" in text and "\n### Model tests: 1 of 2 passed\n" in text
     assert "<summary>Slices and protected groups: 1 of 3 worse</summary>" in text
     assert text.index("❌ fail | roc_auc") < text.index("✅ pass | package_mb")
-    assert "| 17 | 0 → 2 | 0.31 | 0.1 |" in text
+    # What was changed and answered, and then what tells most of the row.
+    assert "| changed | before | after | pay_0 | limit_bal | age | bill_1 | bill_2 |" in text
+    assert "| pay_0: 0 → 2 | 0.31 | 0.1 | 0 | 50000 | 31 | 100 | 200 |" in text
     assert "<summary>Gates: 2 of 2 passed</summary>" in write_markdown(ci_reports.good())
 
 

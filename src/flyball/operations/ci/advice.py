@@ -18,8 +18,8 @@ def what_to_do(report: CiReport, *, goes_with_job: bool = False) -> str:
 
     goes_with_job: the home is one that nobody has after this job, and so are the numbers of its versions.
     """
-    stage = next((stage for stage in report.stages if stage.outcome == report.outcome), None)
-    name = "" if stage is None else stage.name
+    deciding = [stage.name for stage in report.stages if stage.outcome == report.outcome]
+    name = next(iter(deciding), "")
     if report.outcome == "pass":
         if report.version is None:
             return "Merge when you like."
@@ -45,7 +45,8 @@ def what_to_do(report: CiReport, *, goes_with_job: bool = False) -> str:
             return f"Mend what broke; `flyball runs logs {report.run_id}` prints what the run said."
         return "Mend what broke and run the check again; it says nothing about the model."
     if name in ("gates", "model tests"):
-        return f"Improve the model until its {name} pass, or change them in this change with a reason."
+        names = " and ".join(name for name in deciding if name in ("gates", "model tests"))
+        return f"Improve the model until its {names} pass, or change them in this change with a reason."
     return "Mend what is named above; the model was not judged."
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from html import escape
 
 from flyball.core.values import Interval
-from flyball.operations.ci.figures import number
+from flyball.operations.ci.figures import number, rounded_estimate, visible
 from flyball.operations.ci.report import CiReport, Difference, Importance, MetricLine
 from flyball.operations.ci.shortening import cut_text, shorten
 
@@ -63,7 +63,7 @@ def interval_chart(lines: Sequence[MetricLine], against: str, width: int = WIDE)
     title += ", each line in its own scale" if width >= WIDE else ""
     title += f" (first {MOST_ROWS} of {len(shown)})" if len(shown) > MOST_ROWS else ""
     spoken = "; ".join(
-        f"{_name(line)} {number(side.estimate, signed=True)}, {side.label}"
+        f"{_name(line)} {rounded_estimate(side.estimate, side.interval)}, {side.label}"
         for line, side in shown[:MOST_ROWS]
     )
     return _frame(title, f"{title}: {spoken}", parts, min(len(shown), MOST_ROWS) * _ROW + 22, width)
@@ -106,7 +106,7 @@ def _interval(line: MetricLine, side: Difference, top: int, width: int) -> list[
     reach = max(abs(side.estimate), *(abs(end) for end in ends)) if ends else abs(side.estimate)
     middle, half = width / 2, (width / 2 - _EDGE) * 0.94
     scale = half / reach if reach > 0 else 0.0
-    label = f"{side.label} {number(side.estimate, signed=True)}"
+    label = f"{side.label} {rounded_estimate(side.estimate, side.interval)}"
     axis = top + 24
     parts = [
         _label(_name(line), label, top, width, f"fb-{side.label}"),
@@ -155,4 +155,4 @@ def _frame(title: str, spoken: str, parts: Sequence[str], height: int, width: in
 
 
 def _text(text: str) -> str:
-    return escape("".join(char if char.isprintable() else "\ufffd" for char in text))
+    return escape(visible(text))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from flyball.judge.gates.labels import CLAIM_OF_MANY, CLAIM_OF_ONE
-from flyball.operations.ci.figures import estimate_text, number, value_text
+from flyball.operations.ci.figures import aligned, estimate_text, number, value_text
+from flyball.operations.ci.parts import TONES, Cell, Section, Table, Tone
 from flyball.operations.ci.report import (
     CiOutcome,
     CiReport,
@@ -20,19 +19,6 @@ from flyball.operations.ci.report import (
     PackageFacts,
 )
 
-Tone = Literal["", "good", "bad", "warn", "quiet"]
-
-TONES: dict[str, Tone] = {
-    "pass": "good",
-    "fail": "bad",
-    "inconclusive": "warn",
-    "broken": "bad",
-    "skipped": "quiet",
-    "better": "good",
-    "worse": "bad",
-    "same": "quiet",
-    "unclear": "quiet",
-}
 HEADLINES: dict[CiOutcome, str] = {
     "pass": "can be merged",
     "fail": "don't merge",
@@ -49,34 +35,6 @@ _PACKAGE_ROWS = (
 )
 _MOST_COLUMNS = 8
 _MOST_UNCLEAR_SLICES = 5
-
-
-class Cell(msgspec.Struct, frozen=True):
-    """A cell's text; its tone is what the eye sees first. `word`: shown in that tone before the text."""
-
-    text: str
-    tone: Tone = ""
-    word: str = ""
-
-
-class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """Columns with a name, rows of cells. `numbers`: the columns that are set to the right. `left_out`: of its rows."""
-
-    columns: list[str]
-    rows: list[list[Cell]]
-    numbers: frozenset[int] = frozenset()
-    left_out: int = 0
-    caption: str = ""
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of the report. `open`: shown at once; else folded. `chart`: the drawing that belongs to it, by name."""
-
-    title: str
-    tables: list[Table] = []
-    intro: str = ""
-    open: bool = False
-    chart: str | None = None
 
 
 def headline(report: CiReport) -> str:
@@ -266,7 +224,10 @@ def _tests(report: CiReport) -> Iterable[Section]:
     told = f"{passed} of {len(report.tests)} passed" if not left_out else f"{len(failed)} did not pass"
     examples = [
         _rows_table(
-            test.rows, f"{test.name}: rows that show it", report.left_out.get(f"tests.{place}.rows", 0)
+            [_parted(row) for row in test.rows],
+            report,
+            caption=f"{test.name}: rows that show it",
+            left_out=report.left_out.get(f"tests.{place}.rows", 0),
         )
         for place, test in enumerate(report.tests)
         if test.rows and test in failed
@@ -281,13 +242,38 @@ def _place(test: ModelTestResult) -> str:
     return f"{test.file}:{test.line}" if test.line is not None else test.file
 
 
-def _rows_table(rows: Sequence[dict[str, Any]], caption: str, left_out: int = 0) -> Table:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    shown = columns[:_MOST_COLUMNS]
+def _parted(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of a row that shows a failure: what was changed and answered, and its own columns."""
+    told = {name: value for name, value in row.items() if name != "row"}
+    if isinstance(changed := row.get("changed"), dict):
+        told["changed"] = "; ".join(f"{name}: {_from_to(pair)}" for name, pair in changed.items())
+    own = row.get("row", {})
+    return told, own if isinstance(own, dict) else {"row": own}
+
+
+def _from_to(pair: Any) -> str:
+    return " → ".join(map(value_text, pair)) if isinstance(pair, list) else value_text(pair)
+
+
+def _rows_table(
+    rows: Sequence[tuple[dict[str, Any], dict[str, Any]]], report: CiReport, *, caption: str, left_out: int
+) -> Table:
+    """What is told of rows, and as many of their own columns as there is room for, the most important ones first."""
+    order = {one.feature: place for place, one in enumerate(report.importances)}
+    said = list(dict.fromkeys(name for told, _ in rows for name in told))[:_MOST_COLUMNS]
+    columns = list(dict.fromkeys(name for _, own in rows for name in own))
+    shown = sorted(columns, key=lambda name: order.get(name, len(order)))[: _MOST_COLUMNS - len(said)]
     if len(columns) > len(shown):
-        caption += f" ({len(columns) - len(shown)} columns left out)"
-    cells = [[Cell(value_text(row.get(name))) for name in shown] for row in rows]
-    return Table(columns=shown, rows=cells, caption=caption, left_out=left_out)
+        caption += f"{' ' if caption else ''}({len(shown)} columns of a row)"
+    cells = [
+        [
+            Cell(value_text(values.get(name)))
+            for values, names in ((told, said), (own, shown))
+            for name in names
+        ]
+        for told, own in rows
+    ]
+    return Table(columns=[*said, *shown], rows=cells, caption=caption, left_out=left_out)
 
 
 def _data(report: CiReport) -> Section | None:
@@ -296,8 +282,11 @@ def _data(report: CiReport) -> Section | None:
         return None
     rows = f"{number(data.rows_after)} rows"
     if data.rows_before is not None:
+        more = data.rows_after - data.rows_before
         rows += (
-            f", {number(data.rows_after - data.rows_before, signed=True)} against {number(data.rows_before)}"
+            f", {number(more, signed=True)} against {number(data.rows_before)}"
+            if more
+            else ", as many as before"
         )
     same = data.snapshot_before == data.snapshot_after
     names = f"the same snapshot {data.snapshot_after}" if same else f"snapshot {data.snapshot_after}"
@@ -329,14 +318,16 @@ def _data(report: CiReport) -> Section | None:
 def _importances(report: CiReport) -> Section | None:
     if not report.importances:
         return None
+    now, before = ([getattr(one, side) for one in report.importances] for side in ("now", "before"))
+    texts = aligned([*now, *before])
     rows = [
         [
             Cell(one.feature),
-            Cell(number(one.now)),
-            Cell(number(one.before)),
+            Cell(texts[place]),
+            Cell(texts[len(now) + place]),
             Cell("new" if one.before is None else number(one.now - one.before, signed=True)),
         ]
-        for one in report.importances
+        for place, one in enumerate(report.importances)
     ]
     table = Table(
         columns=["Feature", "Now", "Before", "Change"],
@@ -352,10 +343,11 @@ def _changed(report: CiReport) -> Section | None:
     if not report.changed_predictions:
         return None
     rows = [
-        {"before": one.before, "after": one.after, "what happened": one.outcome, **one.row}
+        ({"before": one.before, "after": one.after, "what happened": one.outcome}, one.row)
         for one in report.changed_predictions
     ]
-    table = _rows_table(rows, "", report.left_out.get("changed_predictions", 0))
+    left_out = report.left_out.get("changed_predictions", 0)
+    table = _rows_table(rows, report, caption="", left_out=left_out)
     return Section(title="Predictions that changed most", tables=[table])
 
 

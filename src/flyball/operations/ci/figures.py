@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +29,21 @@ def number(value: Any, signed: bool = False) -> str:
     return "0" if float(text) == 0 else text
 
 
+def aligned(values: Sequence[float | None]) -> list[str]:
+    """Numbers of one table: as many decimals in each as give the largest four digits.
+
+    >>> aligned([0.05451, -0.0005579, None])
+    ['0.05451', '-0.00056', '–']
+    """
+    known = [abs(value) for value in values if value is not None and math.isfinite(value)]
+    largest = max(known, default=0.0)
+    decimals = max(0, 3 - math.floor(math.log10(largest))) if largest else 0
+    return [
+        f"{value:,.{decimals}f}" if value is not None and math.isfinite(value) else number(value)
+        for value in values
+    ]
+
+
 def estimate_text(value: float, interval: Interval | None, signed: bool = False) -> str:
     """A number with its interval, with as many digits as the interval's width says anything about.
 
@@ -43,6 +59,22 @@ def estimate_text(value: float, interval: Interval | None, signed: bool = False)
     form = f"{{:{'+' if signed else ''},.{decimals}f}}"
     told, low, high = (form.format(one) for one in (value, interval.low, interval.high))
     return f"{told} ({low} to {high})"
+
+
+def rounded_estimate(value: float, interval: Interval | None) -> str:
+    """A difference as `estimate_text` writes it, without its interval.
+
+    >>> rounded_estimate(-0.0003351, Interval(-0.002574, 0.001883))
+    '-0.0003'
+    """
+    return estimate_text(value, interval, signed=True).partition(" (")[0]
+
+
+def visible(text: str, kept: str = "") -> str:
+    """A text with a mark in place of each character that can't be seen, but for those that are kept."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in kept else "\ufffd" for char in text)
 
 
 def value_text(value: Any) -> str:

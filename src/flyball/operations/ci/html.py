@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from html import escape
 
 from flyball.operations.ci.charts import NARROW, WIDE, charts
-from flyball.operations.ci.contents import Cell, Section, Table, facts, headline, sections
+from flyball.operations.ci.contents import facts, headline, sections
+from flyball.operations.ci.figures import visible
+from flyball.operations.ci.parts import TONES, Cell, Section, Table
 from flyball.operations.ci.report import CiReport, Link
 from flyball.operations.ci.shortening import fit
 
 MOST_BYTES = 199_000
 
-_TONES = {"pass": "good", "fail": "bad", "inconclusive": "warn", "broken": "bad"}
 # The console's colours and badges, small enough to travel with each report.
 _STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#24292f;--head:#1b1f24;--muted:#59636e;--line:#d5dae0;--link:#0f6b6b;
@@ -84,9 +85,7 @@ def _page(report: CiReport) -> str:
 
 def text(value: str) -> str:
     """A text that is never markup; what can't be seen in it is marked."""
-    if not value.isprintable():
-        value = "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in value)
-    return escape(value)
+    return escape(visible(value, kept="\n"))
 
 
 def _words(value: str) -> str:
@@ -101,7 +100,7 @@ def _words(value: str) -> str:
 
 
 def _verdict(report: CiReport) -> Iterable[str]:
-    yield f'<h1>{text(headline(report))}</h1>\n<div class="verdict {_TONES[report.outcome]}">\n'
+    yield f'<h1>{text(headline(report))}</h1>\n<div class="verdict {TONES[report.outcome]}">\n'
     reasons = "".join(f"<li>{_words(reason)}</li>" for reason in report.because)
     if hidden := report.left_out.get("because", 0):
         reasons += f"<li>and {hidden} more</li>"

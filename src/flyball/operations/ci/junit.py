@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
+from flyball.operations.ci.figures import visible
 from flyball.operations.ci.report import CiReport
 from flyball.operations.ci.shortening import fit
 
@@ -140,6 +141,4 @@ def _text(text: str) -> str:
 
 def _sound(text: str) -> str:
     # XML 1.0 has no way to write most control characters.
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+    return visible(text, kept="\n\t")

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from string import ascii_letters, digits
 
-from flyball.operations.ci.contents import Cell, Section, Table, Tone, facts, headline, sections
+from flyball.operations.ci.contents import facts, headline, sections
+from flyball.operations.ci.figures import visible
+from flyball.operations.ci.parts import Cell, Section, Table, Tone
 from flyball.operations.ci.report import CiReport, Link
 from flyball.operations.ci.shortening import fit
 
@@ -54,9 +56,7 @@ def escape(text: str) -> str:
     >>> escape("roc_auc | @ops"), escape("see `a|b`")
     ('roc_auc &#124; @&#8203;ops', 'see <code>a&#124;b</code>')
     """
-    line = " ".join(text.split())
-    if not line.isprintable():
-        line = "".join(char if char.isprintable() else "\ufffd" for char in line)
+    line = visible(" ".join(text.split()))
     parts = line.split("`")
     if len(parts) % 2 == 1:
         written = "".join(
@@ -112,14 +112,15 @@ def _document(report: CiReport, *, charts: Mapping[str, str], full: Link | None)
     blocks.append(f"**What to do:** {escape(report.what_to_do)}")
     blocks.append("<sub>" + " · ".join(escape(fact) for fact in facts(report)) + "</sub>")
     for section in sections(report):
-        blocks += _section(section, charts)
+        blocks += write_section(section, charts)
     links = [*([full] if full is not None else []), *report.links]
     if links:
         blocks.append("More: " + " · ".join(link(one) for one in links))
     return "\n\n".join(blocks) + "\n"
 
 
-def _section(section: Section, charts: Mapping[str, str]) -> Iterable[str]:
+def write_section(section: Section, charts: Mapping[str, str]) -> Iterable[str]:
+    """The blocks of a section. charts: where its drawings are, by their names."""
     if section.open:
         yield f"### {escape(section.title)}"
     else:
