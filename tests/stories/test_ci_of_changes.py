@@ -139,7 +139,7 @@ def test_training_code_that_raises_is_broken_and_leaves_nothing_registered(
     change = repository()
     change.replace("    x = X[:, 0]\n", "    x = X[:, 9]\n", "train.py")
     code, report = change.ci()
-    assert (code, report["outcome"], report["registered"]) == (3, "broken", False)
+    assert (code, report["outcome"], report["registered"], report["trained"]) == (3, "broken", False, False)
     assert "index 9 is out of bounds" in report["because"][0] and report["run_id"] in report["what_to_do"]
     assert command("models", "--json", cwd=change.folder).json() == []
 
@@ -164,6 +164,25 @@ def test_an_entry_that_is_not_there_and_rows_that_break_the_contract_fail_the_ch
     code, report = change.ci()
     assert (code, _outcomes(report)["checks"]) == (1, "fail") and "learn" in report["because"][0]
     assert "run" not in _outcomes(report)
+
+    change.replace("train:learn", "train:train")
+    with (change.folder / "flyball.toml").open("a") as file:
+        file.write('\n[contract.features]\nx = { type = "float", max = 1.0 }\n')
+    code, report = change.ci()
+    assert (code, _outcomes(report)["checks"]) == (1, "fail") and "run" not in _outcomes(report)
+    assert "x" in report["because"][0] and "at most 1" in report["because"][0]
+
+
+def test_what_is_wrong_with_a_declared_test_is_annotated_at_its_own_line(
+    repository: Callable[..., Repository],
+):
+    change = repository()
+    with (change.folder / "flyball.toml").open("a") as file:
+        file.write('\n[[tests]]\nkind = "invariance"\nfeature = "entry"\nmax_change = 0.1\n')
+    code, report = change.ci()
+    line = (change.folder / "flyball.toml").read_text().splitlines().index('feature = "entry"') + 1
+    (note,) = [note for note in report["annotations"] if note["rule"] == "check"]
+    assert (code, note["line"]) == (1, line) and note["message"].startswith("tests[0].feature")
 
 
 def test_changed_rows_are_shown_column_by_column_beside_those_of_the_base(
@@ -244,6 +263,9 @@ def test_own_tests_and_model_tests_are_told_and_a_model_test_that_fails_decides_
     change = repository()
     with (change.folder / "flyball.toml").open("a") as file:
         file.write('\n[[tests]]\nkind = "direction"\nfeature = "x"\neffect = "not higher"\n')
+        file.write('[[tests]]\nkind = "invariance"\nfeature = "x"\nmax_change = 0.1\n')
+        # Undecided: it is no reason beside two that failed.
+        file.write('[[tests]]\nkind = "invariance"\nfeature = "c"\nvalues = ["a"]\nmax_change = 0.1\n')
     _with_own_test(change, slope=2)
     code, report = change.ci("--base", "HEAD")
     outcomes = _outcomes(report)
@@ -251,8 +273,15 @@ def test_own_tests_and_model_tests_are_told_and_a_model_test_that_fails_decides_
     assert [(test["kind"], test["outcome"]) for test in report["tests"]] == [
         ("own", "pass"),
         ("direction", "fail"),
+        ("invariance", "fail"),
+        ("invariance", "inconclusive"),
     ]
+    assert [reason.partition(":")[0] for reason in report["because"]] == ["direction x", "invariance x"]
+    said = {stage["name"]: stage["because"] for stage in report["stages"]}
+    assert said["own tests"] == "1 of 1 own tests passed" and "; invariance x:" in said["model tests"]
     line = (change.folder / "flyball.toml").read_text().splitlines().index("[[tests]]") + 1
     found = _annotated_tests(report)
-    assert found == [("test/direction", "flyball.toml", line)] and not report["registered"]
+    assert found[0] == ("test/direction", "flyball.toml", line) and not report["registered"]
+    levels = [note["level"] for note in report["annotations"] if note["rule"].startswith("test/")]
+    assert levels == ["error", "error", "warning"]
     assert "model tests pass" in report["what_to_do"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flyball.operations.ci.findings import gate_sentence, outcome_of_error, worst
+from flyball.operations.ci.findings import gate_reasons, outcome_of_error, worst
 from flyball.operations.ci.report import EXIT_CODES
 
 
@@ -49,7 +49,7 @@ def test_a_gate_that_failed_is_told_before_those_that_are_not_decided():
         {"metric": "rmse", "outcome": "fail", "because": "too large"},
         {"metric": "r2", "outcome": "pass", "because": "fine"},
     ]
-    assert gate_sentence(gates) == ("fail", "gate on rmse failed: too large")
-    assert gate_sentence([gates[0], gates[2]]) == ("inconclusive", "gate on mae not decided: few rows")
-    assert gate_sentence(gates[2:]) == ("pass", "1 gate passed")
-    assert gate_sentence([]) == ("skipped", "the project has no gates")
+    assert gate_reasons(gates) == ("fail", ["gate on rmse failed: too large"])
+    assert gate_reasons([gates[0], gates[2]]) == ("inconclusive", ["gate on mae not decided: few rows"])
+    assert gate_reasons(gates[2:]) == ("pass", ["1 gate passed"])
+    assert gate_reasons([]) == ("skipped", ["the project has no gates"])

@@ -24,7 +24,7 @@ from flyball.operations.ci.comparisons import compare_change
 from flyball.operations.ci.draft import Draft, Progress
 from flyball.operations.ci.findings import (
     gate_annotations,
-    gate_sentence,
+    gate_reasons,
     outcome_of_error,
     read_tests,
     worst,
@@ -108,15 +108,23 @@ def _check_project(draft: Draft, backends: Backends, file: ProjectFile) -> bool:
             Annotation(path=path, line=line, level="warning", rule="data", message=sentence)
         )
     for problem in found.problems:
-        line = file.lines.get("train.entry" if "entry" in problem else "data", 1)
+        line, message = _placed(problem, file)
         draft.annotations.append(
-            Annotation(path=path, line=line, level="error", rule="check", message=problem)
+            Annotation(path=path, line=line, level="error", rule="check", message=message)
         )
     if found.problems:
-        draft.end("checks", "fail", "; ".join(found.problems), began)
+        draft.end("checks", "fail", found.problems, began)
         return False
     draft.end("checks", "pass", "project file, entries, data and contract are in order", began, found.cached)
     return True
+
+
+def _placed(problem: str, file: ProjectFile) -> tuple[int, str]:
+    """The line of the project file that a problem names itself, else that of the section it is about; and its words."""
+    line, _, message = problem.removeprefix(f"{file.path}:").partition(": ")
+    if line.isdecimal():
+        return int(line), message
+    return file.lines.get("train.entry" if "entry" in problem else "data", 1), problem
 
 
 def _run_own_tests(draft: Draft, backends: Backends, file: ProjectFile) -> bool:
@@ -146,12 +154,14 @@ def _tell_tests(
                     message=f"{test.name}: {test.because}",
                 )
             )
-    said = "; ".join(f"{test.name}: {test.because}" for test in bad)
-    counted = [test for test in results if test.outcome == "pass"]
+    passed = sum(test.outcome == "pass" for test in results)
     outcome: StageOutcome = worst([test.outcome for test in results])
-    if not bad and not counted:
-        outcome, said = "skipped", results[0].because
-    draft.end(name, outcome, said or f"{len(counted)} of {len(results)} tests passed", began, cached)
+    reasons = [f"{test.name}: {test.because}" for test in bad if test.outcome == outcome]
+    if not bad:
+        reasons = [f"{passed} of {len(results)} {name} passed"]
+    if not bad and not passed:
+        outcome, reasons = "skipped", [results[0].because]
+    draft.end(name, outcome, reasons, began, cached)
     return outcome
 
 
@@ -169,7 +179,8 @@ def _run(draft: Draft, engine: Any, shop: Any, file: ProjectFile, actor: Actor) 
     ended = follow_run(shop, run_id, on_line=hear, engine=engine)
     with shop.database.read() as conn:
         run = get_run(conn, run_id)
-        trained = any(step.name == "train" and not step.cached for step in list_run_steps(conn, run_id))
+        steps = list_run_steps(conn, run_id)
+    trained = any(step.name == "train" and step.state == "done" and not step.cached for step in steps)
     draft.facts.update(run_id=run_id, trained=trained)
     for warning in ended.warnings:
         draft.warn(warning)
@@ -180,7 +191,7 @@ def _run(draft: Draft, engine: Any, shop: Any, file: ProjectFile, actor: Actor) 
     said = (
         "the model was trained"
         if trained
-        else "nothing that training rests on has changed: nothing was trained"
+        else "nothing was trained: this model was made before, of the same code, rows, parameters and packages"
     )
     draft.end("run", "pass", said, began, cached=not trained)
     return run
@@ -191,9 +202,9 @@ def _judge(draft: Draft, run: Run, file: ProjectFile) -> None:
     draft.facts.update(digest=result["digest"], gates=result["gates"])
     if tests := read_tests(result):
         _tell_tests(draft, "model tests", tests, file, began, cached=not draft.facts["trained"])
-    outcome, said = gate_sentence(result["gates"])
+    outcome, reasons = gate_reasons(result["gates"])
     draft.annotations += gate_annotations(result["gates"], file, below(file.path, draft.root))
-    draft.end("gates", outcome, said, began)
+    draft.end("gates", outcome, reasons, began)
 
 
 def _tell_registration(draft: Draft, run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from flyball.operations.ci.report import Annotation, Stage, StageOutcome
 from flyball.pipelines.strangers import told_of_network
 
 Progress = Callable[[str], None]
+MOST_REASONS = 5  # of one stage that are told with the verdict
 
 
 @dataclass
@@ -38,15 +39,25 @@ class Draft:
         """The folder that annotations name files below."""
         return self.git.root or self.path.parent
 
-    def end(self, name: str, outcome: StageOutcome, because: str, began: float, cached: bool = False) -> None:
-        """Note a stage that began at this moment of the monotonic clock and ends now."""
+    def end(
+        self,
+        name: str,
+        outcome: StageOutcome,
+        because: str | Sequence[str],
+        began: float,
+        cached: bool = False,
+    ) -> None:
+        """Note a stage that began at this moment of the monotonic clock and ends now, for one reason or several."""
+        reasons = [because] if isinstance(because, str) else list(because)
         if self.is_closed and outcome in ("fail", "broken"):
-            because = told_of_network(because)
+            reasons = [told_of_network(reason) for reason in reasons]
+        because = "; ".join(reasons)
         seconds = round(time.monotonic() - began, 3)
         self.stages.append(Stage(name=name, outcome=outcome, because=because, seconds=seconds, cached=cached))
         self.on_line(f"{name}: {outcome} ({because.splitlines()[0] if because else ''})")
         if outcome not in ("pass", "skipped"):
-            self.because.append(because)
+            more = len(reasons) - MOST_REASONS
+            self.because += [*reasons[:MOST_REASONS], *([f"{name}: and {more} more"] if more > 0 else [])]
 
     def warn(self, sentence: str) -> None:
         """Keep a warning once."""

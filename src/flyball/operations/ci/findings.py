@@ -150,15 +150,13 @@ def read_tests(result: dict[str, Any]) -> list[ModelTestResult]:
     return msgspec.convert(result.get("tests") or [], list[ModelTestResult])
 
 
-def gate_sentence(gates: Sequence[dict[str, Any]]) -> tuple[StageOutcome, str]:
-    """How the gates together ended, and what decided."""
+def gate_reasons(gates: Sequence[dict[str, Any]]) -> tuple[StageOutcome, list[str]]:
+    """How the gates together ended, and what decided, gate by gate."""
     for outcome, said in (("fail", "failed"), ("inconclusive", "not decided")):
         named = [gate for gate in gates if gate["outcome"] == outcome]
         if named:
-            words = "; ".join(f"gate on {gate['metric']} {said}: {gate['because']}" for gate in named)
-            return ("fail" if outcome == "fail" else "inconclusive"), words
-    return (
-        ("pass", f"{len(gates)} gate{'' if len(gates) == 1 else 's'} passed")
-        if gates
-        else ("skipped", "the project has no gates")
-    )
+            reasons = [f"gate on {gate['metric']} {said}: {gate['because']}" for gate in named]
+            return ("fail" if outcome == "fail" else "inconclusive"), reasons
+    if not gates:
+        return "skipped", ["the project has no gates"]
+    return "pass", [f"{len(gates)} gate{'' if len(gates) == 1 else 's'} passed"]
