@@ -90,7 +90,7 @@ REASONS: dict[str, str] = {
     "rollout.on_undecided": "what is not shown to be harmless is not promoted",
     "rollout.confidence": "one wrong promotion, and one wrong abort, in twenty",
     "rollout.approvals": "nobody but the deployer has to agree",
-    "rollout.watch": "late outcomes may still send a champion back for a week",
+    "rollout.watch": "outcomes that come late may show for a week that a new champion is worse; a person decides",
     "rollout.min_outcome_days": "a week has every weekday once",
     "rollout.guards": "errors and faults of the candidate are always watched; no further margin is set",
     "rollout.guards.max_increase": "the other margin is set",

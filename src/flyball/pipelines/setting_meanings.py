@@ -103,7 +103,7 @@ MEANINGS: dict[str, str] = {
     "rollout.on_undecided": "what happens to a candidate that could not be judged in time",
     "rollout.confidence": "against false promotion and against false abort, whatever the number of looks",
     "rollout.approvals": "people other than the author who have to agree before it begins",
-    "rollout.watch": "how long after the promotion late outcomes may still send the champion back",
+    "rollout.watch": "how long after the promotion an alarm about the new champion names the way back",
     "rollout.min_outcome_days": "shadow: days of model time with outcomes that are needed at least",
     "rollout.guards": "harms that end a rollout",
     "rollout.guards.metric": "error_rate, latency_p99_ms, disagreement, loss, contract_violations, or one of the task",

@@ -80,13 +80,15 @@ def test_a_canary_begins_with_its_first_share_and_a_salt_of_its_own(quick_loop_h
     assert wanted(home).salt != first.salt
 
 
-def test_a_version_that_failed_its_gates_is_not_deployed(quick_loop_home):
+def test_a_version_that_failed_its_gates_is_not_deployed_and_waits_for_nobody(quick_loop_home, loop_project):
     home = quick_loop_home
     home.deploy(home.register())
-    refused = home.register(state="refused")
+    refused = home.register(loop_project(rollout={"approvals": 1}), state="refused")
     with pytest.raises(VersionRefused, match="failed its gates"):
         home.deploy(refused)
     assert aliases_of(home) == {"champion": 1}
+    with home.database.read() as conn:
+        assert list_rollouts(conn, MODEL) == []
 
 
 def test_one_candidate_at_a_time_and_never_the_champion_again(quick_loop_home):

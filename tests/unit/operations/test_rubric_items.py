@@ -100,6 +100,7 @@ ON: list[tuple[str, dict[str, Any], float]] = [
     ("infrastructure-6", {"champion": 1}, 0.5),
     ("infrastructure-6", {"champion": 2, "carried": "rol_1"}, 1.0),
     ("infrastructure-7", {"champion": 2, "previous": 1, "sections": {"rollout": RolloutSection(watch="0s")}}, 0.5),
+    ("infrastructure-7", {"champion": 2, "previous": 1, "sections": {"rollout": RolloutSection(watch="0.5d")}}, 1.0),
     ("infrastructure-7", {"champion": 2, "previous": 1}, 1.0),
     ("monitoring-1", CI, 0.5),
     ("monitoring-1", {"updates": ["renovate.json"]}, 1.0),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from flyball.core.durations import parse_duration
 from flyball.operations.rubric.facts import Facts
 from flyball.operations.rubric.judging import (
     CHECKS,
@@ -215,9 +216,9 @@ def _rollback(facts: Facts) -> Said:
         return Said(0.0, "the champion has none before it to go back to", "flyball deploy the next version")
     watch, at = facts.project.rollout.watch, facts.at("rollout.watch")
     back = f"version {facts.previous} is kept; `flyball rollback` takes it back at once"
-    if watch.strip().startswith("0"):
-        return Said(0.5, f"{back}, by hand only ({at})", '[rollout]\nwatch = "7d"')
-    return Said(1.0, f"{back}, and outcomes within {watch} do it by themselves")
+    if not parse_duration(watch):
+        return Said(0.5, f"{back}; nothing tells when to ({at})", '[rollout]\nwatch = "7d"')
+    return Said(1.0, f"{back}, and an alarm within {watch} of a promotion says so")
 
 
 def _dependencies(facts: Facts) -> Said:
