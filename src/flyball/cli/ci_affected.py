@@ -37,4 +37,4 @@ def _render(found: Any) -> None:
     for one in found.deployments:
         click.echo(f"deployments to {one.environment or 'this home'}: {printable(one.because)}")
     for note in found.notes:
-        click.echo(f"note: {note}")
+        click.echo(f"note: {printable(note)}")

@@ -43,6 +43,7 @@ EXIT_CODES: tuple[tuple[type[errors.FlyballError], int], ...] = (
     (errors.Unavailable, 3),
     (errors.Corrupt, 3),
 )
+_HOST_COMMAND = re.compile(r"##(?=(vso)?\[)", re.IGNORECASE)
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
@@ -61,7 +62,9 @@ def show(value: Any, as_json: bool, render: Callable[[Any], None]) -> None:
     if as_json:
         import msgspec
 
-        click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+        # The same JSON, in which a host that keeps it as a log finds no command: two of these stand in texts only.
+        click.echo(text.replace("##", r"#\u0023"))
     else:
         render(value)
 
@@ -123,12 +126,25 @@ def cell(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    r"""A line that others wrote, for a terminal: a control character must not reach it, a tab becomes spaces.
+    r"""A line that others wrote, for a terminal or a log: no control character reaches it, a tab becomes spaces.
 
-    >>> printable("loss \x1b[31m0.2\tdone")
-    'loss ?[31m0.2  done'
+    Nor does the host that keeps the log find a command to itself within the line.
+
+    >>> printable("loss \x1b[31m0.2\tdone"), printable("##vso[task.setvariable]d")
+    ('loss ?[31m0.2  done', '# #vso[task.setvariable]d')
     """
-    return text if text.isprintable() else "".join(_shown(char) for char in text)
+    shown = text if text.isprintable() else "".join(_shown(char) for char in text)
+    return _HOST_COMMAND.sub("# #", shown)
+
+
+def line_of(text: str) -> str:
+    """`printable` for what stands at the beginning of a line, where GitHub looks for commands.
+
+    >>> line_of("::error::c")
+    '| ::error::c'
+    """
+    line = printable(text)
+    return f"| {line}" if line.lstrip().startswith("::") else line
 
 
 def _shown(char: str) -> str:
@@ -137,4 +153,4 @@ def _shown(char: str) -> str:
 
 def progress(line: str) -> None:
     """A line of progress, on standard error, so that standard output stays the result."""
-    click.echo(printable(line), err=True)
+    click.echo(line_of(line), err=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -87,3 +88,16 @@ def test_no_control_character_of_a_training_reaches_the_terminal(capsys: pytest.
     assert printable("loss \x1b]0;title\x07\x9b31m\r0.2\tä") == "loss ?]0;title??31m?0.2  ä"
     progress("\x1b[2Jgone")
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_host_that_keeps_what_is_printed_finds_no_command_to_itself(capsys: pytest.CaptureFixture[str]):
+    named = "models/##vso[task.setvariable variable=PYTHONPATH]x"
+    show({"folder": named, "more": "###[a]\\##VSO[b]"}, True, lambda _: pytest.fail("not for people"))
+    table(("folder",), [(named,)])
+    progress(f"error: two models of one name: {named}")
+    progress("::add-mask::a")
+    said = capsys.readouterr()
+    assert "##vso[" not in (said.out + said.err).lower() and "##[" not in said.out + said.err
+    document, _, _ = said.out.partition("folder\n")
+    assert json.loads(document) == {"folder": named, "more": "###[a]\\##VSO[b]"}
+    assert said.err.splitlines()[-1] == "| ::add-mask::a"
