@@ -28,8 +28,6 @@ EVENTS = {
     "retraining.declined": "The policy answered a signal with no retraining, and says why",
     "retraining.failed": "A retraining ended without a version",
     "retraining.kept": "No training window promised to be better: the champion stays",
-    "role.granted": "Somebody got a role",
-    "role.revoked": "Somebody lost a role",
     "rollout.aborted": "A guard was broken, or a person ended the rollout",
     "rollout.advanced": "The candidate gets the next share",
     "rollout.paused": "The present step stays until the rollout is resumed",

@@ -1,4 +1,4 @@
-"""One suite for roles and approvals on SQLite and PostgreSQL."""
+"""One suite for approvals on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,46 +8,16 @@ import pytest
 
 from flyball.backends.db.database import Database
 from flyball.core.digests import digest_bytes
-from flyball.core.errors import BadInput, NotAPerson, OwnApproval, UnknownRole
+from flyball.core.errors import BadInput, NotAPerson, OwnApproval
 from flyball.core.values import Actor
 from flyball.governance.actors import SYSTEM
 from flyball.governance.approvals import approve, count_approvals, list_approvals, reject
 from flyball.governance.journal import list_entries
-from flyball.governance.roles import grant, list_grants, permitted, revoke
-from flyball.governance.verify import verify
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 ANN, BOB, CAT = (Actor(name, "person", f"usr_{name}") for name in ("ann", "bob", "cat"))
 DIGEST, OTHER = digest_bytes(b"version 3"), digest_bytes(b"version 3, retrained")
 SUBJECT = "version:bike@3"
-
-
-def test_a_role_for_one_model_does_not_open_another(database: Database) -> None:
-    with database.write() as conn:
-        grant(conn, ANN.id, "operator", model="bike", by=BOB, why="on call", now=NOW)
-        grant(conn, ANN.id, "viewer", by=BOB, why="team", now=NOW)
-        assert permitted(conn, ANN.id, "deploy", "bike")
-        assert not permitted(conn, ANN.id, "deploy", "credit")
-        assert not permitted(conn, ANN.id, "deploy")
-        assert permitted(conn, ANN.id, "read", "credit")
-        assert permitted(conn, ANN.id, "read")
-        assert not permitted(conn, BOB.id, "read")
-
-
-def test_granting_and_revoking_are_audited(database: Database) -> None:
-    with database.write() as conn:
-        given = grant(conn, ANN.id, "admin", by=BOB, why="holidays", now=NOW)
-        assert list_grants(conn, ANN.id) == [given]
-        assert revoke(conn, given.id, by=BOB, why="back", now=NOW) is True
-        assert revoke(conn, given.id, by=BOB, why="again", now=NOW) is False
-        assert not permitted(conn, ANN.id, "read")
-        assert [entry.action for entry in list_entries(conn)] == ["role.granted", "role.revoked"]
-        assert verify(conn).ok
-
-
-def test_an_unknown_role_is_refused(database: Database) -> None:
-    with pytest.raises(UnknownRole, match="there are viewer"), database.write() as conn:
-        grant(conn, ANN.id, "boss", by=BOB, why="", now=NOW)
 
 
 def test_approvals_count_people_and_hold_for_one_digest_only(database: Database) -> None:

@@ -13,9 +13,12 @@ import pytest
 from flyball.backends.blobs.files import FileBlobs
 from flyball.backends.db.database import Database, open_database
 from flyball.core.errors import CorruptObject, DatabaseCorrupt, DatabaseUnavailable
+from flyball.core.settings import settings_at
 from flyball.core.values import Actor
 from flyball.governance.journal import Change, record
 from flyball.governance.verify import verify
+from flyball.operations.control import open_workshop
+from flyball.operations.opening import open_backends
 
 CHANGE = Change(actor=Actor("ann"), action="a.b", subject="x:y", why="z" * 500)
 
@@ -52,6 +55,17 @@ def test_what_a_killed_writer_left_is_no_object_and_is_swept(store: FileBlobs, t
     assert store.sweep() == 1
     assert not torn.exists()
     assert len(store.list("")) == 1
+
+
+def test_whoever_makes_runs_sweeps_the_object_store(tmp_path: Path) -> None:
+    torn = tmp_path / "home" / "objects" / ".tmp" / "0123456789abcdef"
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(b"who")
+    os.utime(torn, (time.time() - 2 * 86_400,) * 2)
+    backends = open_backends(settings_at(tmp_path / "home", None, None))
+    open_workshop(backends, "run")
+    backends.close()
+    assert not torn.exists()
 
 
 def test_bytes_are_on_disk_before_they_get_their_name_and_the_name_before_the_answer(

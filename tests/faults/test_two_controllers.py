@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import Connection, select, text, update
 
 from flyball.backends.db.database import Database
-from flyball.backends.db.lease import RowLease, holder_of, leases, open_lease
+from flyball.backends.db.lease import RowLease, leases, open_lease
 from flyball.core.clock import isoformat
 from flyball.core.errors import DatabaseUnavailable, LeaseLost
 from flyball.core.ids import new_id
@@ -104,9 +104,9 @@ class Site:
     def leader(self) -> str | None:
         """The name of the process that holds the lease, or held it last."""
         with self.backends.database.read() as conn:
-            holder = holder_of(conn, LEASE)
+            holder = conn.execute(select(leases.c.holder).where(leases.c.name == LEASE)).scalar_one_or_none()
         named = {process.pid: name for name, process in self.processes.items()}
-        return None if holder is None else named.get(holder.pid)
+        return None if holder is None else named.get(holder["pid"])
 
     def add_candidate(self, also: Callable[[Connection], None] | None = None) -> int:
         """A further version, and the news that a retraining made it; a leader is to promote it, once.

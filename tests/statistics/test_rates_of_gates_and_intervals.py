@@ -8,7 +8,7 @@ from scipy.stats import binom, norm
 
 from flyball.core.project import GateSection
 from flyball.judge.gates.gate import GateEvidence, judge_gate
-from flyball.judge.metrics.delong import auc_difference_interval, auc_interval
+from flyball.judge.metrics.delong import auc_difference, auc_interval
 from flyball.judge.metrics.intervals import mean_interval, moving_block_mean_interval
 from flyball.judge.metrics.measure import Answers, paired_difference
 
@@ -74,7 +74,7 @@ def test_delong_covers_the_area_and_the_paired_difference():
         truth, scores = scored(rng, 200, 1.0)
         other = truth + rng.normal(size=200)
         interval = auc_interval(truth, scores)
-        difference = auc_difference_interval(truth, scores, other)
+        difference = auc_difference(truth, scores, other).interval(0.95)
         missed += not interval.low <= area <= interval.high
         missed_difference += not difference.low <= 0.0 <= difference.high
     assert missed <= most(runs, 0.05)

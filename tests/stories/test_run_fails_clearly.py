@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ from flyball.governance.actors import local_actor
 from flyball.governance.verify import verify
 from flyball.pipelines.project_file import read_project
 from flyball.pipelines.request import RunRequest
-from flyball.pipelines.run import cancel_run, start_run
+from flyball.pipelines.run import start_run
 from flyball.pipelines.runs import get_run, list_runs
 from flyball.registry.models import list_models
 
@@ -121,29 +123,49 @@ def test_the_training_process_has_neither_stores_nor_secrets(
     assert "secret-4711" not in log and "FLYBALL_DATABASE" not in log
 
 
-def test_a_run_that_is_cancelled_ends_its_child_and_registers_nothing(
-    run_home: Any, make_project: Callable[..., Path], tmp_path: Path
+def test_a_run_that_is_cancelled_from_elsewhere_ends_its_child_and_registers_nothing(
+    make_project: Callable[..., Path],
+    command: Callable[..., Any],
+    child_environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "home"))
     marker = tmp_path / "projects" / "child"
     marker.parent.mkdir()
     code = (
         HEAD
         + f"def train(X, y):\n    open({str(marker)!r}, 'w').write(str(os.getpid()))\n    time.sleep(60)\n"
     )
-    run_id = run_home.start(make_project(train=code))
-    deadline = 200
-    while not marker.exists() and deadline:
-        deadline -= 1
-        time.sleep(0.1)
-    child = int(marker.read_text() or 0)
-    cancelled = cancel_run(run_home.engine, run_home.shop, run_id, actor=local_actor(), why="changed my mind")
-    assert cancelled.state == "cancelled"
-    assert run_home.follow(run_id).state == "cancelled"
+    folder = make_project(train=code)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "flyball", "run", str(folder)],
+        env={**child_environment, "FLYBALL_HOME": str(tmp_path / "home")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for _ in range(300):
+            if marker.exists() and marker.read_text():
+                break
+            time.sleep(0.1)
+        child = int(marker.read_text())
+        (run,) = command("runs", "--json", cwd=folder).json()
+        said = command("run", "cancel", run["id"], "--why", "changed my mind", cwd=folder)
+        assert (said.code, said.out) == (0, f"{run['id']} of line is cancelled\n")
+        _, told = running.communicate(timeout=20)
+    finally:
+        running.kill()
+    assert running.returncode == 2 and "changed my mind" in told
     for _ in range(100):
         if not os.path.exists(f"/proc/{child}"):
             break
         time.sleep(0.1)
     assert not os.path.exists(f"/proc/{child}")
+    again = command("run", "cancel", run["id"], "--why", "once more", cwd=folder)
+    assert again.code == 2 and "has ended already: it is cancelled" in again.err
+    assert command("versions", "line", cwd=folder).code == 2  # nothing was registered
 
 
 def test_a_request_without_files_is_refused(run_home: Any, make_project: Callable[..., Path]):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flyball.backends.blobs.store import open_blobs
-from flyball.data.catalogue import get_snapshot
+from flyball.data.catalogue import list_snapshots
 from flyball.pipelines.environment import read_environment
 from flyball.pipelines.runs import find_cached, keep_cached, list_run_steps
 from flyball.pipelines.shared_steps import FOLDER, find_shared
@@ -46,7 +46,8 @@ def test_a_fresh_machine_with_the_same_objects_trains_nothing_and_registers_the_
         assert (again.state, again.version, again.digest) == ("registered", 1, first.digest)
         assert again.metrics == first.metrics
         with runner.shop.database.read() as conn:
-            assert get_snapshot(conn, again.snapshot).row_count == 400
+            (entry,) = list_snapshots(conn)
+            assert (entry.digest, entry.row_count) == (again.snapshot, 400)
         # Its database alone is not believed: whoever can write there could have made a refused version a good one.
         for key in runner.shop.blobs.list(FOLDER):
             runner.shop.blobs.delete(key)

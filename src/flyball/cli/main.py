@@ -62,7 +62,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
 
 
 # `flyball run show RUN` reads better than `flyball runs show RUN`, and is the same.
-RUN_VERBS = ("show", "logs")
+RUN_VERBS = ("show", "logs", "cancel")
 
 
 class LazyGroup(click.Group):

@@ -121,7 +121,7 @@ def _bounds(measured: dict[str, Any]) -> tuple[Any, Any]:
 def runs(
     context: click.Context, model: str | None, limit: int, environment: str | None, as_json: bool
 ) -> None:
-    """List runs, newest first; `runs show RUN` and `runs logs RUN` tell more.
+    """List runs, newest first; `runs show RUN` and `runs logs RUN` tell more, `runs cancel RUN` ends one.
 
     \b
     Example: flyball runs --model credit-default
@@ -203,3 +203,21 @@ def logs(run_id: str, limit: int, environment: str | None, as_json: bool) -> Non
     with open_flyball(environment) as app:
         found = {"run": run_id, "lines": app.run_logs(run_id, limit)}
         show(found, as_json, lambda log: click.echo("\n".join(printable(line) for line in log["lines"])))
+
+
+@runs.command("cancel")
+@click.argument("run_id", metavar="RUN")
+@click.option("--why", required=True, help="Recorded with the run.")
+@environment_option
+@json_option
+def cancel(run_id: str, why: str, environment: str | None, as_json: bool) -> None:
+    """End a run that goes on, wherever on this home; nothing is registered.
+
+    \b
+    Example: flyball runs cancel run_0199… --why "wrong data"
+    """
+    from flyball.cli.connection import open_home
+
+    with open_home(environment) as app:
+        ended = app.cancel_run(run_id, why=why)
+        show(ended, as_json, lambda run: click.echo(f"{run.id} of {run.model} is {run.state}"))

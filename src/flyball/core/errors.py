@@ -303,12 +303,6 @@ class KeyInUse(Conflict):
     code = "key_in_use"
 
 
-class UnknownRole(BadInput):
-    """No role of that name."""
-
-    code = "unknown_role"
-
-
 # --- pipelines: project file, runs ---
 
 

@@ -8,7 +8,6 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, Text, insert, select
 
 from flyball.backends.db.metadata import UtcDateTime, metadata
-from flyball.core.errors import SnapshotNotFound
 from flyball.core.values import Actor
 from flyball.data.snapshots import SnapshotManifest
 from flyball.governance.journal import Change, record
@@ -77,14 +76,6 @@ def add_snapshot(
     )
     record(conn, change, now)
     return True
-
-
-def get_snapshot(conn: Connection, digest: str) -> SnapshotEntry:
-    """One snapshot of the catalogue. Raises SnapshotNotFound."""
-    row = conn.execute(select(snapshots).where(snapshots.c.digest == digest)).one_or_none()
-    if row is None:
-        raise SnapshotNotFound(digest)
-    return SnapshotEntry(**row._mapping)
 
 
 def list_snapshots(conn: Connection, limit: int = 100, model: str | None = None) -> list[SnapshotEntry]:

@@ -51,6 +51,12 @@ class Changes(Readings):
         person = _person(actor)
         return run_project(self.backends, folder, sets=sets, why=why, actor=person, on_line=on_line, key=key)
 
+    def cancel_run(self, run_id: str, *, why: str, actor: Actor | None = None) -> Any:
+        """End a run that goes on, in whatever process. Raises RunNotFound, and Conflict for one that has ended."""
+        from flyball.operations.running import cancel
+
+        return cancel(self.backends, run_id, why=why, actor=_person(actor))
+
     def deploy(
         self, ref: str, *, why: str = "", strategy: str | None = None, actor: Actor | None = None
     ) -> Any:

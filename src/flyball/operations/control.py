@@ -22,9 +22,10 @@ PASS_SECONDS = 10.0
 def open_workshop(backends: Backends, kind: str) -> tuple[Heartbeat, WorkflowEngine, Workshop]:
     """Heartbeat, engine with every workflow of this release registered, and workshop; nothing is launched yet.
 
-    Temporary folders of processes that were killed are removed.
+    Temporary folders of processes that were killed are removed, and what they left half-written in the object store.
     """
     sweep_scratch()
+    backends.blobs.sweep()
     executor_id = new_executor_id()
     heartbeat = Heartbeat(backends.database, executor_id, kind=kind, clock=backends.clock)
     engine = WorkflowEngine(backends.database.open_workflow_engine(), executor_id)

@@ -10,7 +10,7 @@ from typing import Any
 from flyball.backends.db.heartbeats import dead_executors
 from flyball.backends.executors.local import end_children
 from flyball.backends.workflows.engine import WorkflowEngine
-from flyball.core.errors import BadInput
+from flyball.core.errors import BadInput, Conflict
 from flyball.core.ids import keyed_id
 from flyball.core.values import Actor
 from flyball.operations.control import open_workshop
@@ -18,7 +18,15 @@ from flyball.operations.opening import Backends
 from flyball.pipelines.keyed import find_repeated
 from flyball.pipelines.project_file import ProjectFile, read_project
 from flyball.pipelines.request import DataChoice, RunRequest
-from flyball.pipelines.run import find_equal, follow_run, result_of, resume_abandoned, start_run
+from flyball.pipelines.run import (
+    cancel_run,
+    find_equal,
+    follow_run,
+    result_of,
+    resume_abandoned,
+    start_run,
+)
+from flyball.pipelines.runs import Run, get_run
 from flyball.pipelines.workshop import Workshop
 
 
@@ -86,6 +94,27 @@ def executing(backends: Backends) -> Iterator[tuple[WorkflowEngine, Workshop, li
     finally:
         engine.shutdown(end_children=end_children)
         heartbeat.stop()
+
+
+def cancel(backends: Backends, run_id: str, *, why: str, actor: Actor) -> Run:
+    """A run that goes on, here or in another process, is ended: its child at once, before its next step.
+
+    Raises RunNotFound, and Conflict for one that has ended.
+    """
+    with backends.database.read() as conn:
+        run = get_run(conn, run_id)
+    if run.state == "running":
+        heartbeat, engine, workshop = open_workshop(backends, "run")
+        heartbeat.start()
+        try:
+            engine.launch()
+            run = cancel_run(engine, workshop, run_id, actor=actor, why=why)
+        finally:
+            engine.shutdown(end_children=end_children)
+            heartbeat.stop()
+        if run.state == "cancelled":
+            return run
+    raise Conflict(f"run {run_id} has ended already: it is {run.state}", run_id=run_id, state=run.state)
 
 
 def _take_over(backends: Backends, engine: Any, workshop: Any) -> list[str]:

@@ -142,15 +142,6 @@ def list_history(conn: Connection, model: str, limit: int | None = None) -> list
     return [AliasMove(**row._mapping) for row in rows][::-1]
 
 
-def champion_at(conn: Connection, model: str, moment: datetime) -> int | None:
-    """The version that was champion at a wall moment; None before the first."""
-    query = select(alias_history.c.to_number).where(
-        alias_history.c.model == model, alias_history.c.name == "champion", alias_history.c.at <= moment
-    )
-    number: int | None = conn.execute(query.order_by(alias_history.c.seq.desc()).limit(1)).scalar()
-    return number
-
-
 def _note(
     conn: Connection,
     model: str,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flyball.core.errors import NotEnoughEvidence
-from flyball.judge.metrics.delong import areas_of, auc_difference_interval, auc_interval
+from flyball.judge.metrics.delong import areas_of, auc_difference, auc_interval
 from flyball.judge.metrics.intervals import (
     bootstrap_draws,
     mean_interval,
@@ -89,7 +89,7 @@ def test_an_auc_interval_stays_inside_its_range():
 def test_the_same_scorer_differs_by_nothing_and_a_monotone_one_too():
     rng = np.random.default_rng(6)
     truth, scores = rng.integers(0, 2, 80).astype(float), rng.uniform(size=80)
-    interval = auc_difference_interval(truth, scores, scores**3)
+    interval = auc_difference(truth, scores, scores**3).interval(0.95)
     assert interval.low == pytest.approx(0.0, abs=1e-12)
     assert interval.high == pytest.approx(0.0, abs=1e-12)
 

@@ -7,7 +7,6 @@ import pytest
 from flyball.core.errors import VersionNotFound
 from flyball.governance.events import list_events
 from flyball.registry.aliases import (
-    champion_at,
     drop_alias,
     find_alias,
     list_aliases,
@@ -62,17 +61,6 @@ def test_a_dropped_alias_is_gone_and_its_drop_is_history(database: Any, anna: An
         assert find_alias(conn, "bike", "candidate") is None
         assert [(m.from_number, m.to_number) for m in list_history(conn, "bike")] == [(None, 3), (3, None)]
         assert list_events(conn, kinds=["alias.moved"])[-1].facts["to"] is None
-
-
-def test_who_was_champion_can_be_asked_for_any_moment(database: Any, anna: Any, now: Any, later: Any) -> None:
-    with database.write() as conn:
-        move_alias(conn, "bike", "champion", 1, actor=anna, why="first", now=now)
-        move_alias(conn, "bike", "champion", 2, actor=anna, why="better", now=later(60))
-        move_alias(conn, "bike", "candidate", 3, actor=anna, why="try", now=later(90))
-    with database.read() as conn:
-        assert champion_at(conn, "bike", later(-1)) is None
-        assert champion_at(conn, "bike", later(59)) == 1
-        assert champion_at(conn, "bike", later(3600)) == 2
 
 
 def test_a_limit_keeps_the_newest_moves(database: Any, anna: Any, now: Any) -> None:

@@ -101,11 +101,10 @@ class FileBlobs(BlobStore):
             raise self._problem(error) from error
 
     def sweep(self, older_than_seconds: float = 86_400) -> int:
-        """Remove what killed writers left unfinished; how many files that were."""
         swept = 0
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             for entry in os.scandir(self._root / _UNFINISHED):
-                with suppress(FileNotFoundError):
+                with suppress(OSError):  # gone meanwhile, or another user's
                     if time.time() - entry.stat().st_mtime > older_than_seconds:
                         os.unlink(entry.path)
                         swept += 1

@@ -66,6 +66,9 @@ class LayeredBlobs(BlobStore):
     def delete(self, key: str) -> None:
         self._upper.delete(key)
 
+    def sweep(self, older_than_seconds: float = 86_400) -> int:
+        return self._upper.sweep(older_than_seconds)
+
     def put_object(self, data: bytes) -> str:
         # Not left out because the lower store has it: an object that is damaged there is made whole here.
         return self._upper.put_object(data)

@@ -50,6 +50,10 @@ class BlobStore(ABC):
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is fine."""
 
+    def sweep(self, older_than_seconds: float = 86_400) -> int:
+        """Remove what killed writers left unfinished; how many files that were. Buckets do so themselves: 0."""
+        return 0
+
     @abstractmethod
     def _upload(self, key: str, path: Path) -> None:
         """Store a file's bytes under a key, in pieces, in place of whatever had the key."""

@@ -73,12 +73,6 @@ def open_lease(
     return RowLease(database, name, lapse_seconds, monotonic)
 
 
-def holder_of(conn: Connection, name: str) -> ProcessIdentity | None:
-    """The process that holds a lease, or held it last; None if it was released or never held."""
-    found = conn.execute(select(leases.c.holder).where(leases.c.name == name)).scalar_one_or_none()
-    return None if found is None else msgspec.convert(found, ProcessIdentity)
-
-
 def assert_holder(conn: Connection, name: str, token: int) -> None:
     """Raises LeaseLost if the lease has had a later holder than the one with this token."""
     if conn.execute(select(leases.c.token).where(leases.c.name == name)).scalar_one_or_none() != token:

@@ -76,18 +76,6 @@ def auc_difference(
     return AreaDifference(float(areas[1] - areas[0]), error, units - 1)
 
 
-def auc_difference_interval(
-    truth: Values,
-    champion: Values,
-    candidate: Values,
-    *,
-    groups: Groups | None = None,
-    confidence: float = 0.95,
-) -> Interval:
-    """Confidence interval of candidate minus champion AUC on the same rows, -1 to 1; see `auc_difference`."""
-    return auc_difference(truth, champion, candidate, groups=groups).interval(confidence)
-
-
 def areas_of(truth: Values, scores: Values, groups: Groups | None = None) -> Areas:
     """AUCs of several scorers with their covariance. scores: shape (scorers, rows).
 
