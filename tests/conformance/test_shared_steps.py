@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 
 from flyball.core.digests import digest_bytes
 from flyball.core.errors import CorruptObject
+from flyball.data.snapshots import manifest_key, take_snapshot
 from flyball.pipelines.shared_steps import (
     FOLDER,
     Entry,
@@ -81,6 +84,22 @@ def test_an_entry_whose_object_has_other_bytes_or_is_gone_is_refused(blobs: Any)
         find_shared(blobs, KEY)
     _keep(blobs)
     assert find_shared(blobs, KEY) is not None
+
+
+def test_an_entry_whose_snapshot_has_another_manifest_or_none_is_refused(blobs: Any):
+    frame = pl.DataFrame({"x": [1.0, 2.0]})
+    snapshot = take_snapshot(
+        frame, source="rows.csv", blobs=blobs, now=datetime(2026, 1, 1, tzinfo=UTC)
+    ).digest
+    keep_shared(blobs, KEY, "prepare", {"snapshot": snapshot})
+    found = find_shared(blobs, KEY)
+    assert found is not None and list(found.files) == [manifest_key(snapshot)]
+    blobs.put_latest(manifest_key(snapshot), blobs.get(manifest_key(snapshot)) + b" ")
+    with pytest.raises(CorruptObject, match="is another than it was"):
+        find_shared(blobs, KEY)
+    blobs.delete(manifest_key(snapshot))
+    with pytest.raises(CorruptObject, match="is gone"):
+        find_shared(blobs, KEY)
 
 
 def test_an_entry_of_another_step_under_this_name_is_refused_though_its_digest_is_right(blobs: Any):

@@ -52,6 +52,10 @@ def project(tmp_path: Path) -> Callable[..., Path]:
             {"test_a": FIRST, "conftest": "def pytest_runtestloop(session):\n    return True\n"},
             "collected and not run to its end",
         ),
+        (
+            {"test_a": FIRST, "conftest": "def pytest_runtest_protocol(item):\n    return True\n"},
+            "collected and not run to its end",
+        ),
         ({"test_a": FIRST, "conftest": "raise SystemExit(0)\n"}, "exit code 0"),
         (
             {"test_a": FIRST, "conftest": "def pytest_unconfigure():\n    __import__('os')._exit(0)\n"},
@@ -65,6 +69,14 @@ def test_tests_that_end_their_process_or_write_their_own_result_are_broken(
     found = own_tests(project(**files))
     broken = [test for test in found if test.outcome == "broken"]
     assert len(broken) == 1 and told in broken[0].because, found
+
+
+def test_a_result_that_lacks_tests_which_were_collected_is_broken():
+    told = {"kind": "own", "name": "test_a", "outcome": "pass", "because": "it passed"}
+    value = {"has_pytest": True, "word": "drawn", "collected": 2, "tests": [told]}
+    first, second = own_tests_of._results(value, "drawn")
+    assert (first.outcome, first.because) == ("broken", "1 of 2 tests gave no result")
+    assert (second.name, second.outcome) == ("test_a", "pass")
 
 
 def test_tests_that_are_hidden_are_not_called_passed(project: Callable[..., Path]):

@@ -153,6 +153,21 @@ def test_a_check_without_git_or_a_home_to_write_in_still_answers_and_says_what_w
     assert "no Git repository" in told and "can't be written" in told and "nothing was written there" in told
 
 
+def test_a_store_that_is_damaged_breaks_the_check_and_says_nothing_of_the_model(
+    make_project: Callable[..., Path],
+    command: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("FLYBALL_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "flyball.db").write_bytes(b"no database" * 1000)
+    said = command("ci", "--json", cwd=make_project())
+    report = said.json()
+    assert (said.code, report["outcome"], report["stages"][-1]["name"]) == (3, "broken", "stores")
+    assert "says nothing about the model" in report["what_to_do"] and report["run_id"] is None
+
+
 def test_wrong_use_is_2(make_project: Callable[..., Path], command: Callable[..., Any], tmp_path: Path):
     folder = make_project()
     assert command("ci", "--report", "report.docx", cwd=folder).code == 2

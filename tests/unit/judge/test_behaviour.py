@@ -75,6 +75,9 @@ def test_answers_after_a_change_are_no_lower_or_a_multiple():
     assert moves(before, before * 3, effect="times 3").verdict.outcome == "pass"
     assert moves(before, before + 5, effect="times 3").verdict.outcome == "fail"
     assert moves(before, before - 2.5, effect="plus -2.5").verdict.outcome == "pass"
+    none = np.where(before > 1.9, np.nan, before)
+    for effect in ("not lower", "not higher", "plus 0"):
+        assert moves(before, none, effect=effect).verdict.outcome == "fail"
 
 
 def test_a_fall_between_distant_values_is_found_and_told_from_where():
@@ -101,6 +104,15 @@ def test_true_probabilities_are_hardly_ever_called_wrong_and_shifted_ones_are_fo
     scores = RNG.beta(2, 5, 2000)
     wrong = calibrated(np.minimum(scores + 0.2, 1.0), RNG.random(2000) < scores, max_error=0.05)
     assert wrong.verdict.outcome == "fail" and len(wrong.worst) == 10
+
+
+def test_many_bins_are_held_to_their_confidence_together():
+    scores = np.linspace(0.499, 0.501, 6000)  # ten bins of 600 rows
+    truth = np.tile([True, False], 3000)
+    truth[5400:] = np.arange(600) < 390  # 0.65, at 95 % alone more than 0.6 and at 99.5 % not
+    assert calibrated(scores, truth, max_error=0.1).verdict.outcome == "inconclusive"
+    truth[5400:] = np.arange(600) < 405
+    assert calibrated(scores, truth, max_error=0.1).verdict.outcome == "fail"
 
 
 def test_calibration_on_few_rows_is_not_decided():
