@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flyball_tests_deployments import AT_ONCE, GRACE, Repository, deployment
 
+from flyball.delivery.settings import change_settings, settings_of
 from flyball.operations.planning import applying
 from flyball.registry.routes import current
 
@@ -95,6 +96,21 @@ def test_settings_change_without_another_version_and_say_from_what_to_what(repos
             now, before = list_revisions(conn, "plant", limit=2)
     assert (now.champion, now.project["monitor"]["window"]) == (before.champion, "2h")
     assert now.published_at is not None
+
+
+def test_a_repeat_publishes_what_an_apply_that_died_had_decided(repository: Repository):
+    repository.commit("the first", staging=deployment("staging", repository.first))
+    repository.apply("staging")
+    with repository.staged.opened("staging") as app:
+        now = app.backends.clock.now()
+        with app.backends.database.write() as conn:
+            settings = settings_of(current(conn, "plant").project)
+            change_settings(conn, "plant", settings, actor=GRACE, why="the same", now=now, model_time=None)
+            assert current(conn, "plant").published_at is None
+    (again,) = repository.apply("staging")
+    assert (again["change"]["kind"], again["done"]) == ("nothing", "")
+    with repository.staged.opened("staging") as app, app.backends.database.read() as conn:
+        assert current(conn, "plant").published_at is not None
 
 
 def test_the_settings_of_a_named_folder_hold_here_and_in_an_environment(repository: Repository):

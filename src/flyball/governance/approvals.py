@@ -64,8 +64,8 @@ def approve(
 ) -> Approval:
     """Record a person's yes, with audit entry and event "approval.given".
 
-    author_id: who made what is approved, and whoever asks for the approval; they may not give it. Raises
-    OwnApproval, NotAPerson, and BadInput without a reason.
+    author_id: who made what is approved, who may not give it. Raises OwnApproval, NotAPerson, and BadInput without a
+    reason.
     """
     return _answer(conn, "approved", subject, digest, actor, author_id, why, now, model)
 

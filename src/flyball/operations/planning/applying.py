@@ -140,6 +140,8 @@ def _attempt(sites: Sites, planned: Planned, order: Order, given: Given) -> Outc
     now = stand(site, wanted)
     seen = compare(wanted.aim, now, take_back=given.take_back)
     if not seen.is_acting and (seen.kind in ("held", "blocked") or now.applied == seen.digest):
+        if site.target is not None:
+            publish_now(site.target)  # what was decided by one that died before its routes were published
         return Outcome(planned=planned, change=seen, unlike_plan=_is_unlike(planned, seen))
     site = sites.site(order.asked, make=True)
     assert site.target is not None
@@ -152,8 +154,7 @@ def _attempt(sites: Sites, planned: Planned, order: Order, given: Given) -> Outc
         if change.kind in STARTING and seen.kind not in STARTING:
             return None
         outcome = _Doing(conn, site.target, order.file, wanted, given).carry_out(planned, change)
-    if outcome.done:
-        publish_now(site.target)
+    publish_now(site.target)
     return outcome
 
 
