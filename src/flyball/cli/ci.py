@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from flyball.cli.ci_affected import affected
+from flyball.cli.ci_propose import propose
 from flyball.cli.ci_workflows import check_locally, deploy, init
 from flyball.cli.output import json_option, printable, progress, show, table
 
@@ -148,5 +149,5 @@ def post(place: Path, as_json: bool) -> None:
     show(post_received_reports(place), as_json, _render_told)
 
 
-for verb in (affected, init, deploy):
+for verb in (affected, init, deploy, propose):
     ci.add_command(verb)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,12 @@ class Changes(Readings):
         return apply(
             self.backends, files, why=why, take_back=take_back, actor=_person(actor), on_plan=on_plan
         )
+
+    def propose(self, files: Sequence[Path], *, model: str | None = None, only_print: bool = False) -> Any:
+        """Open a change request for each retrained candidate that waits for one in these deployments files."""
+        from flyball.operations.ci.proposing import propose
+
+        return propose(self.backends, files, os.environ, model=model, only_print=only_print)
 
     def decide_rollout(self, model: str, decision: str, *, why: str, actor: Actor | None = None) -> Any:
         """Pause, resume, promote or abort the running rollout by a person's decision."""

@@ -19,6 +19,7 @@ from flyball.operations.planning.files import Asked, told_environment
 from flyball.operations.planning.sites import Site, Sites
 from flyball.operations.planning.state import find_refusal, find_wanted
 from flyball.registry.versions import ModelVersion, resolve
+from flyball.retraining.retrainings import find_by_version
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,13 @@ def _find(backends: Backends | None, model: str, prefix: str) -> ModelVersion | 
         return find_wanted(conn, model, prefix)
 
 
+def _is_retrained(backends: Backends, version: ModelVersion) -> bool:
+    """Whether a retraining of this very home gave the version."""
+    with backends.database.read() as conn:
+        found = find_by_version(conn, version.model, version.number)
+    return found is not None and found.state == "ready"
+
+
 def _refusal(backends: Backends | None, version: ModelVersion) -> str | None:
     assert backends is not None
     with backends.database.read() as conn:
@@ -117,11 +125,14 @@ def _barrier(
     environment, source = site.environment, site.source
     if environment is None:
         return None, False, []
-    if source is None:
-        return f"nothing was deployed to {environment.section.after} yet, which comes first", False, []
-    if there is None and environment.section.after is None:
-        return None, False, []  # it was deployed here before; this home has forgotten it
     try:
+        if there is None and site.target is not None and _is_retrained(site.target, version):
+            # It has come to be there: no environment comes before that, and its record is there.
+            return None, False, pass_gates(site.target, site.target, version, environment)
+        if source is None:
+            return f"nothing was deployed to {environment.section.after} yet, which comes first", False, []
+        if there is None and environment.section.after is None:
+            return None, False, []  # it was deployed here before; this home has forgotten it
         prefix = version.digest.removeprefix("sha256:")
         taken = choose_source(source, ModelRef(asked.model, digest_prefix=prefix), environment)
         return None, False, pass_gates(source, site.target, taken, environment)

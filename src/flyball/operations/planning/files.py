@@ -92,16 +92,9 @@ def read_files(paths: Sequence[Path]) -> list[DeploymentsFile]:
 
 def _read_file(given: Path, path: Path) -> DeploymentsFile:
     text = read_text(given)
-    document, lines = parse(text, given)
-    strangers = [Fault(path=(name,), problem=text) for name, text in _ELSEWHERE.items() if name in document]
-    known = {name: value for name, value in document.items() if name not in _ELSEWHERE}
-    filled, faults = fill(DeploymentsDocument, known)
     repository = find_repository(path.parent)
     root = repository or Path.cwd()
-    if filled is not None:
-        faults = list(_broken_rules(filled, root))
-    if filled is None or faults or strangers:
-        raise faulty(given, strangers + faults, lines, {})
+    filled, lines = read_document(text, given, root)
     name = str(path.relative_to(root)) if path.is_relative_to(root) else path.name
     return DeploymentsFile(
         name=name,
@@ -110,6 +103,25 @@ def _read_file(given: Path, path: Path) -> DeploymentsFile:
         environment=filled.environment,
         asked=[_asked(filled, model, name, lines, root) for model in sorted(filled.deployments)],
     )
+
+
+def read_document(text: str, given: Path, root: Path) -> tuple[DeploymentsDocument, Lines]:
+    """What the text of a file says, and where. root: of its repository. Raises ProjectError with every fault."""
+    document, lines = parse(text, given)
+    strangers = [Fault(path=(name,), problem=text) for name, text in _ELSEWHERE.items() if name in document]
+    known = {name: value for name, value in document.items() if name not in _ELSEWHERE}
+    filled, faults = fill(DeploymentsDocument, known)
+    if filled is not None:
+        faults = list(_broken_rules(filled, root))
+    if filled is None or faults or strangers:
+        raise faulty(given, strangers + faults, lines, {})
+    return filled, lines
+
+
+def find_prefix_digits(version: str | int) -> str | None:
+    """The first digits of the digest that a file names, None where it names none."""
+    found = _DIGEST.match(str(version))
+    return found[1] if found else None
 
 
 def _commit_of(path: Path) -> str | None:
@@ -162,11 +174,11 @@ def _version_faults(
 
 def _asked(document: DeploymentsDocument, model: str, name: str, lines: Lines, root: Path) -> Asked:
     section = document.deployments[model]
-    digest, followed = _DIGEST.match(str(section.version)), _FOLLOWS.match(str(section.version))
+    followed = _FOLLOWS.match(str(section.version))
     return Asked(
         environment=document.environment,
         model=model,
-        prefix=digest[1] if digest else None,
+        prefix=find_prefix_digits(section.version),
         follows=followed[1] if followed else None,
         project=None if section.project is None else _folder(root, section.project),
         why=section.why,
