@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,7 +20,7 @@ from flyball.governance.actors import local_actor
 from flyball.operations.ci.advice import what_to_do
 from flyball.operations.ci.checks import below, check_once, faults_of, own_tests_once
 from flyball.operations.ci.comparisons import compare_change
-from flyball.operations.ci.draft import Draft, Progress
+from flyball.operations.ci.draft import Check, Draft, Progress
 from flyball.operations.ci.findings import (
     gate_annotations,
     gate_reasons,
@@ -84,11 +83,12 @@ def _check(draft: Draft, backends: Backends, file: ProjectFile, actor: Actor) ->
     if not _check_project(draft, backends, file) or not _run_own_tests(draft, backends, file):
         return
     with executing(backends) as (engine, shop, _):
-        run = _run(draft, engine, shop, file, actor)
+        check = Check(draft, backends, engine, shop, file, actor)
+        run = _run(check)
         if run is None:
             return
         _judge(draft, run, file)
-        compare_change(draft, backends, engine, shop, file, run, actor)
+        compare_change(check, run)
         _tell_registration(draft, run)
 
 
@@ -165,9 +165,9 @@ def _tell_tests(
     return outcome
 
 
-def _run(draft: Draft, engine: Any, shop: Any, file: ProjectFile, actor: Actor) -> Run | None:
+def _run(check: Check) -> Run | None:
     """The finished run of the change; None, and the stage says why, if it came to no model."""
-    began = time.monotonic()
+    began, draft, shop = time.monotonic(), check.draft, check.shop
 
     def hear(line: str) -> None:
         if line.startswith("warning: "):
@@ -175,8 +175,8 @@ def _run(draft: Draft, engine: Any, shop: Any, file: ProjectFile, actor: Actor) 
         draft.on_line(line)
 
     why = f"a check of {draft.git.commit[:12]}" if draft.git.commit else "a check of a folder"
-    run_id = start_run(engine, shop, request_of(file, why=why, actor=actor))
-    ended = follow_run(shop, run_id, on_line=hear, engine=engine)
+    run_id = start_run(check.engine, shop, request_of(check.file, why=why, actor=check.actor))
+    ended = follow_run(shop, run_id, on_line=hear, engine=check.engine)
     with shop.database.read() as conn:
         run = get_run(conn, run_id)
         steps = list_run_steps(conn, run_id)

@@ -8,16 +8,14 @@ from typing import Any
 import msgspec
 
 from flyball.core.errors import FlyballError
-from flyball.core.values import Actor
 from flyball.operations.ci.base import BaseRun, run_base
 from flyball.operations.ci.contrasts import Side, contrast_run, side_of
 from flyball.operations.ci.differences import data_difference, environment_changes, package_facts
-from flyball.operations.ci.draft import Draft
+from flyball.operations.ci.draft import Check, Draft
 from flyball.operations.ci.findings import changed_predictions, importances, metric_lines
 from flyball.operations.ci.report import Compared
 from flyball.operations.opening import Backends
 from flyball.pipelines.hidden import hidden_columns
-from flyball.pipelines.project_file import ProjectFile
 from flyball.pipelines.runs import Run
 from flyball.registry.evidence import list_evidence
 from flyball.registry.versions import ModelVersion, find_version, list_versions
@@ -31,18 +29,10 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
     lineage: dict[str, Any]
 
 
-def compare_change(
-    draft: Draft,
-    backends: Backends,
-    engine: Any,
-    shop: Any,
-    file: ProjectFile,
-    run: Run,
-    actor: Actor,
-) -> None:
+def compare_change(check: Check, run: Run) -> None:
     """Fill in all that compares, and end the stages `base` and `comparison`."""
-    result, began = run.result or {}, time.monotonic()
-    base = _run_base(draft, engine, shop, file, run, actor)
+    draft, result, began = check.draft, run.result or {}, time.monotonic()
+    base = _run_base(check, run)
     _end_base(draft, base, began)
     champion = _champion(result)
     began, sides = time.monotonic(), list[Side]()
@@ -53,34 +43,35 @@ def compare_change(
     contrasts: dict[str, Any] = {"others": {}, "importances": {}}
     if sides:
         try:
-            contrasts = contrast_run(backends, shop, run, sides)
+            contrasts = contrast_run(check.backends, check.shop, run, sides)
         except FlyballError as error:
             draft.warn(f"the comparison could not be made: {error.message}")
     others = contrasts["others"]
     _end_comparison(draft, base, champion, others, began)
     closest = "base" if "base" in others else "champion"
     draft.facts.update(
-        metrics=metric_lines(result, others, file.project.data.protected),
+        metrics=metric_lines(result, others, check.file.project.data.protected),
         changed_predictions=changed_predictions(others.get(closest)),
         importances=importances(contrasts["importances"], closest),
         package_now=package_facts(result["package"], result["training"]),
     )
-    _describe(draft, backends, file, run, base, champion)
+    _describe(check, run, base, champion)
 
 
-def _run_base(draft: Draft, engine: Any, shop: Any, file: ProjectFile, run: Run, actor: Actor) -> BaseRun:
+def _run_base(check: Check, run: Run) -> BaseRun:
+    draft = check.draft
     if draft.git.base is None:
         return BaseRun(
             because="no base to compare with" + "".join(f": {note}" for note in draft.git.notes[-1:])
         )
     try:
         return run_base(
-            engine,
-            shop,
+            check.engine,
+            check.shop,
             draft.git,
-            file,
+            check.file,
             run,
-            actor=actor,
+            actor=check.actor,
             on_line=lambda line: draft.on_line(f"base: {line}"),
         )
     except FlyballError as error:
@@ -153,11 +144,9 @@ def _said(name: str, contrast: dict[str, Any] | None) -> str:
     return f"compared with {name} on {contrast['rows']} rows: {shown or 'no difference is shown'}"
 
 
-def _describe(
-    draft: Draft, backends: Backends, file: ProjectFile, run: Run, base: BaseRun, champion: Champion | None
-) -> None:
+def _describe(check: Check, run: Run, base: BaseRun, champion: Champion | None) -> None:
     """Data, contract and environment beside those of the base or, where those are the same, of a version before."""
-    result = run.result or {}
+    draft, backends, result = check.draft, check.backends, run.result or {}
     before = _version_before(backends, run, champion)
     snapshot = None if before is None else before.snapshot
     contract = None if before is None else msgspec.to_builtins(before.contract)
@@ -168,7 +157,7 @@ def _describe(
         snapshot = base.snapshot or snapshot
     try:
         draft.facts["data"] = data_difference(
-            backends.blobs, snapshot, result, contract, hidden_columns(file.project.log)
+            backends.blobs, snapshot, result, contract, hidden_columns(check.file.project.log)
         )
     except FlyballError as error:
         draft.warn(f"the data could not be compared: {error.message}")

@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flyball.backends.workflows.engine import WorkflowEngine
+from flyball.core.values import Actor
 from flyball.operations.ci.git import GitFacts
 from flyball.operations.ci.report import Annotation, Stage, StageOutcome
+from flyball.operations.opening import Backends
+from flyball.pipelines.project_file import ProjectFile
 from flyball.pipelines.strangers import told_of_network
+from flyball.pipelines.workshop import Workshop
 
 Progress = Callable[[str], None]
 MOST_REASONS = 5  # of one stage that are told with the verdict
@@ -63,3 +68,15 @@ class Draft:
         """Keep a warning once."""
         if sentence not in self.warnings:
             self.warnings.append(sentence)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check whose runs can be made: its report, the stores, what makes runs in them, the project, and for whom."""
+
+    draft: Draft
+    backends: Backends
+    engine: WorkflowEngine
+    shop: Workshop
+    file: ProjectFile
+    actor: Actor

@@ -55,7 +55,7 @@ class MetricLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """One stage of the check: checks, tests, run, gates, comparison, registration."""
+    """One stage of the check, such as checks, own tests, run, model tests, gates, base, comparison or registration."""
 
     name: str
     outcome: StageOutcome
