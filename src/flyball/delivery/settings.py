@@ -14,7 +14,7 @@ from flyball.core.errors import BadInput, NoChampion
 from flyball.core.project import Project
 from flyball.core.values import Actor
 from flyball.governance.journal import Change, record
-from flyball.registry.routes import current, want
+from flyball.registry.routes import Deployment, current, want
 
 # What says how a version is watched and replaced; the rest says what it is, and comes with another version only.
 SECTIONS = ("rollout", "monitor", "log", "retrain")
@@ -51,10 +51,7 @@ def change_settings(
     deployment = current(conn, model)
     if deployment is None or deployment.champion is None:
         raise NoChampion(model)
-    try:
-        project = msgspec.convert({**deployment.project, **settings}, Project)
-    except msgspec.ValidationError as error:
-        raise BadInput(f"these are no settings of {model}: {error}", model=model) from error
+    project = _with_settings(deployment, settings)
     wanted = replace(deployment.wanted, project=msgspec.to_builtins(project))
     revision = want(conn, model, wanted, actor=actor, why=why, now=now)
     facts = {
@@ -72,3 +69,11 @@ def change_settings(
     )
     record(conn, change, now)
     return revision
+
+
+def _with_settings(deployment: Deployment, settings: dict[str, Any]) -> Project:
+    try:
+        return msgspec.convert({**deployment.project, **settings}, Project)
+    except msgspec.ValidationError as error:
+        problem = f"these are no settings of {deployment.model}: {error}"
+        raise BadInput(problem, model=deployment.model) from error

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from flyball.core.errors import BadInput, Conflict, KeyInUse, NoChampion, Refused
 from flyball.core.ids import derived_id, keyed_id, new_id
+from flyball.core.project import Project
 from flyball.core.values import Actor
 from flyball.monitoring.incidents import find_open_incident, is_held
 from flyball.monitoring.plan import plan_of, window_start
@@ -42,37 +43,37 @@ def retrain_now(
     if not why.strip():
         raise BadInput("say why: the reason is kept with the retraining")
     _check_free(conn, model)
-    plan = plan_of(project_of(deployment))
-    last = find_last_window(conn, model)
+    project = project_of(deployment)
     incident = find_open_incident(conn, model, "change")
-    begin(
-        conn,
-        Retraining(
-            id=identity,
-            model=model,
-            signal_id=None,
-            incident_id=incident.id if incident is not None else None,
-            state="wanted",
-            decided_at=model_time,
-            rows_until=last.end if last is not None else window_start(model_time, plan.window),
-            champion=deployment.champion,
-            data_choice={},
-            root_snapshot=None,
-            snapshot=None,
-            run_id=None,
-            version=None,
-            rollout_id=derived_id("rol", identity),
-            because=f"asked for by {actor.name}: {why}",
-            result=None,
-            actor=actor.name,
-            created_at=now,
-            finished_at=None,
-        ),
-        approvals=project_of(deployment).retrain.approvals,
-        actor=actor,
-        now=now,
+    wanted = Retraining(
+        id=identity,
+        model=model,
+        signal_id=None,
+        incident_id=None if incident is None else incident.id,
+        state="wanted",
+        decided_at=model_time,
+        rows_until=_rows_until(conn, model, project, model_time),
+        champion=deployment.champion,
+        data_choice={},
+        root_snapshot=None,
+        snapshot=None,
+        run_id=None,
+        version=None,
+        rollout_id=derived_id("rol", identity),
+        because=f"asked for by {actor.name}: {why}",
+        result=None,
+        actor=actor.name,
+        created_at=now,
+        finished_at=None,
     )
+    begin(conn, wanted, approvals=project.retrain.approvals, actor=actor, now=now)
     return get_retraining(conn, identity)
+
+
+def _rows_until(conn: Connection, model: str, project: Project, model_time: datetime) -> datetime:
+    """The end of the last window that was judged; without one, the beginning of the present one."""
+    last = find_last_window(conn, model)
+    return window_start(model_time, plan_of(project).window) if last is None else last.end
 
 
 def _find_asked(conn: Connection, model: str, key: str) -> Retraining | None:
