@@ -286,6 +286,18 @@ def test_a_job_whose_home_goes_with_it_advises_no_number_of_a_version(ci_reports
     assert advice.startswith("Merge when you like") and "@5" not in advice and "`flyball ci deploy`" in advice
 
 
+def test_a_version_of_an_earlier_check_changes_nothing_only_where_it_is_the_champion_or_the_bases(
+    ci_reports: Any,
+):
+    good = msgspec.structs.replace(ci_reports.good(), model="churn", version=5, registered=False)
+    assert "churn@5, registered before this check, is what was tested" in what_to_do(good)
+    same = msgspec.structs.replace(good, champion=msgspec.structs.replace(good.champion, digest=good.digest))
+    base = Stage(name="base", outcome="pass", because="the project's files are those of main", cached=True)
+    for report in (same, msgspec.structs.replace(good, stages=[base])):
+        assert what_to_do(report).startswith("Nothing about the model changes: churn@5 stands as it is")
+    assert "is what was tested" in what_to_do(msgspec.structs.replace(same, registered=True))
+
+
 @pytest.mark.parametrize(
     ("failed", "told"),
     [

@@ -21,16 +21,7 @@ def what_to_do(report: CiReport, *, goes_with_job: bool = False) -> str:
     deciding = [stage.name for stage in report.stages if stage.outcome == report.outcome]
     name = next(iter(deciding), "")
     if report.outcome == "pass":
-        if report.version is None:
-            return "Merge when you like."
-        ref = f"{report.model}@{report.version}"
-        if not report.registered:
-            return f"Nothing about the model changes: {ref} stands as it is, so merge when you like."
-        if goes_with_job:
-            return "Merge when you like; what was tested is the package that `flyball ci deploy` puts into service."
-        return (
-            f"Merge when you like; {ref} is what was tested, and `flyball deploy {ref}` starts its rollout."
-        )
+        return _when_passed(report, goes_with_job)
     if report.outcome == "inconclusive":
         asked = "Bring more held-out rows, or ask less of what is not decided: too little was seen to say yes or no."
         return " ".join([asked, *_rows_that_would_decide(report)])
@@ -48,6 +39,27 @@ def what_to_do(report: CiReport, *, goes_with_job: bool = False) -> str:
         names = " and ".join(name for name in deciding if name in ("gates", "model tests"))
         return f"Improve the model until its {names} pass, or change them in this change with a reason."
     return "Mend what is named above; the model was not judged."
+
+
+def _when_passed(report: CiReport, goes_with_job: bool) -> str:
+    if report.version is None:
+        return "Merge when you like."
+    ref = f"{report.model}@{report.version}"
+    if not report.registered and _is_known(report):
+        return f"Nothing about the model changes: {ref} stands as it is, so merge when you like."
+    if goes_with_job:
+        return (
+            "Merge when you like; what was tested is the package that `flyball ci deploy` puts into service."
+        )
+    earlier = "" if report.registered else ", registered before this check,"
+    return f"Merge when you like; {ref}{earlier} is what was tested, and `flyball deploy {ref}` starts its rollout."
+
+
+def _is_known(report: CiReport) -> bool:
+    """Whether what was tested is the champion, or what the base has."""
+    sides = [side for side in (report.champion, report.base) if side is not None]
+    is_base = any(stage.name == "base" and stage.cached for stage in report.stages)
+    return is_base or any(side.digest == report.digest for side in sides)
 
 
 def _rows_that_would_decide(report: CiReport) -> Iterator[str]:

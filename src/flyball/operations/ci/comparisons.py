@@ -111,10 +111,19 @@ def _end_comparison(
         )
         said.append(_said(f"champion (version {champion.number})", others.get("champion")))
     if base.run is not None and base.run.result is not None:
-        draft.facts["base"] = _compared(_name(draft), None, base.run.result["digest"], others.get("base"))
-        said.append(_said(_name(draft), others.get("base")))
+        digest = base.run.result["digest"]
+        draft.facts["base"] = _compared(_name(draft), None, digest, others.get("base"))
+        if (
+            champion is not None
+            and champion.digest == digest
+            and others.get("champion") == others.get("base")
+        ):
+            both = f"champion (version {champion.number}) and {_name(draft)}"
+            said = [_said(both, others.get("base"))]
+        else:
+            said.append(_said(_name(draft), others.get("base")))
     nothing = "there is no champion in this home, and no other base"
-    draft.end("comparison", "pass" if said else "skipped", "; ".join(said) or nothing, began)
+    draft.end("comparison", "pass" if said else "skipped", said or nothing, began)
 
 
 def _compared(name: str, number: int | None, digest: str, contrast: dict[str, Any] | None) -> Compared:
@@ -141,7 +150,7 @@ def _said(name: str, contrast: dict[str, Any] | None) -> str:
         if found["label"] in ("better", "worse")
     ]
     shown = ", ".join(named[:6]) + (f" and {len(named) - 6} more" if len(named) > 6 else "")
-    return f"compared with {name} on {contrast['rows']} rows: {shown or 'no difference is shown'}"
+    return f"compared with {name} on {contrast['rows']:,} rows: {shown or 'no difference is shown'}"
 
 
 def _describe(check: Check, run: Run, base: BaseRun, champion: Champion | None) -> None:
