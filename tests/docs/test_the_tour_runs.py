@@ -85,6 +85,7 @@ def test_each_line_about_deploying_by_files_runs(lone_reader: Any):
     kinds = [re.findall(r"^[^:]* staging/shop: (\w+(?: back)?)", text)[0] for text in changes]
     assert kinds == ["first", "first", "deploy", "roll back", "nothing", "deploy", "held", "deploy"]
     assert "`rollback --why complaints`" in changes[6]
+    assert ["no retraining has given a candidate" in text for text in said[-2:]] == [True, True]
 
 
 @pytest.mark.long
