@@ -203,7 +203,8 @@ def test_a_second_version_is_deployed_followed_and_taken_back_from_elsewhere(tra
     whole = traffic.whole
     whole.flyball("run", "--set", "train.params.trees=11", "--why", "more trees")
     assert "rollout rol_" in whole.flyball("deploy", MODEL, "--strategy", "shadow", "--why", "try")
-    assert "shadow" in whole.flyball("rollout", "status", MODEL)
+    status = whole.flyball("rollout", "status", MODEL)
+    assert "shadow" in status and "left" in status and "waits for" in status
     code, _, err = whole.command("deploy", MODEL)
     assert code == 2 and "rollout" in err
     assert whole.json("rollout", "pause", MODEL, "--why", "lunch")["state"] == "paused"

@@ -10,12 +10,8 @@ from typing import Any
 import click
 
 from flyball.cli.environment import environment_option
-from flyball.cli.output import facts, json_option, progress, short, show, table
+from flyball.cli.output import json_option, progress, short, show
 from flyball.core.errors import BadInput
-
-_WAITING = (
-    "it waits for approvals; with them it begins where `flyball up` runs, else with the next `flyball deploy`"
-)
 
 
 @click.command()
@@ -109,21 +105,11 @@ def render_started(started: Any) -> None:
 
 
 def _render_rollout(found: Any) -> None:
-    if found is None:
-        click.echo("no rollout")
-        return
-    facts(
-        [
-            ("rollout", found.id),
-            ("model", found.model),
-            ("candidate", f"version {found.candidate}, over {found.champion or 'none'}"),
-            ("strategy", found.strategy),
-            ("state", found.state),
-            ("step", found.step + 1),
-            ("since", found.started_at),
-            ("because", found.because or (_WAITING if found.state == "waiting" else None)),
-        ]
-    )
+    from datetime import UTC, datetime
+
+    from flyball.cli.rollout_status import render_rollout
+
+    render_rollout(found, datetime.now(UTC))
 
 
 @click.group()
@@ -140,7 +126,10 @@ def rollout() -> None:
 @environment_option
 @json_option
 def status(model: str, environment: str | None, as_json: bool) -> None:
-    """Show the newest rollout of MODEL and each guard.
+    """Show the newest rollout of MODEL: its step, what it waits for, what is left of its times, and each guard.
+
+    A guard's evidence stands beside what decides: `for` is for "not worse than allowed", `against` for harm. Wall time
+    is since the step began; model time and requests are those of the last look.
 
     \b
     Example: flyball rollout status credit-default
@@ -152,16 +141,10 @@ def status(model: str, environment: str | None, as_json: bool) -> None:
 
 
 def _render_status(found: Any) -> None:
+    from flyball.cli.rollout_status import render_guards
+
     _render_rollout(found)
-    guards = ((getattr(found, "evidence", None) or {}).get("guards")) or []
-    if guards:
-        table(
-            ("guard", "state", "seen", "estimate", "because"),
-            [
-                (g.get("metric"), g.get("state"), g.get("count"), g.get("estimate"), g.get("because"))
-                for g in guards
-            ],
-        )
+    render_guards(found)
 
 
 def _decision(name: str, text: str) -> None:

@@ -134,6 +134,7 @@ def _look_shadow(database: Database, tables_url: str, case: _Case) -> Applied | 
         return None
     frame = _read(tables_url, rollout, first_day(rollout), days[-1], days[-1] + delay, ("champion", "shadow"))
     verdict: _Verdict | None = None
+    more: dict[str, Any] = {}
     for day_end in days:
         at = day_end + delay
         seen = frame.filter(frame["at"] < day_end)
@@ -151,12 +152,13 @@ def _look_shadow(database: Database, tables_url: str, case: _Case) -> Applied | 
                 baked=case.baked,
             )
             decision = next_action(case.rules, evidence)
+            more = {"requests": evidence.candidate_requests}
         verdict = _Verdict(decision=decision, at=at, looked_until=day_end)
         if decision.action != "wait":
             break
     if verdict is None:
         return None
-    return _apply(database, rollout, verdict, {}, case.wall_now)
+    return _apply(database, rollout, verdict, more, case.wall_now)
 
 
 def _days_to_judge(case: _Case) -> list[datetime]:
@@ -199,7 +201,9 @@ def _look_canary(database: Database, tables_url: str, case: _Case) -> Applied | 
     if decision.action == "abort" and failures is not None:
         decision = msgspec.structs.replace(decision, because=f"{decision.because}; {failures}")
     verdict = _Verdict(decision=decision, at=model_now, looked_until=None)
-    return _apply(database, rollout, verdict, {"batch": batch}, case.wall_now)
+    return _apply(
+        database, rollout, verdict, {"batch": batch, "requests": evidence.candidate_requests}, case.wall_now
+    )
 
 
 def _is_news(rollout: Rollout, rules: RolloutRules, batch: int, baked: timedelta, elapsed: timedelta) -> bool:

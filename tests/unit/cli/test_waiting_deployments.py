@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 import pytest
 from flyball_tests_control import open_home, seed
 
-from flyball.cli.delivery import _render_rollout, render_started
+from flyball.cli.delivery import render_started
 from flyball.cli.following import follow_rollout
 from flyball.delivery.start import Started
 
@@ -27,23 +26,6 @@ def test_who_deploys_is_told_which_command_gives_the_missing_approvals_and_that_
     assert "somebody who did not make the version" in said
     render_started(msgspec.structs.replace(STARTED, waiting_for=2))
     assert "2 approvals are missing" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("state", "because", "told"),
-    [("waiting", None, True), ("waiting", "held", False), ("running", None, False)],
-)
-def test_the_status_of_a_waiting_rollout_says_what_it_waits_for_unless_it_has_a_reason(
-    state: str, because: str | None, told: bool, capsys: pytest.CaptureFixture[str]
-):
-    found = SimpleNamespace(
-        id="rol_1", model="shop", candidate=2, champion=1, strategy="canary", state=state, step=0, started_at=None,
-        because=because,
-    )  # fmt: skip
-    _render_rollout(found)
-    said = capsys.readouterr().out
-    assert ("waits for approvals" in said) is told
-    assert because is None or because in said
 
 
 def test_who_waits_for_a_rollout_hears_of_its_own_end_and_not_of_the_next_one(tmp_path: Path):
