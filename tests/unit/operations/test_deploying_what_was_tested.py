@@ -10,6 +10,8 @@ import msgspec
 import pytest
 from flyball_tests_repositories import git
 
+from flyball.operations.ci.merged import find_tested
+
 ENVIRONMENTS = (
     '[environments.staging]\n[environments.eu-test]\n[environments.production]\nafter = "staging"\n'
 )
@@ -63,6 +65,18 @@ def test_what_is_not_a_passed_check_of_this_commit_is_not_deployed(
 ):
     said = deploy(**fields)
     assert said.code == code and told in said.err
+
+
+def test_a_merge_deploys_to_environments_that_come_after_no_other_or_else_to_this_home(
+    deploy: Any, tmp_path: Path
+):
+    deploy(ENVIRONMENTS)
+    folder, report = tmp_path / "projects" / "line", tmp_path / "report.json"
+    tested = find_tested(folder, report, {})
+    assert (tested.ref, tested.environments, tested.here) == (f"line@{DIGEST}", ["staging", "eu-test"], False)
+    deploy()
+    tested = find_tested(folder, report, {})
+    assert (tested.environments, tested.here) == ([], True)
 
 
 def test_what_a_report_says_is_shown_without_commands_to_the_terminal(deploy: Any):
