@@ -131,7 +131,11 @@ def _record_waiting(
 
 
 def launch(conn: Connection, rollout: Rollout, *, actor: Actor, moment: Moment) -> Started:
-    """Begin a waiting rollout if it has the approvals it needs; say how many are missing otherwise."""
+    """Begin a waiting rollout if it has the approvals it needs; say how many are missing otherwise.
+
+    Raises Refused for a candidate that people rejected.
+    """
+    refuse_rejected(conn, rollout.model, rollout.candidate, rollout.digest)
     left = approvals_left(conn, rollout)
     if left > 0:
         return _started(rollout, left, f"waits for {left} approval(s) by people other than the author")

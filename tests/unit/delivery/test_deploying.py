@@ -12,6 +12,8 @@ from flyball.delivery.due import next_due
 from flyball.delivery.rollback import next_target, rollback
 from flyball.delivery.rollouts import Rollout, find_running, find_unfinished, list_rollouts
 from flyball.delivery.settings import change_settings, settings_of
+from flyball.delivery.start import launch
+from flyball.delivery.transitions import Moment
 from flyball.governance.approvals import reject
 from flyball.governance.events import list_events
 from flyball.governance.verify import verify
@@ -320,6 +322,17 @@ def test_what_a_person_rejects_is_not_promoted_by_its_numbers_or_by_hand(quick_l
         (ended,) = list_rollouts(conn, MODEL)
         assert ended.because == "rejected by lin: unfair"
         assert list_evidence(conn, MODEL, 2, kind="rollout")[0].facts["verdict"] == "aborted"
+
+
+def test_a_rollout_that_waits_does_not_begin_once_its_candidate_was_rejected(quick_loop_home, loop_project):
+    home = quick_loop_home
+    home.deploy(home.register())
+    home.deploy(home.register(loop_project(rollout={"approvals": 1})))
+    say_no(home, 2)
+    moment = Moment(now=home.now, model_time=home.now)
+    with home.database.write() as conn, pytest.raises(Refused, match="bikes@2 was rejected by lin: unfair"):
+        launch(conn, find_unfinished(conn, MODEL), actor=PERSON, moment=moment)
+    assert wanted(home).candidate is None
 
 
 def test_rolling_back_ends_a_rollout_under_way(quick_loop_home):
