@@ -10,6 +10,7 @@ from flyball.backends.db.database import Database
 from flyball.core.clock import FixedClock
 from flyball.core.errors import BadInput, KeyInUse
 from flyball.core.values import Actor
+from flyball.governance.job_keys import KeptJob, begin_job, end_job, find_job
 from flyball.governance.journal import Change, list_entries, record
 from flyball.governance.request_keys import once
 
@@ -109,3 +110,21 @@ def test_an_answer_without_a_change_is_kept_too_and_forgotten_after_a_week(datab
     clock.advance(timedelta(days=8))
     once(database, clock, "ann:k7", "sha256:a", lambda: change(database))
     assert once(database, clock, "ann:k6", "sha256:b", lambda: {"state": "new"}).answer == {"state": "new"}
+
+
+def test_a_job_holds_its_key_for_ever_and_says_what_differs(database: Database):
+    asked = {"model": "churn", "input": "sha256:a"}
+    with database.write() as conn:
+        assert find_job(conn, "score:k") is None
+        begin_job(conn, "score:k", asked, CLOCK.now())
+        begin_job(conn, "score:k", asked, CLOCK.now())  # one that was killed is begun again
+    later = FixedClock(CLOCK.now() + timedelta(days=400))
+    once(database, later, "ann:other", "sha256:a", lambda: change(database))  # forgets what is old
+    with database.write() as conn:
+        end_job(conn, "score:k", asked, {"rows": 3})
+        with pytest.raises(
+            KeyInUse, match="'score:k' stands for something else: input was sha256:a, is sha256:b"
+        ):
+            begin_job(conn, "score:k", {**asked, "input": "sha256:b"}, CLOCK.now())
+    with database.read() as conn:
+        assert find_job(conn, "score:k") == KeptJob(asked, {"rows": 3})

@@ -40,6 +40,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "In service": {
         "serve": ("flyball.cli.servers:serve", "A model server only (data plane)"),
+        "score": (
+            "flyball.cli.predictions:score",
+            "Predict every row of a file, folder or table into a file",
+        ),
         "rollout": ("flyball.cli.delivery:rollout", "Status of a rollout; pause, resume, promote, abort"),
         "plan": ("flyball.cli.planning:plan", "What deployments files would change, and why"),
         "apply": ("flyball.cli.planning:apply", "Bring environments to what deployments files say"),

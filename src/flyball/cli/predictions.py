@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from flyball.cli.environment import environment_option, find
-from flyball.cli.output import cell, facts, json_option, show, table
+from flyball.cli.output import cell, facts, json_option, key_option, progress, show, table, timeout_option
 from flyball.core.errors import BadInput, told_of
 
 MOST_SCORES = 3
@@ -44,17 +45,23 @@ def predict(model: str, rows: str, url: str | None, environment: str | None, as_
 
 
 def _server(environment: str | None) -> str:
-    from flyball.core.settings import read_settings
     from flyball.operations.asking import find_server
 
+    return find_server(_settings(environment).home)
+
+
+def _settings(environment: str | None) -> Any:
+    """The settings of this home, or of an environment's. Raises BadInput for one that is known by its address."""
+    from flyball.core.settings import read_settings
+
     if environment is None:
-        return find_server(read_settings().home)
+        return read_settings()
     found = find(environment)
     if found.settings is None:
         raise BadInput(
             f"{environment} is the control plane at {found.place}; name its model server with --url"
         )
-    return find_server(found.settings.home)
+    return found.settings
 
 
 def _render_answer(answer: Any) -> None:
@@ -94,6 +101,79 @@ def _score_cells(scores: list[float], classes: list[Any] | None, prediction: Any
     if len(classes) <= MOST_SCORES:
         return tuple(scores)
     return (scores[classes.index(prediction)] if prediction in classes else None,)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("source", metavar="INPUT")
+@click.argument("output", type=click.Path(path_type=Path))
+@url_option
+@key_option
+@timeout_option
+@click.option("--force", is_flag=True, help="Write over OUTPUT if it is there already.")
+@environment_option
+@json_option
+def score(
+    model: str,
+    source: str,
+    output: Path,
+    url: str | None,
+    key: str | None,
+    timeout: float | None,
+    force: bool,
+    environment: str | None,
+    as_json: bool,
+) -> None:
+    """Predict every row of INPUT (file, folder, pattern, s3://…) into OUTPUT (.parquet, .csv or .jsonl).
+
+    Rows go through the model server, so contract, rollout, fallback and log are those of every prediction; where none
+    runs on this home, one is started for the job. Each row of INPUT has one of OUTPUT, in the same order: the columns
+    that are no features, then prediction, score_<class>, version, prediction_id, flags and problem. Exit code 1: there
+    are rows without a prediction, and their problem says why.
+
+    \b
+    Examples: flyball score credit-default clients.parquet predictions.parquet
+              flyball score credit-default s3://bucket/clients/ night.csv --key night-1 --timeout 1h
+    """
+    from flyball.operations.scoring.job import score as run
+
+    with told_of(environment):
+        scored = run(
+            model,
+            source,
+            output,
+            place=url or _settings(environment),
+            folder=Path.cwd(),
+            say=progress,
+            key=key,
+            timeout_seconds=timeout,
+            force=force,
+        )
+    show(scored, as_json, _render_scored)
+    sys.exit(1 if scored.refused else 0)
+
+
+def _render_scored(scored: Any) -> None:
+    versions = ", ".join(f"{scored.model}@{item['version']} ({item['rows']:,})" for item in scored.versions)
+    facts(
+        [
+            ("rows", f"{scored.rows:,} in {scored.seconds:,.1f} s"),
+            ("answered by", versions),
+            ("without prediction", f"{scored.refused:,}" if scored.refused else None),
+            ("flagged", _flagged(scored) if scored.flagged else None),
+            ("key", scored.key),
+            ("output", scored.output),
+        ]
+    )
+    for item in scored.problems:
+        click.echo(f"row {item['row']}: {cell(item['problem'])}")
+    if scored.refused > len(scored.problems):
+        click.echo(f"and {scored.refused - len(scored.problems):,} more; `problem` in the output says why")
+
+
+def _flagged(scored: Any) -> str:
+    most = [f"{name} {count:,}" for name, count in list(scored.flags.items())[:MOST_SCORES]]
+    return f"{scored.flagged:,} ({', '.join(most)}{', …' if len(scored.flags) > MOST_SCORES else ''})"
 
 
 @click.group()

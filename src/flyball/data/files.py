@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FORMATS = "csv, csv.gz, tsv, parquet, jsonl, ndjson, json"
 LFS_HEAD = b"version https://git-lfs.github.com/spec/"
+# A larger file is scanned part by part; below, reading it whole costs little and tells more of what is wrong.
+LARGE_BYTES = 64 * 1024 * 1024
 _MANY_COLUMNS = 100
 _TEXT = (".csv", ".tsv")
 _JSON_LINES = (".jsonl", ".ndjson")
@@ -56,6 +58,35 @@ def read_table(name: str, content: Path | bytes) -> pl.DataFrame:
     raise SourceUnreadable(f"{name} is of no kind that can be read; these are: {FORMATS}", file=name)
 
 
+def scan_table(name: str, path: Path, large_bytes: int = LARGE_BYTES) -> pl.LazyFrame | None:
+    """The rows of a large file, for who reads them in parts; None for one that has to be read whole.
+
+    That is a small one, a compressed one and JSON that is no JSON lines. Raises SourceUnreadable.
+    """
+    import polars as pl
+
+    ending = name.lower()
+    if path.stat().st_size < large_bytes or _first_bytes(path) == LFS_HEAD:
+        return None
+    if ending.endswith((".parquet", ".pq")):
+        return pl.scan_parquet(path, glob=False)
+    if ending.endswith(_JSON_LINES):
+        return pl.scan_ndjson(path, infer_schema_length=None)
+    return _scan_text(name, path) if ending.endswith(_TEXT) else None
+
+
+def _scan_text(name: str, path: Path) -> pl.LazyFrame:
+    import polars as pl
+
+    _, separator = _check_header(name, path)
+    options: dict[str, Any] = {"separator": separator, "null_values": [""], "glob": False}
+    found = pl.scan_csv(path, try_parse_dates=True, infer_schema_length=None, **options)
+    schema = found.collect_schema()
+    # Types that were told once are not looked for again, which would take as long; moments are told by their looks.
+    is_plain = not any(kind.is_temporal() for kind in schema.dtypes())
+    return pl.scan_csv(path, schema=schema, **options) if is_plain else found
+
+
 def _unpacked(name: str, content: Path | bytes) -> Path | bytes:
     """Gzipped content unpacked, whatever the name; polars does it for CSV only."""
     start = content[: len(LFS_HEAD)] if isinstance(content, bytes) else _first_bytes(content)
@@ -84,15 +115,7 @@ def _readable(data: Path | bytes) -> Path | io.BytesIO:
 def _read_text(name: str, data: Path | bytes) -> pl.DataFrame:
     import polars as pl
 
-    header = _first_line(data)
-    separator = "\t" if ".tsv" in name.lower() else _separator(header)
-    names = next(_fields(name, csv.reader([header], delimiter=separator)), [])
-    twice = sorted(field for field, count in Counter(names).items() if count > 1)
-    if twice:
-        raise SourceUnreadable(
-            f"{name} names the column {twice[0]!r} more than once in its first line; give each its own name",
-            file=name,
-        )
+    names, separator = _check_header(name, data)
     try:
         frame = _parsed(data, separator, len(names))
     except pl.exceptions.PolarsError as error:
@@ -107,6 +130,20 @@ def _read_text(name: str, data: Path | bytes) -> pl.DataFrame:
     # A column that is empty here may hold numbers in the next file; text would turn those into text.
     empty = [series.name for series in frame if series.null_count() == frame.height]
     return frame.with_columns(pl.col(empty).cast(pl.Null)) if empty and frame.height else frame
+
+
+def _check_header(name: str, data: Path | bytes) -> tuple[list[str], str]:
+    """The names of the columns, and the sign that separates them. Raises SourceUnreadable for one that comes twice."""
+    header = _first_line(data)
+    separator = "\t" if ".tsv" in name.lower() else _separator(header)
+    names = next(_fields(name, csv.reader([header], delimiter=separator)), [])
+    twice = sorted(field for field, count in Counter(names).items() if count > 1)
+    if twice:
+        raise SourceUnreadable(
+            f"{name} names the column {twice[0]!r} more than once in its first line; give each its own name",
+            file=name,
+        )
+    return names, separator
 
 
 def _parsed(data: Path | bytes, separator: str, column_count: int) -> pl.DataFrame:

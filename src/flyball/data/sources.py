@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -57,8 +57,7 @@ def read_source(
     elif scheme in _CLOUDS:
         frame = _read_cloud(place.rstrip("/"), source)
     else:
-        path = Path(place.removeprefix("file://")).expanduser()
-        frame = _read_path(path if path.is_absolute() else folder / path, source)
+        frame = _read_path(local_path(place, folder), source)
     if frame.is_empty():
         raise SourceUnreadable(f"{describe_source(source)} holds no rows", source=describe_source(source))
     return frame
@@ -92,35 +91,47 @@ def _variable(name: str, environment: Mapping[str, str]) -> str:
     return environment[name]
 
 
-def _read_path(path: Path, source: str) -> pl.DataFrame:
+def list_files(path: Path, source: str, relative_to: str = "flyball.toml") -> list[tuple[str, Path]]:
+    """The files that a local source stands for, with what errors call them. Raises SourceUnreadable for none."""
     if _GLOB.search(path.name) or any(_GLOB.search(part) for part in path.parts):
-        return _read_glob(path, source)
+        anchor = Path(path.anchor)
+        files = sorted(child for child in anchor.glob(str(path.relative_to(anchor))) if child.is_file())
+        if not files:
+            raise SourceUnreadable(f"no file matches {source}", source=source)
+        return [(child.name, child) for child in files]
     if path.is_dir():
-        if (path / "_delta_log").is_dir():
-            return _read_delta(path.resolve().as_uri())
         files = sorted(child for child in path.iterdir() if is_table_name(child.name) and child.is_file())
         if not files:
             raise SourceUnreadable(
                 f"the folder {source} holds no file that can be read ({FORMATS})", source=source
             )
-        return _stack([(child.name, read_table(child.name, child)) for child in files])
+        return [(child.name, child) for child in files]
     if not path.exists():
-        raise SourceUnreadable(_missing(path, source), source=source)
+        raise SourceUnreadable(_missing(path, source, relative_to), source=source)
     if not path.is_file():
         # Opening a pipe waits for a writer, for ever if there is none.
         raise SourceUnreadable(f"{source} is no ordinary file but a pipe, socket or device", source=source)
-    return read_table(source, path)
+    return [(source, path)]
 
 
-def _read_glob(path: Path, source: str) -> pl.DataFrame:
-    anchor = Path(path.anchor)
-    files = sorted(child for child in anchor.glob(str(path.relative_to(anchor))) if child.is_file())
-    if not files:
-        raise SourceUnreadable(f"no file matches {source}", source=source)
-    return _stack([(child.name, read_table(child.name, child)) for child in files])
+def local_path(place: str, folder: Path) -> Path:
+    """The path of a source without scheme, or with `file://`; a relative one lies in `folder`."""
+    path = Path(place.removeprefix("file://")).expanduser()
+    return path if path.is_absolute() else folder / path
 
 
-def _missing(path: Path, source: str) -> str:
+def is_delta(path: Path) -> bool:
+    """Whether a folder is a Delta table."""
+    return (path / "_delta_log").is_dir()
+
+
+def _read_path(path: Path, source: str) -> pl.DataFrame:
+    if is_delta(path):
+        return _read_delta(path.resolve().as_uri())
+    return _stack([(name, read_table(name, file)) for name, file in list_files(path, source)])
+
+
+def _missing(path: Path, source: str, relative_to: str) -> str:
     from difflib import get_close_matches
 
     beside = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -128,8 +139,10 @@ def _missing(path: Path, source: str) -> str:
     if near:
         return f"there is no file {source}; did you mean {str(PurePosixPath(source).with_name(near[0]))!r}?"
     if not path.parent.is_dir():
-        return f"there is no file {source}, and no folder it could lie in; paths are relative to flyball.toml"
-    return f"there is no file {source}; paths are relative to flyball.toml"
+        return (
+            f"there is no file {source}, and no folder it could lie in; paths are relative to {relative_to}"
+        )
+    return f"there is no file {source}; paths are relative to {relative_to}"
 
 
 def _read_cloud(place: str, source: str) -> pl.DataFrame:
@@ -169,23 +182,27 @@ def _stack(frames: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
 
     first_name, first = frames[0]
     for name, frame in frames[1:]:
-        if set(frame.columns) != set(first.columns):
-            missing = sorted(set(first.columns) - set(frame.columns))
-            extra = sorted(set(frame.columns) - set(first.columns))
-            raise SourceUnreadable(
-                f"{name} has other columns than {first_name}: "
-                + "; ".join(
-                    f"{word} {', '.join(map(repr, names))}"
-                    for word, names in (("it lacks", missing), ("it adds", extra))
-                    if names
-                )
-                + ". Files read together need the same columns",
-                file=name,
-            )
+        check_same_columns(first_name, first.columns, name, frame.columns)
     try:
         return pl.concat([frame.select(first.columns) for _, frame in frames], how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         raise SourceUnreadable(f"the files do not fit together: {error}") from error
+
+
+def check_same_columns(first_name: str, first: Sequence[str], name: str, columns: Sequence[str]) -> None:
+    """Raises SourceUnreadable when a file has other columns than the one that is read before it."""
+    missing, extra = sorted(set(first) - set(columns)), sorted(set(columns) - set(first))
+    if missing or extra:
+        raise SourceUnreadable(
+            f"{name} has other columns than {first_name}: "
+            + "; ".join(
+                f"{word} {', '.join(map(repr, names))}"
+                for word, names in (("it lacks", missing), ("it adds", extra))
+                if names
+            )
+            + ". Files read together need the same columns",
+            file=name,
+        )
 
 
 def _read_database(place: str, source: str, query: str | None, folder: Path) -> pl.DataFrame:

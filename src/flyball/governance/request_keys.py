@@ -1,7 +1,8 @@
 """Requests that carry a key of their own (Idempotency-Key): however often one is sent, it changes things once.
 
 The key is claimed in the same transaction as the change, with its audit entry; so a repeated request finds it even
-if the process died between the change and its answer. Keys are forgotten after a week.
+if the process died between the change and its answer. Keys are forgotten after a week, but for those of jobs, whose
+ids are made of them: what a key stood for once, it stands for as long as its home.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from flyball.core.clock import Clock
 from flyball.core.errors import KeyInUse, Unavailable
 
 KEPT = timedelta(days=7)
+JOB = "job:"
+"""What the keys of jobs begin with."""
 
 request_keys = Table(
     "request_keys",
@@ -75,7 +78,7 @@ def once(
                     return kept
                 _insert(conn, claim, None, clock.now())
             conn.execute(update(request_keys).where(request_keys.c.key == claim.key).values(answer=answer))
-            conn.execute(delete(request_keys).where(request_keys.c.at < clock.now() - KEPT))
+            _forget_old(conn, clock.now())
     except Unavailable as error:
         if not claim.done:
             raise
@@ -114,6 +117,11 @@ def _claiming(key: str, fingerprint: str) -> Iterator[_Claim]:
         yield claim
     finally:
         _claim.reset(token)
+
+
+def _forget_old(conn: Connection, now: datetime) -> None:
+    is_old = request_keys.c.at < now - KEPT
+    conn.execute(delete(request_keys).where(is_old, ~request_keys.c.key.startswith(JOB, autoescape=True)))
 
 
 def _insert(conn: Connection, claim: _Claim, entry: int | None, now: datetime) -> None:

@@ -161,10 +161,16 @@ def _problem(content: bytes, first_row: int) -> str:
     errors = [item for item in decoded.get("errors") or [] if isinstance(item, dict)]
     for item in errors[:5]:
         row = item.get("row")
-        where = [] if row is None else [f"row {first_row + row + 1}"]
-        where += [str(item["feature"])] if item.get("feature") else []
-        text += f"\n  {', '.join(where)}: {item.get('problem')}: got {item.get('got')}, expected {item.get('expected')}"
+        joint = ", " if item.get("feature") else ": "
+        where = "" if row is None else f"row {first_row + row + 1}{joint}"
+        text += f"\n  {where}{describe_error(item)}"
     return text + (f"\n  and {len(errors) - 5} more" if len(errors) > 5 else "")
+
+
+def describe_error(error: dict[str, Any]) -> str:
+    """One of a refusal's errors, without its row."""
+    where = f"{error['feature']}: " if error.get("feature") else ""
+    return f"{where}{error.get('problem')}: got {error.get('got')}, expected {error.get('expected')}"
 
 
 def _rows_of_json(data: bytes, where: str) -> list[dict[str, Any]]:
@@ -182,7 +188,7 @@ def _rows_of_table(path: Path) -> list[dict[str, Any]]:
     from flyball.data.sources import read_source
 
     frame = read_source(str(path.resolve()), folder=path.parent)
-    rows = [{name: _plain(value) for name, value in row.items()} for row in frame.to_dicts()]
+    rows = [{name: plain(value) for name, value in row.items()} for row in frame.to_dicts()]
     for number, row in enumerate(rows, start=1):
         for name, value in row.items():
             # NaN is how tables write a missing value; an infinity is a value, and JSON has none.
@@ -193,7 +199,8 @@ def _rows_of_table(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value of a table as JSON has it: moments as text, those without time zone in UTC."""
     if isinstance(value, datetime):
         return isoformat(value if value.tzinfo is not None else value.replace(tzinfo=UTC))
     return value.isoformat() if hasattr(value, "isoformat") else value

@@ -25,7 +25,7 @@ from flyball.backends.home_socket import ask_socket
 from flyball.backends.parent import die_with
 from flyball.core.errors import Conflict, Unavailable
 from flyball.core.settings import Settings
-from flyball.operations.server_lock import server_holder
+from flyball.operations.server_lock import job_holder, server_holder
 
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 CALM_SECONDS = 30.0
@@ -152,6 +152,12 @@ class Supervisor:
         """Adopt the model server that runs on this home, once one that starts or ends has done so."""
         deadline = time.monotonic() + END_SECONDS
         while not self._stopping:
+            job = job_holder(self._settings.home)
+            if job is not None:
+                self._tell(f"waiting for `flyball score` (process {job}), whose model server ends with it")
+                deadline = time.monotonic() + END_SECONDS
+                time.sleep(0.1)
+                continue
             status = self._serve_status()
             if status is not None:
                 self._adopt(status)

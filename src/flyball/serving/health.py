@@ -78,10 +78,12 @@ def _describe(served: Served, versions: list[int], asked: Version | None) -> dic
         for name, rule in served.contract.features.items()
     ]
     datatype = "FP64" if served.table.task == "regression" else "BYTES"
-    # In the order of the scores of an answer; the protocol lets metadata carry more than it names.
+    # The protocol lets metadata carry more than it names: what else a row may say, and the order of the scores.
+    own = {"entity": served.table.entity, "time": served.table.time}
     classes = None if asked is None else asked.facts.classes
     return {
         **({} if classes is None else {"classes": list(classes)}),
+        **{what: column for what, column in own.items() if column is not None},
         "name": served.model,
         "versions": [str(number) for number in versions],
         "platform": "flyball",

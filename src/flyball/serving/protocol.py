@@ -10,6 +10,8 @@ import msgspec
 
 MAX_DEPTH = 64
 MAX_ERRORS = 100
+# As many rows at least are told what is wrong with them, so that a client can send the others again.
+EXPLAINED_ROWS = 1000
 LONGEST_EXPLAINED_BYTES = 256 * 1024
 LONGEST_ID = 200
 LONGEST_ENTITY = 500
@@ -53,8 +55,25 @@ class Rejected(Exception):
         """The refusal as JSON; `errors` is there for 422 only."""
         content: dict[str, Any] = {"code": self.code, "message": self.message}
         if self.status == 422:
-            content["errors"] = self.errors[:MAX_ERRORS]
+            content["errors"] = _most_telling(self.errors)
         return encode(content)
+
+
+def _most_telling(errors: list[FieldError]) -> list[FieldError]:
+    """The first error of each row, for as many rows as are explained, and more while they are few."""
+    spare = MAX_ERRORS - len({error.row for error in errors})
+    told: list[FieldError] = []
+    rows: set[int | None] = set()
+    for error in errors:
+        if error.row in rows:
+            spare -= 1
+            if spare < 0:
+                continue
+        elif len(rows) == EXPLAINED_ROWS:
+            break
+        rows.add(error.row)
+        told.append(error)
+    return told
 
 
 def not_ready(model: str, because: str) -> Rejected:

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import msgspec
 
+from flyball.backends.parent import die_with
 from flyball.core.clock import SystemClock, isoformat
 from flyball.core.errors import Conflict, FlyballError
 from flyball.core.ids import new_id
@@ -309,13 +310,16 @@ def describe_end(code: int) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m flyball.serving.supervisor [--host …] [--port …] [--workers …] [MODEL…]`."""
+    """`python -m flyball.serving.supervisor [--host …] [--port …] [--workers …] [--parent …] [MODEL…]`."""
     parser = argparse.ArgumentParser(prog="flyball serve")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8081)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--parent", type=int, help="end in order when this process does")
     parser.add_argument("models", nargs="*")
     given = parser.parse_args(arguments)
+    if given.parent is not None:
+        die_with(given.parent, signal.SIGTERM)
     log_to_stderr("serve")
     try:
         return run_server(

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from flyball.serving.protocol import Rejected, check_ids, decode_outcomes, decode_predict, list_rows, per_row
+from flyball.serving.protocol import (
+    FieldError,
+    Rejected,
+    check_ids,
+    decode_outcomes,
+    decode_predict,
+    list_rows,
+    per_row,
+    rejected_rows,
+)
 
 
 def rows_of(content: Any) -> list[dict[str, Any]]:
@@ -114,3 +123,15 @@ def test_a_body_made_to_be_looked_at_again_and_again_is_refused_as_quickly_as_an
     began = time.process_time()
     assert refusal(body).status in (400, 422)
     assert time.process_time() - began < 2
+
+
+def test_every_one_of_many_rows_is_told_what_is_wrong_with_it_and_a_few_are_told_all():
+    errors = [FieldError(row, name, "range", "7", "18") for row in range(900) for name in ("a", "b")]
+    told = json.loads(rejected_rows(errors).body())["errors"]
+    assert [error["row"] for error in told] == list(range(900))
+    assert {error["feature"] for error in told} == {"a"}
+    assert len(json.loads(rejected_rows(errors[:80]).body())["errors"]) == 80
+    few = json.loads(rejected_rows([*errors[:2], *errors[:2] * 100]).body())["errors"]
+    assert len(few) == 100
+    endless = [FieldError(row, "a", "range", "7", "18") for row in range(5000)]
+    assert len(json.loads(rejected_rows(endless).body())["errors"]) == 1000
