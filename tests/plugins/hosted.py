@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ class Done:
 
     def __init__(self, name: str) -> None:
         self.name, self.code, self.printed = name, 0, ""
+        self.environment, self.given_secrets = "", False
+        self.kept: Path | None = None
         self.reports: list[dict[str, Any]] = []
 
     def keep(self, folder: Path) -> None:
@@ -111,6 +114,11 @@ class Hosted(ABC):
         git(self.work, "fetch", "--quiet", "origin")
         return self._run_merge(before)
 
+    def push(self) -> None:
+        """Push the author's branch to main, and run nothing."""
+        git(self.work, "push", "--quiet", "--force", "origin", "HEAD:main")
+        git(self.work, "fetch", "--quiet", "origin")
+
     def by_hand(self, action: str, why: str) -> dict[str, Done]:
         """Ask for something about the model in staging; its jobs by name."""
         asked = {"action": action, "model": "line", "environment": "staging", "why": why}
@@ -170,6 +178,8 @@ class GitHub(Hosted):
             f"{SAME} && 'read-write' || 'read'": "read" if fork else "read-write",
         }
         more = {"GITHUB_BASE_REF": "main", "GITHUB_HEAD_REF": branch}
+        known[f"{SAME.replace('==', '!=')} && '1' || ''"] = "1" if fork else ""
+        known[f"{SAME} && vars.FLYBALL_OBJECTS || ''"] = "" if fork else self.variables["FLYBALL_OBJECTS"]
         return self._run("flyball.yml", f"refs/pull/{self.number}/merge", event, known, more, fork=fork)
 
     def _run_merge(self, before: str) -> dict[str, Done]:
@@ -203,8 +213,10 @@ class GitHub(Hosted):
         }
         self.known = {
             **known,
+            "github.ref": ref,
             "github.sha": git(self.remote, "rev-parse", ref),
             "github.token": "" if fork else comments["GITHUB_TOKEN"],
+            "secrets.PROPOSALS_TOKEN || github.token": comments["GITHUB_TOKEN"],
         }
         self.ref, self.fork, self.outputs, self.results = ref, fork, {}, {}
         ended: dict[str, Done] = {}
@@ -218,7 +230,7 @@ class GitHub(Hosted):
             codes = []
             for index, row in enumerate(rows):
                 done = self._job(name, job, row, index)
-                ended[f"{name} {row['model']}" if row else name] = done
+                ended[" ".join([name, *(row[key] for key in ("model", "environment") if key in row)])] = done
                 codes.append(done.code)
             self.results[name] = "failure" if any(codes) else "success"
         return ended
@@ -227,10 +239,15 @@ class GitHub(Hosted):
         if condition is None:
             return True
         posts = f"!cancelled() && needs.check.result != 'skipped' && {SAME}"
+        found = self.outputs.get("affected", {})
+        works = self.results.get("affected") == "success"
+        late = (
+            "!cancelled() && needs.affected.result == 'success' && needs.affected.outputs.deployments != '[]'"
+        )
         meaning = {
-            "needs.affected.outputs.models != '[]'": lambda: (
-                self.results["affected"] == "success" and self.outputs["affected"] != "[]"
-            ),
+            "needs.affected.outputs.models != '[]'": lambda: works and found["models"] != "[]",
+            "needs.affected.outputs.deployments != '[]'": lambda: works and found["deployments"] != "[]",
+            late: lambda: works and found["deployments"] != "[]",
             posts: lambda: self.results["check"] != "skipped" and not self.fork,
             "vars.FLYBALL_OBJECTS == ''": lambda: not self.variables["FLYBALL_OBJECTS"],
         }
@@ -247,7 +264,11 @@ class GitHub(Hosted):
         return {
             "runner.temp": str(temp),
             "strategy.job-index": str(index),
-            "fromJSON(needs.affected.outputs.models)": self.outputs.get("affected", ""),
+            "fromJSON(needs.affected.outputs.models)": self.outputs.get("affected", {}).get("models", ""),
+            "fromJSON(needs.affected.outputs.deployments)": self.outputs.get("affected", {}).get(
+                "deployments", ""
+            ),
+            "matrix.environment": row.get("environment", ""),
             "matrix.folder": row.get("folder", ""),
             "matrix.model": row.get("model", ""),
         }[expression]
@@ -260,6 +281,7 @@ class GitHub(Hosted):
 
     def _job(self, name: str, job: Any, row: dict[str, str], index: int) -> Done:
         done, place = Done(name), self.place / f"{name}-{index}"
+        done.environment = self._filled(job.get("environment", ""), row)
         temp, checkout = place / "temp", place / "checkout"
         temp.mkdir(parents=True)
         for step in job["steps"]:
@@ -287,7 +309,9 @@ class GitHub(Hosted):
             code = self.run_bash(done, step["run"], checkout, environment)
             done.code = done.code or code
             if step.get("id") == "matrix" and code == 0:
-                self.outputs[name] = output.read_text().removeprefix("models=").rstrip("\n")
+                self.outputs[name] = dict(line.split("=", 1) for line in output.read_text().splitlines())
+            done.given_secrets |= any(value in environment.values() for value in self.secrets.values())
+        done.kept = temp / "flyball" / "reports"
         done.keep(temp / "flyball" / "report")
         done.summary = (place / "summary.md").read_text() if (place / "summary.md").exists() else ""
         return done
@@ -320,11 +344,15 @@ class GitLab(Hosted):
             "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
             "CI_MERGE_REQUEST_IID": comments["CI_MERGE_REQUEST_IID"],
         }
-        return self._run(f"refs/heads/{branch}", known)
+        changed = git(self.remote, "diff", "--name-only", f"main...{branch}").splitlines()
+        return self._run(f"refs/heads/{branch}", known, changed, {} if fork else self.secrets)
 
     def _run_merge(self, before: str) -> dict[str, Done]:
         known = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_COMMIT_BEFORE_SHA": before}
-        return self._run("refs/heads/main", known)
+        start = before if before.strip("0") else git(self.remote, "hash-object", "-t", "tree", "/dev/null")
+        return self._run(
+            "refs/heads/main", known, git(self.remote, "diff", "--name-only", start, "main").splitlines()
+        )
 
     def _run_by_hand(self, asked: dict[str, str]) -> dict[str, Done]:
         known = {"CI_PIPELINE_SOURCE": "web", "CI_COMMIT_BRANCH": "main", "GITLAB_USER_LOGIN": "ann"}
@@ -333,8 +361,15 @@ class GitLab(Hosted):
     def _run_schedule(self) -> dict[str, Done]:
         return self._run("refs/heads/main", {"CI_PIPELINE_SOURCE": "schedule"})
 
-    def _run(self, ref: str, known: dict[str, str]) -> dict[str, Done]:
+    def _run(
+        self,
+        ref: str,
+        known: dict[str, str],
+        changed: Iterable[str] = (),
+        secrets: dict[str, str] | None = None,
+    ) -> dict[str, Done]:
         pipeline = yaml.safe_load(git(self.remote, "show", f"{ref}:.gitlab-ci.yml"))
+        files = git(self.remote, "ls-tree", "-r", "--name-only", ref).splitlines()
         place = self.folder / f"run-{len(list(self.folder.glob('run-*')))}"
         comments = self.comments.environment()
         runner = {
@@ -342,15 +377,19 @@ class GitLab(Hosted):
             **{name: comments[name] for name in ("GITLAB_CI", "CI_API_V4_URL", "CI_PROJECT_ID")},
             "CI_PIPELINE_ID": str(self.number + 1000),
             "CI_DEFAULT_BRANCH": "main",
+            "CI_COMMIT_SHA": git(self.remote, "rev-parse", ref),
             "CI_PIPELINE_URL": "https://code.example/pipelines/1",
             "FLYBALL_EGRESS": comments["FLYBALL_EGRESS"],
             **self.variables,
-            **self.secrets,
+            **(self.secrets if secrets is None else secrets),
         }
         ended: dict[str, Done] = {}
         for name, own in pipeline.items():
-            rule = next((rule for rule in own.get("rules", []) if _holds(rule["if"], runner)), None)
-            if rule is None or (any(done.code for done in ended.values()) and rule.get("when") != "always"):
+            rules = own.get("rules", [])
+            rule = next((rule for rule in rules if _applies(rule, runner, changed, files)), None)
+            awaited = [need["job"] for need in own["needs"]] if "needs" in own else list(ended)
+            failed = any(ended[one].code for one in awaited if one in ended)
+            if rule is None or (failed and rule.get("when") != "always"):
                 continue
             job = {**pipeline[own["extends"]], **own}
             job["variables"] = {
@@ -359,9 +398,11 @@ class GitLab(Hosted):
                 **rule.get("variables", {}),
             }
             given = dict(runner)
-            if (own.get("environment") or {}).get("name") == "flyball/report":  # the scope of the token
+            scope = (own.get("environment") or {}).get("name")
+            if scope in ("flyball/report", "flyball/propose"):  # the scopes of the token
                 given["GITLAB_TOKEN"] = comments["GITLAB_TOKEN"]
             ended[name] = self._job(name, job, ref, given, place)
+            ended[name].environment = scope or ""
         return ended
 
     def _job(self, name: str, job: Any, ref: str, runner: dict[str, str], place: Path) -> Done:
@@ -371,12 +412,13 @@ class GitLab(Hosted):
         git(self.folder, "clone", "--quiet", "--no-checkout", str(self.remote), str(checkout))
         git(checkout, "fetch", "--quiet", "origin", ref)
         git(checkout, "checkout", "--quiet", "--detach", "FETCH_HEAD")
-        if "needs" in job and (place / "artifacts").is_dir():
+        if job.get("needs") and (place / "artifacts").is_dir():
             shutil.copytree(place / "artifacts", checkout, dirs_exist_ok=True)
         environment = self.environment(builds / "home", **runner, CI_BUILDS_DIR=str(builds), CI_JOB_ID="9")
         for key, value in job["variables"].items():
             environment[key] = re.sub(r"\$(\w+)", lambda found: environment.get(found[1], ""), value)
         lines = [line for line in [*job["before_script"], *job["script"]] if not _installs(line)]
+        done.given_secrets = any(value in environment.values() for value in self.secrets.values())
         made = 'mkdir -p "$WORK"\n'
         done.code = self.run_bash(done, made + "\n".join(lines), checkout, environment)
         self.run_bash(done, "\n".join(job["after_script"]), checkout, environment)
@@ -388,6 +430,23 @@ class GitLab(Hosted):
 
 def _installs(line: str) -> bool:
     return 'uv venv --quiet --clear "$WORK/venv"' in line
+
+
+def _applies(
+    rule: dict[str, Any], known: dict[str, str], changed: Iterable[str], files: Iterable[str]
+) -> bool:
+    """Whether a rule of GitLab adds a job: all that it asks for holds."""
+    return (
+        _holds(rule["if"], known)
+        and ("changes" not in rule or _any(rule["changes"], changed))
+        and ("exists" not in rule or _any(rule["exists"], files))
+    )
+
+
+def _any(patterns: Iterable[str], paths: Iterable[str]) -> bool:
+    """Whether a path is of a pattern; `**/` stands for no folder, too."""
+    names = [name for pattern in patterns for name in (pattern, pattern.replace("**/", ""))]
+    return any(fnmatch(path, name) for path in paths for name in names)
 
 
 def _holds(rule: str, known: dict[str, str]) -> bool:

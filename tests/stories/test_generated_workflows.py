@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -165,3 +167,101 @@ def git_back(hosted: Any) -> None:
     run = ["git", "push", "--quiet", "--force", "origin", "origin/main~1:main"]
     subprocess.run(run, cwd=hosted.work, check=True, capture_output=True)
     subprocess.run(["git", "fetch", "--quiet"], cwd=hosted.work, check=True, capture_output=True)
+
+
+FILE = "deployments/staging.toml"
+
+
+def ask(hosted: Any, digest: str, branch: str = "by-files") -> None:
+    """A branch off main whose deployments file asks for a version of the model in staging."""
+    hosted.branch(branch)
+    file = hosted.work / FILE
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f'environment = "staging"\n[deployments.line]\nversion = "{digest}"\n')
+    hosted.commit(branch)
+
+
+def planned(jobs: dict[str, Any]) -> Any:
+    return next(job for name, job in jobs.items() if name in ("plan", "flyball-plan"))
+
+
+def applied(jobs: dict[str, Any]) -> Any:
+    return next(job for name, job in jobs.items() if name in ("apply staging", "flyball-apply-staging"))
+
+
+@pytest.fixture
+def by_files(hosted: Any) -> Iterator[Any]:
+    """The host, with a database that knows all versions; afterwards main has no deployments file any more."""
+    hosted.secrets["FLYBALL_DATABASE"] = f"sqlite:///{hosted.folder / 'versions.db'}"
+    yield hosted
+    del hosted.secrets["FLYBALL_DATABASE"]
+    hosted.branch("no-files")
+    if (hosted.work / FILE).exists():
+        (hosted.work / FILE).unlink()
+        hosted.commit("no files")
+        hosted.push()
+
+
+@mostly
+def test_where_a_file_decides_a_merge_deploys_nothing_until_the_file_names_it_and_reality_is_held_to_it(
+    by_files: Any,
+):
+    before = champion(by_files)
+    ask(by_files, before, "a-model")
+    text = (by_files.project / "train.py").read_text()
+    number = len(list(by_files.folder.glob("run-*")))
+    text = re.sub(r'"slope", [^)]*\)', f'"slope", 1.9{number:03d})', text)
+    (by_files.project / "train.py").write_text(text)
+    by_files.commit("a model like no other before")
+    jobs = by_files.merge()
+    job, report = checked(jobs)
+    assert (job.code, applied(jobs).code, champion(by_files)) == (0, 0, before), job.printed
+    assert f"{FILE}:2 decides what staging serves" in job.printed
+    assert f'version = "{report["digest"]}"' in job.printed and report["digest"] != before
+
+    ask(by_files, report["digest"])
+    jobs = by_files.propose()
+    plan = planned(jobs)
+    assert plan.code == 0 and "| + staging/line: deploy" in plan.printed, plan.printed
+    assert not any(job.reports for job in jobs.values()) and champion(by_files) == before
+    if by_files.kind == "github":
+        assert "### Deployments" in plan.summary and "    + staging/line: deploy" in plan.summary
+        assert (plan.kept / "deployments" / "plan.txt").exists()
+    jobs = by_files.merge()
+    job = applied(jobs)
+    assert (job.code, job.environment, champion(by_files)) == (0, "staging", report["digest"]), job.printed
+    assert not any(job.reports for job in jobs.values())  # nothing was checked, so nothing was trained
+    assert any(f"{FILE} at " in entry["why"] for entry in by_files.staging("history", "line"))
+
+    by_files.staging("rollback", "line", "--why", "complaints")
+    jobs = by_files.watch()
+    (drift,) = (job for name, job in jobs.items() if "drift" in name)
+    assert drift.code == 1 and "`rollback --why complaints`" in drift.printed, drift.printed
+    assert "differs from the file since 2" in drift.printed and ", by " in drift.printed
+    assert "Deployments files and environments differ" in drift.printed
+    assert all(job.code == 0 for name, job in jobs.items() if "drift" not in name)
+    assert champion(by_files) == before  # a schedule takes nothing back
+
+
+@pytest.mark.long
+@everywhere
+def test_a_file_that_is_broken_or_names_what_is_not_known_is_told_and_changes_nothing(by_files: Any):
+    before = champion(by_files)
+    ask(by_files, "7")
+    for job in (planned(by_files.propose()), applied(by_files.merge())):
+        assert job.code == 2 and f"{FILE}:3" in job.printed, job.printed
+    ask(by_files, "sha256:" + "0" * 64)
+    job = planned(by_files.propose())
+    assert job.code == 0 and "! staging/line: blocked" in job.printed, job.printed
+    assert applied(by_files.merge()).code == 1 and champion(by_files) == before
+
+
+@pytest.mark.long
+@everywhere
+def test_of_a_strangers_deployments_file_only_the_file_is_read(by_files: Any):
+    before = champion(by_files)
+    ask(by_files, "sha256:" + "0" * 64)
+    job = planned(by_files.propose(fork=True))
+    assert job.code == 0 and f"| staging/line: sha256:000000000000 ({FILE}:2)" in job.printed, job.printed
+    assert before[7:19] not in job.printed and not job.given_secrets
+    assert champion(by_files) == before

@@ -34,6 +34,9 @@ entry = "train:train"
 {more}"""
 ENVIRONMENTS = '[environments.eu-staging]\n[environments.production]\nafter = "eu-staging"\n'
 EVERY_STEP = [step for step in vars(steps).values() if isinstance(step, steps.Step)]
+POSTS = {"pull-requests": "write"}
+PROPOSES = {"contents": "write", "pull-requests": "write"}
+RUNNING = ('flyball ci "./', "flyball retrain", "flyball monitor", "flyball test")
 ODD = ("a", "with space", 'it\'s "odd"', "$(touch pwned)", "-dash", "umläut;x")
 
 
@@ -151,13 +154,79 @@ def test_least_permissions_and_a_limit_of_time_stand_at_each_job_of_github(
         assert document["permissions"] == {} and "pull_request_target" not in text
         for name, job in document["jobs"].items():
             assert job["timeout-minutes"] <= 240
-            more = {"pull-requests": "write"} if name == "post" else {}
+            more = {"post": POSTS, "propose": PROPOSES}.get(name, {})
             assert job["permissions"] == {"contents": "read", **more}, name
             holders = [step for step in job["steps"] if "github.token" in json.dumps(step)]
-            assert [step["run"] for step in holders] == (['flyball ci post "$REPORTS"\n'] if more else [])
+            asked = {"post": [steps.POST.run], "propose": [steps.PROPOSE.run]}.get(name, [])
+            assert [step["run"] for step in holders] == asked
+            if name in ("post", "propose", "plan", "apply", "drift"):  # nothing of the project is run there
+                assert not any(said in step.get("run", "") for step in job["steps"] for said in RUNNING)
     merge = yaml.safe_load((root / ".github/workflows/flyball-merge.yml").read_text())
     assert merge[True]["push"]["branches"] == ["trunk"]
     assert not merge["jobs"]["deploy"]["concurrency"]["cancel-in-progress"]
+    apply = merge["jobs"]["apply"]
+    assert apply["environment"] == "${{ matrix.environment }}"
+    assert apply["concurrency"] == {
+        "group": "flyball-apply-${{ matrix.environment }}",
+        "cancel-in-progress": False,
+    }
+
+
+def test_the_plan_of_a_change_installs_nothing_of_it_and_gets_secrets_of_the_environments_alone(
+    repository: Callable[..., Path], command: Callable[..., Any]
+):
+    root = repository("a", more=ENVIRONMENTS)
+    files = written(command("ci", "init", "github", "--json", cwd=root), root)
+    job = yaml.safe_load(files[".github/workflows/flyball.yml"])["jobs"]["plan"]
+    named = [step["name"] for step in job["steps"] if "run" in step]
+    assert named == [one.name for one in (steps.BASE, steps.INSTALL, steps.CHANGE, steps.PLAN)]
+    (plan,) = (step for step in job["steps"] if step["name"] == steps.PLAN.name)
+    assert {name for name, value in plan["env"].items() if "secrets." in value} == {
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "FLYBALL_DATABASE", "FLYBALL_EU_STAGING_DATABASE",
+        "FLYBALL_EU_STAGING_TOKEN", "FLYBALL_PRODUCTION_DATABASE", "FLYBALL_PRODUCTION_TOKEN",
+    }  # fmt: skip
+    assert not any("secrets." in json.dumps(step) for step in job["steps"] if step is not plan)
+
+
+def test_gitlab_has_a_job_for_the_files_of_each_environment_and_one_for_the_rest(
+    repository: Callable[..., Path], command: Callable[..., Any]
+):
+    root = repository("a", more=ENVIRONMENTS)
+    files = written(command("ci", "init", "gitlab", "--json", cwd=root), root)
+    document = yaml.safe_load(files[".gitlab-ci.yml"])
+    jobs = {name: job for name, job in document.items() if name.startswith("flyball-apply")}
+    assert {name: job.get("environment", {}).get("name") for name, job in jobs.items()} == {
+        "flyball-apply-eu-staging": "eu-staging",
+        "flyball-apply-production": "production",
+        "flyball-apply": None,
+    }
+    assert jobs["flyball-apply"]["variables"]["APART"] == "eu-staging production"
+    assert all(job["resource_group"] == name for name, job in jobs.items())
+    assert document["flyball-propose"]["environment"]["name"] == "flyball/propose"
+
+
+@pytest.mark.parametrize(
+    ("step", "given", "listed"),
+    [
+        (steps.DEPLOYMENTS_OF, {"ENVIRONMENT": "eu"}, ["b $(touch pwned).toml", "a.toml"]),
+        (steps.DEPLOYMENTS_OF, {"ENVIRONMENT": ""}, ["here.toml"]),
+        (steps.DEPLOYMENTS_OF, {"ENVIRONMENT": "e"}, []),
+        (steps.DEPLOYMENTS_LEFT, {"APART": "eu us"}, ["here.toml"]),
+        (steps.DEPLOYMENTS_LEFT, {"APART": ""}, ["b $(touch pwned).toml", "a.toml", "here.toml"]),
+    ],
+)
+def test_each_job_lists_the_deployments_files_that_are_its_own(
+    step: steps.Step, given: dict[str, str], listed: list[str], tmp_path: Path
+):
+    rows = [
+        {"environment": "eu", "files": ["b $(touch pwned).toml", "a.toml"]},
+        {"environment": None, "files": ["here.toml"]},
+    ]
+    (tmp_path / "affected.json").write_text(json.dumps({"deployments": rows}))
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "WORK": str(tmp_path), **given}
+    subprocess.run(["bash", "-e", "-c", step.run], cwd=tmp_path, env=environment, check=True, timeout=60)
+    assert (tmp_path / "deployments").read_text().split("\0")[:-1] == listed
+    assert not (tmp_path / "pwned").exists()
 
 
 def test_a_step_reads_no_variable_that_it_is_not_given():
@@ -221,6 +290,9 @@ def test_what_is_left_to_do_names_missing_locks_hashes_and_stores(
     (root / "requirements.txt").write_text("flyball==1\n")
     told = "\n".join(command("ci", "init", "github", "--print", "--json", cwd=root).json()["next"])
     assert "requirements.txt has no hashes" in told and "There is no lock" not in told
+    assert "Allow GitHub Actions to create and approve pull requests" in told and "PROPOSALS_TOKEN" in told
+    for host, words in (("gitlab", "scope flyball/propose"), ("azure", "nothing opens the change here")):
+        assert words in "\n".join(command("ci", "init", host, "--print", "--json", cwd=root).json()["next"])
 
 
 def test_no_repository_and_no_project_are_told(command: Callable[..., Any], tmp_path: Path):
@@ -336,12 +408,15 @@ def test_projects_with_locks_of_their_own_are_each_installed_before_their_check(
 def test_no_step_takes_its_python_from_the_project(tmp_path: Path):
     for name in ("json", "tomllib"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('of the project')\n")
-    (tmp_path / "affected.json").write_text('{"models": [{"folder": "a b"}]}')
+    rows = '[{"environment": null, "files": ["x"]}, {"environment": "eu", "files": []}]'
+    (tmp_path / "affected.json").write_text(f'{{"models": [{{"folder": "a b"}}], "deployments": {rows}}}')
     variables = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "WORK": str(tmp_path)}
     variables["GITHUB_OUTPUT"] = str(tmp_path / "output")
     for step in (steps.MATRIX, steps.FOLDERS):
         subprocess.run(["bash", "-e", "-c", step.run], cwd=tmp_path, env=variables, check=True, timeout=60)
-    assert (tmp_path / "output").read_text() == 'models=[{"folder": "a b"}]\n'
+    assert (tmp_path / "output").read_text() == (
+        'models=[{"folder": "a b"}]\ndeployments=[{"environment": ""}, {"environment": "eu"}]\n'
+    )
     assert (tmp_path / "folders").read_text() == "a b\0"
     assert len(EVERY_STEP) > 5 and not any("python -c" in step.run for step in EVERY_STEP)
 

@@ -85,7 +85,14 @@ jobs:
             + _bash(steps.AFFECTED_BY_MERGE.name, steps.AFFECTED_BY_MERGE.run, {"BEFORE": "HEAD^1"})
             + _bash(steps.FOLDERS.name, steps.FOLDERS.run)
             + _bash(steps.DEPLOY.name, deploy, secrets=[*_SECRETS, *names])
-            + _PUBLISH,
+            + _PUBLISH
+            + _bash(
+                steps.APPLY.name,
+                steps.DEPLOYMENTS_LEFT.run + steps.APPLY.run,
+                {"APART": ""},
+                secrets=[*_SECRETS, *names],
+                always=True,
+            ),
         )
         + _job(
             "watch",
@@ -98,7 +105,9 @@ jobs:
                 each_folder([steps.WATCH]),
                 {"KEY": "azure-$(Build.BuildId)"},
                 secrets=[*_SECRETS, *names],
-            ),
+            )
+            # What was retrained is proposed as a change on GitHub and GitLab only.
+            + _bash(steps.DRIFT.name, steps.DRIFT.run, secrets=[*_SECRETS, *names], always=True),
         )
         + _job(
             "by_hand",
@@ -148,13 +157,21 @@ def _install(repository: Repository) -> str:
     return _bash(steps.INSTALL.name, run, {"FOLDER": repository.lock_folder})
 
 
-def _bash(name: str, run: str, values: dict[str, str] | None = None, secrets: Iterable[str] = ()) -> str:
+def _bash(
+    name: str,
+    run: str,
+    values: dict[str, str] | None = None,
+    secrets: Iterable[str] = (),
+    *,
+    always: bool = False,
+) -> str:
     given = {**(values or {}), **{secret: f"$({secret})" for secret in secrets}}
     environment = "".join(f"          {key}: {json.dumps(value)}\n" for key, value in given.items())
     return (
         "      - bash: |\n"
         + indented("set -e -o pipefail\n" + _unset(secrets) + run, 10)
         + f"        displayName: {name}\n"
+        + ("        condition: succeededOrFailed()\n" if always else "")
         + (f"        env:\n{environment}" if environment else "")
     )
 

@@ -130,6 +130,11 @@ def next_steps(repository: Repository, host: str, *, has_hooks: bool) -> list[st
             f"{place}: the secret FLYBALL_DATABASE, where it is kept what is deployed (postgresql://…); or an "
             "[environments.NAME] in flyball.toml. Without both, nothing can be deployed from there."
         )
+    told.append(
+        f"{place}: for deployments files (deployments/*.toml), FLYBALL_DATABASE as well: it knows the versions that "
+        "they name. A pull request's plan and the schedule ask nobody first, so what they read stands there too, not "
+        "at an environment of the host alone; what they are not told of, they say."
+    )
     told += _of_host(host, repository)
     if has_hooks:
         told.append(f"{HOOKS} is there already; what Flyball would write there:\n{hooks(repository)}")
@@ -148,20 +153,33 @@ def _of_host(host: str, repository: Repository) -> list[str]:
     if host == "github":
         named = ", ".join(repository.environments) or "production"
         return [
-            f"Settings > Environments: {named}, where people may be asked before a deployment and secrets are kept."
+            f"Settings > Environments: {named}, where people may be asked before a deployment and secrets are kept.",
+            'For [retrain] deliver = "pull-request": Settings > Actions > General > Allow GitHub Actions to create and '
+            "approve pull requests. What the job's own token opens starts no workflows; a token of yours does (secret "
+            "PROPOSALS_TOKEN, contents and pull requests: write).",
         ]
     if host == "gitlab":
         told = [
             "Settings > CI/CD > Variables: GITLAB_TOKEN, a project access token with the role Reporter and the scope "
-            "`api`, masked, with the environment scope flyball/report. Build > Pipeline schedules starts the watch."
+            "`api`, masked, with the environment scope flyball/report. Build > Pipeline schedules starts the watch.",
+            'For [retrain] deliver = "pull-request": GITLAB_TOKEN once more, with the role Developer and the '
+            "environment scope flyball/propose.",
         ]
         if any(path == INCLUDED for path in gitlab_files(repository)):
             told.append(f"Add to your .gitlab-ci.yml:\ninclude:\n  - local: /{INCLUDED}")
         return told
     if host == "azure":
         return [
-            "Pipelines > New pipeline names azure-pipelines-flyball.yml; a branch policy makes it check pull requests."
+            "Pipelines > New pipeline names azure-pipelines-flyball.yml; a branch policy makes it check pull requests.",
+            _NO_PROPOSALS,
         ]
     return [
-        "New Item > Multibranch Pipeline, with Jenkinsfile.flyball as its script path; agents need docker."
+        "New Item > Multibranch Pipeline, with Jenkinsfile.flyball as its script path; agents need docker.",
+        _NO_PROPOSALS,
     ]
+
+
+_NO_PROPOSALS = (
+    'With [retrain] deliver = "pull-request" nothing opens the change here: `flyball ci propose` knows GitHub and '
+    "GitLab. `flyball ci propose --print` shows what to write into the file."
+)

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 
 from flyball.operations.ci.workflows import pins, steps
+from flyball.operations.ci.workflows.github_parts import (
+    HEAD,
+    OF_A_CHANGE,
+    OF_THE_MODEL,
+    OIDC,
+    SAME,
+    VALUES,
+    affected_job,
+    cache,
+    chosen_environment,
+    job,
+    secrets_of,
+    setup,
+    step_of,
+    upload,
+)
 from flyball.operations.ci.workflows.repository import Repository
-from flyball.operations.ci.workflows.steps import Step, indented
-from flyball.operations.ci.workflows.variables import of_environments
-
-_SAME = "github.event.pull_request.head.repo.full_name == github.repository"
-_VALUES = {
-    "WORK": "${{ runner.temp }}/flyball",
-    "FLYBALL_HOME": "${{ runner.temp }}/flyball/home",
-    "FLYBALL_OBJECTS": "${{ vars.FLYBALL_OBJECTS }}",
-    "FLYBALL_CACHE": "read-write",
-    "FLYBALL_DATABASE": "${{ secrets.FLYBALL_DATABASE }}",
-    "FLYBALL_URL": "${{ vars.FLYBALL_URL }}",
-    "FLYBALL_TOKEN": "${{ secrets.FLYBALL_TOKEN }}",
-    "AWS_ACCESS_KEY_ID": "${{ secrets.AWS_ACCESS_KEY_ID }}",
-    "AWS_SECRET_ACCESS_KEY": "${{ secrets.AWS_SECRET_ACCESS_KEY }}",
-    "AWS_REGION": "${{ vars.AWS_REGION }}",
-    "BEFORE": "${{ github.event.before }}",
-    "MODEL": "${{ inputs.model }}",
-    "ENVIRONMENT": "${{ inputs.environment }}",
-    "ACTION": "${{ inputs.action }}",
-    "WHY": "${{ inputs.why }}",
-    "BY": "${{ github.actor }}",
-    "KEY": "github-${{ github.run_id }}",
-    "REPORTS": "${{ runner.temp }}/reports",
-}
-_OF_THE_MODEL = {"FOLDER": "${{ matrix.folder }}", "REPORT": "${{ runner.temp }}/flyball/report"}
-# A stranger's change gets no secrets from GitHub, and reads only what anybody may read.
-_OF_A_CHANGE = {
-    "FLYBALL_OBJECTS": f"${{{{ {_SAME} && vars.FLYBALL_OBJECTS || vars.PUBLIC_OBJECTS }}}}",
-    "FLYBALL_CACHE": f"${{{{ {_SAME} && 'read-write' || 'read' }}}}",
-}
-_HEAD = """\
-# Written by `flyball ci init github`; `flyball ci --local` runs the steps of the pull request on your machine.
-"""
 
 
 def github_files(repository: Repository) -> dict[str, str]:
@@ -56,7 +37,7 @@ def github_files(repository: Repository) -> dict[str, str]:
 def _pull_request(repository: Repository) -> str:
     return (
         f"""\
-{_HEAD}
+{HEAD}
 name: Flyball
 
 on:
@@ -71,22 +52,22 @@ concurrency:
 
 jobs:
 """
-        + _affected(repository, steps.AFFECTED)
-        + _job("check", "Check ${{ matrix.model }}", minutes=120, needs="affected", matrix=True)
-        + _OIDC
-        + _setup()
-        + _step(steps.INSTALL, _OF_THE_MODEL)
-        + _cache()
-        + _step(steps.CHECK, {**_OF_THE_MODEL, **_OF_A_CHANGE})
-        + _step(steps.SUMMARY, _OF_THE_MODEL)
-        + _upload()
+        + affected_job(repository, steps.AFFECTED)
+        + job("check", "Check ${{ matrix.model }}", minutes=120, rows="models", matrix=True)
+        + OIDC
+        + setup()
+        + step_of(steps.INSTALL, OF_THE_MODEL)
+        + cache()
+        + step_of(steps.CHECK, {**OF_THE_MODEL, **OF_A_CHANGE})
+        + step_of(steps.SUMMARY, OF_THE_MODEL)
+        + upload()
         + f"""\
 
   # The only job that may write, and it runs nothing of the change: its packages are those of the base branch.
   post:
     name: Post the reports
     needs: check
-    if: ${{{{ !cancelled() && needs.check.result != 'skipped' && {_SAME} }}}}
+    if: ${{{{ !cancelled() && needs.check.result != 'skipped' && {SAME} }}}}
     runs-on: ubuntu-24.04
     timeout-minutes: 15
     # The verdict is that of the checks, whether this works or not.
@@ -95,8 +76,8 @@ jobs:
       contents: read # checks out the base branch
       pull-requests: write # writes the comment
 """
-        + _setup(ref="${{ github.event.pull_request.base.sha }}", depth=1)
-        + _step(steps.INSTALL, {"FOLDER": repository.lock_folder})
+        + setup(ref="${{ github.event.pull_request.base.sha }}", depth=1)
+        + step_of(steps.INSTALL, {"FOLDER": repository.lock_folder})
         + f"""\
       - name: Fetch the reports
         uses: {pins.DOWNLOAD}
@@ -104,14 +85,40 @@ jobs:
           pattern: flyball-report-*
           path: ${{{{ runner.temp }}}}/reports
 """
-        + _step(steps.POST, {"GITHUB_TOKEN": "${{ github.token }}"})
+        + step_of(steps.POST, {"GITHUB_TOKEN": "${{ github.token }}"})
+        + _plan(repository)
+    )
+
+
+def _plan(repository: Repository) -> str:
+    return (
+        """\
+
+  # It may look into the environments, so it runs nothing of the change: its packages are those of the base branch. A
+  # stranger's change gets no secrets; of that, the files are only read.
+"""
+        + job("plan", "Plan the deployments", minutes=15, rows="deployments")
+        + OIDC
+        + setup()
+        + step_of(steps.BASE, {"BASE": "${{ github.event.pull_request.base.sha }}"})
+        + step_of(steps.INSTALL, {"FOLDER": repository.lock_folder})
+        + step_of(steps.CHANGE, {"CHANGE": "${{ github.sha }}"})
+        + step_of(
+            steps.PLAN,
+            {
+                "OFFLINE": f"${{{{ {SAME.replace('==', '!=')} && '1' || '' }}}}",
+                "FLYBALL_OBJECTS": f"${{{{ {SAME} && vars.FLYBALL_OBJECTS || '' }}}}",
+                **secrets_of(repository.environments),
+            },
+        )
+        + upload("flyball-deployments", "${{ runner.temp }}/flyball/reports")
     )
 
 
 def _merge(repository: Repository) -> str:
     return (
         f"""\
-{_HEAD}
+{HEAD}
 name: Flyball after a merge
 
 on:
@@ -128,30 +135,59 @@ concurrency:
 
 jobs:
 """
-        + _affected(repository, steps.AFFECTED_BY_MERGE)
-        + _job("deploy", "Deploy ${{ matrix.model }}", minutes=120, needs="affected", matrix=True)
-        + _OIDC
-        + _environment(repository.first)
+        + affected_job(repository, steps.AFFECTED_BY_MERGE)
+        + job("deploy", "Deploy ${{ matrix.model }}", minutes=120, rows="models", matrix=True)
+        + OIDC
+        + chosen_environment(repository.first)
         + """\
     # One deployment of a model at a time. None that has begun is cancelled; one that waits gives way to a newer one.
     concurrency:
       group: flyball-deploy-${{ matrix.model }}
       cancel-in-progress: false
 """
-        + _setup()
-        + _step(steps.INSTALL, _OF_THE_MODEL)
-        + _cache()
-        + _step(steps.CHECK, {**_OF_THE_MODEL, "FLYBALL_DATABASE": _VALUES["FLYBALL_DATABASE"]})
-        + _step(steps.DEPLOY, {**_OF_THE_MODEL, **_secrets(repository.first)})
-        + _step(steps.SUMMARY, _OF_THE_MODEL)
-        + _upload()
+        + setup()
+        + step_of(steps.INSTALL, OF_THE_MODEL)
+        + cache()
+        + step_of(steps.CHECK, {**OF_THE_MODEL, "FLYBALL_DATABASE": VALUES["FLYBALL_DATABASE"]})
+        + step_of(steps.DEPLOY, {**OF_THE_MODEL, **secrets_of(repository.first)})
+        + step_of(steps.SUMMARY, OF_THE_MODEL)
+        + upload()
+        + _apply(repository)
+    )
+
+
+def _apply(repository: Repository) -> str:
+    return (
+        "\n"
+        + job(
+            "apply",
+            "Apply the files of ${{ matrix.environment || 'this home' }}",
+            minutes=60,
+            rows="deployments",
+            after="deploy",
+            matrix=True,
+        )
+        + OIDC
+        + """\
+    environment: ${{ matrix.environment }}
+    # One at a time in an environment. None that has begun is cancelled; one that waits gives way to a newer one.
+    concurrency:
+      group: flyball-apply-${{ matrix.environment }}
+      cancel-in-progress: false
+"""
+        # The branch as it is by now: a job that was late must not bring back what an older commit named.
+        + setup(ref="${{ github.ref }}")
+        + step_of(steps.INSTALL, {"FOLDER": repository.lock_folder})
+        + step_of(steps.AFFECTED_BY_MERGE, {"BEFORE": ""})
+        + step_of(steps.DEPLOYMENTS_OF, {"ENVIRONMENT": "${{ matrix.environment }}"})
+        + step_of(steps.APPLY, secrets_of(repository.environments))
     )
 
 
 def _schedule(repository: Repository) -> str:
     return (
         f"""\
-{_HEAD}
+{HEAD}
 name: Flyball on a schedule
 
 on:
@@ -167,12 +203,47 @@ concurrency:
 
 jobs:
 """
-        + _affected(repository, steps.AFFECTED_BY_MERGE, name="Find all models", values={"BEFORE": ""})
-        + _job("watch", "Watch ${{ matrix.model }}", minutes=240, needs="affected", matrix=True)
-        + _OIDC
-        + _setup()
-        + _step(steps.INSTALL, _OF_THE_MODEL)
-        + _step(steps.WATCH, {**_OF_THE_MODEL, **_secrets(repository.environments)})
+        + affected_job(repository, steps.AFFECTED_BY_MERGE, name="Find all models", values={"BEFORE": ""})
+        + job("watch", "Watch ${{ matrix.model }}", minutes=240, rows="models", matrix=True)
+        + OIDC
+        + setup()
+        + step_of(steps.INSTALL, OF_THE_MODEL)
+        + step_of(steps.WATCH, {**OF_THE_MODEL, **secrets_of(repository.environments)})
+        + "\n"
+        + job("drift", "Hold files against reality", minutes=15, rows="deployments")
+        + OIDC
+        + setup()
+        + step_of(steps.INSTALL, {"FOLDER": repository.lock_folder})
+        + step_of(steps.DRIFT, secrets_of(repository.environments))
+        + _propose(repository)
+    )
+
+
+def _propose(repository: Repository) -> str:
+    return (
+        """\
+
+  # The only job here that may write, and it runs nothing of the project's code.
+"""
+        + job(
+            "propose",
+            "Propose what was retrained",
+            minutes=15,
+            rows="deployments",
+            after="watch",
+            writes="""\
+      contents: write # makes the branch of a proposal
+      pull-requests: write # opens it""",
+        )
+        + OIDC
+        + setup(depth=1)
+        + step_of(steps.INSTALL, {"FOLDER": repository.lock_folder})
+        # Requests that are opened with the job's own token start no workflows; those of another token do.
+        + step_of(
+            steps.PROPOSE,
+            {"GITHUB_TOKEN": "${{ secrets.PROPOSALS_TOKEN || github.token }}"}
+            | secrets_of(repository.environments),
+        )
     )
 
 
@@ -183,7 +254,7 @@ def _by_hand(repository: Repository) -> str:
     )
     return (
         f"""\
-{_HEAD}
+{HEAD}
 name: Flyball by hand
 
 on:
@@ -216,130 +287,10 @@ concurrency:
 
 jobs:
 """
-        + _job("act", "${{ inputs.action }} ${{ inputs.model }}", minutes=30)
-        + _OIDC
+        + job("act", "${{ inputs.action }} ${{ inputs.model }}", minutes=30)
+        + OIDC
         + ("    environment: ${{ inputs.environment }}\n" if repository.environments else "")
-        + _setup()
-        + _step(steps.INSTALL, {"FOLDER": repository.lock_folder})
-        + _step(steps.BY_HAND, _secrets(repository.environments))
-    )
-
-
-_OIDC = """\
-      # id-token: write # for a login by OIDC in place of AWS_* keys: add the cloud's login step, take the keys out
-"""
-
-
-def _affected(
-    repository: Repository,
-    step: Step,
-    *,
-    name: str = "Find the models to check",
-    values: Mapping[str, str] = MappingProxyType({}),
-) -> str:
-    return (
-        _job("affected", name, minutes=15)
-        + """\
-    outputs:
-      models: ${{ steps.matrix.outputs.models }}
-"""
-        + _setup()
-        + _step(steps.INSTALL, {"FOLDER": repository.lock_folder})
-        + _step(step, values)
-        + _step(steps.MATRIX, {}, identity="matrix")
-        + "\n"
-    )
-
-
-def _job(key: str, name: str, *, minutes: int, needs: str | None = None, matrix: bool = False) -> str:
-    waits = f"    needs: {needs}\n    if: ${{{{ needs.{needs}.outputs.models != '[]' }}}}\n" if needs else ""
-    spread = (
-        f"""\
-    strategy:
-      fail-fast: false
-      matrix:
-        include: ${{{{ fromJSON(needs.{needs}.outputs.models) }}}}
-"""
-        if matrix
-        else ""
-    )
-    return f"""\
-  {key}:
-    name: {json.dumps(name)}
-{waits}{spread}\
-    runs-on: ubuntu-24.04
-    timeout-minutes: {minutes}
-    permissions:
-      contents: read # checks out the repository
-"""
-
-
-def _environment(names: list[str]) -> str:
-    """The host's environment of a job, which holds its secrets and may ask people first."""
-    return f"    environment: {json.dumps(names[0])}\n" if len(names) == 1 else ""
-
-
-def _secrets(names: Iterable[str]) -> dict[str, str]:
-    return {
-        name: f"${{{{ {'secrets' if is_secret else 'vars'}.{name} }}}}"
-        for name, is_secret in of_environments(names)
-    }
-
-
-def _setup(*, ref: str | None = None, depth: int = 0) -> str:
-    chosen = f"          ref: {ref}\n" if ref else ""
-    return f"""\
-    steps:
-      - name: Check out
-        uses: {pins.CHECKOUT}
-        with:
-{chosen}\
-          fetch-depth: {depth}
-          persist-credentials: false
-      - name: Set up uv
-        uses: {pins.SETUP_UV}
-        with:
-          version: {json.dumps(pins.UV_VERSION)}
-          enable-cache: false
-"""
-
-
-def _cache() -> str:
-    return f"""\
-      # Without a store that all share, what was trained is kept here: for later pushes of the same branch only.
-      - name: Keep what was trained
-        if: ${{{{ vars.FLYBALL_OBJECTS == '' }}}}
-        uses: {pins.CACHE}
-        with:
-          path: ${{{{ runner.temp }}}}/flyball/home/objects
-          key: flyball-${{{{ matrix.model }}}}-${{{{ github.sha }}}}
-          restore-keys: flyball-${{{{ matrix.model }}}}-
-"""
-
-
-def _upload() -> str:
-    return f"""\
-      - name: Keep the report
-        if: always()
-        uses: {pins.UPLOAD}
-        with:
-          name: flyball-report-${{{{ strategy.job-index }}}}
-          path: ${{{{ runner.temp }}}}/flyball/report
-          if-no-files-found: ignore
-"""
-
-
-def _step(step: Step, values: Mapping[str, str], *, identity: str | None = None) -> str:
-    """A step with its variables, by `values` where they say it, and the further ones of these."""
-    more = {name: value for name, value in values.items() if name not in _OF_THE_MODEL}
-    given = {name: values.get(name, _VALUES.get(name, "")) for name in (*step.variables, *more)}
-    environment = "".join(f"          {name}: {json.dumps(value)}\n" for name, value in given.items())
-    return (
-        f"      - name: {step.name}\n"
-        + (f"        id: {identity}\n" if identity else "")
-        + ("        if: always()\n" if step.always else "")
-        + "        shell: bash\n"
-        + (f"        env:\n{environment}" if environment else "")
-        + "        run: |\n"
-        + indented(step.run, 10)
+        + setup()
+        + step_of(steps.INSTALL, {"FOLDER": repository.lock_folder})
+        + step_of(steps.BY_HAND, secrets_of(repository.environments))
     )

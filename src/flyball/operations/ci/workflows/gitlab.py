@@ -15,10 +15,24 @@ _HEAD = """\
 # Written by `flyball ci init gitlab`; `flyball ci --local` runs the steps of the merge request on your machine.
 # What is secret stands in the project's CI/CD variables, masked: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or a
 # login by OIDC: `id_tokens`), and for merges only, protected: FLYBALL_DATABASE and those of the environments.
-# GITLAB_TOKEN has the environment scope flyball/report, so that no job that runs the project's code ever holds it.
+# GITLAB_TOKEN has the environment scopes flyball/report and, for proposals, flyball/propose, so that no job that runs
+# the project's code ever holds it.
 """
 _MERGE_REQUEST = '$CI_PIPELINE_SOURCE == "merge_request_event"'
 _FORK = "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID != $CI_MERGE_REQUEST_PROJECT_ID"
+_PUSH = '$CI_PIPELINE_SOURCE == "push" && $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH'
+_SCHEDULE = '$CI_PIPELINE_SOURCE == "schedule"'
+_EXIST = """\
+      exists:
+        - deployments/*.toml
+"""
+# What is deployed, and the settings that hold with it.
+_CHANGES = f"""\
+{_EXIST}\
+      changes:
+        - deployments/*.toml
+        - "**/flyball.toml"
+"""
 _REPORTS = "flyball-report"
 
 
@@ -40,8 +54,12 @@ def _pipeline(repository: Repository) -> str:
             _shared(repository),
             _check(repository),
             _post(),
+            _plan(),
             _deploy(repository),
+            *(_apply(name, repository) for name in [*repository.environments, ""]),
             _watch(),
+            _drift(),
+            _propose(),
             _by_hand(repository),
         ]
     )
@@ -112,6 +130,107 @@ flyball-post:
 {_script([steps.POST.run])}"""
 
 
+def _plan() -> str:
+    return f"""\
+# It may look into the environments, so it runs nothing of the change: its packages are those of the target branch. Of a
+# stranger's change, the files are only read.
+flyball-plan:
+  extends: .flyball
+  stage: test
+  timeout: 15 minutes
+  needs: []
+  interruptible: true
+  rules:
+    - if: {_MERGE_REQUEST} && {_FORK}
+{_CHANGES}\
+      variables:
+        OFFLINE: "1"
+    - if: {_MERGE_REQUEST}
+{_CHANGES}\
+      variables:
+        OFFLINE: ""
+  variables:
+    BASE: origin/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME
+    CHANGE: $CI_COMMIT_SHA
+  before_script:
+{_script([steps.BASE.run, *_installed(), steps.CHANGE.run])}\
+  script:
+{_script([steps.PLAN.run])}\
+  artifacts:
+    when: always
+    expire_in: 30 days
+    paths:
+      - {_REPORTS}/
+"""
+
+
+def _apply(environment: str, repository: Repository) -> str:
+    """The job that applies the files of an environment; of none: those of this home, and all that no other job has."""
+    chosen = steps.DEPLOYMENTS_OF if environment else steps.DEPLOYMENTS_LEFT
+    values = {"ENVIRONMENT": environment} if environment else {"APART": " ".join(repository.environments)}
+    given = "".join(f"    {name}: {json.dumps(value)}\n" for name, value in values.items())
+    name = f"flyball-apply-{environment}" if environment else "flyball-apply"
+    return f"""\
+{name}:
+  extends: .flyball
+  stage: deploy
+  timeout: 1 hour
+  # What is deployed has to be registered; a model whose check failed holds up no other.
+  needs:
+    - job: flyball-deploy
+      artifacts: false
+      optional: true
+  interruptible: false
+  resource_group: {name}
+  rules:
+    - if: {_PUSH}
+{_CHANGES}\
+      when: always
+{_environment([environment] if environment else [])}\
+  variables:
+    BEFORE: ""
+{given}\
+  script:
+{_script([steps.AFFECTED_BY_MERGE.run, chosen.run, steps.APPLY.run])}"""
+
+
+def _drift() -> str:
+    return f"""\
+flyball-drift:
+  extends: .flyball
+  stage: test
+  timeout: 15 minutes
+  interruptible: false
+  rules:
+    - if: {_SCHEDULE}
+{_EXIST}\
+  script:
+{_script([steps.DRIFT.run])}"""
+
+
+def _propose() -> str:
+    return f"""\
+# The only job that may write to the repository, and it runs nothing of the project's code.
+flyball-propose:
+  extends: .flyball
+  stage: deploy
+  timeout: 15 minutes
+  needs:
+    - job: flyball-watch
+      artifacts: false
+  interruptible: false
+  resource_group: flyball-propose
+  rules:
+    - if: {_SCHEDULE}
+{_EXIST}\
+      when: always
+  environment:
+    name: flyball/propose
+    action: access
+  script:
+{_script([steps.PROPOSE.run])}"""
+
+
 def _deploy(repository: Repository) -> str:
     each = each_folder([steps.CHECK, steps.DEPLOY], install=repository.has_several_locks)
     return f"""\
@@ -122,7 +241,7 @@ flyball-deploy:
   interruptible: false
   resource_group: flyball-deploy
   rules:
-    - if: $CI_PIPELINE_SOURCE == "push" && $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH
+    - if: {_PUSH}
 {_environment(repository.first)}\
   variables:
     BEFORE: $CI_COMMIT_BEFORE_SHA
@@ -139,10 +258,12 @@ flyball-watch:
   extends: .flyball
   stage: deploy
   timeout: 4 hours
+  # Files that differ from reality are no reason not to look at it.
+  needs: []
   interruptible: false
   resource_group: flyball-watch
   rules:
-    - if: $CI_PIPELINE_SOURCE == "schedule"
+    - if: {_SCHEDULE}
   variables:
     BEFORE: ""
     KEY: gitlab-$CI_PIPELINE_ID

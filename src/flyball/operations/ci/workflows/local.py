@@ -76,7 +76,9 @@ def run_locally(
         jobs = _Jobs(repository, facts, scratch, variables, on_line)
         code = jobs.prepare()
         checks = [] if code else [jobs.check(row, report) for row in jobs.affected()]
-    codes = [check.exit_code for check in checks if check.exit_code]
+        codes = [check.exit_code for check in checks if check.exit_code]
+        if not code and (planned := jobs.plan()):
+            codes.append(planned)
     code = code or next((one for one in codes if one != 4), codes[0] if codes else 0)
     return LocalRun(commit=facts.commit, exit_code=code, checks=checks, warnings=warnings)
 
@@ -125,6 +127,11 @@ class _Jobs:
         if not found:
             self._on_line("the change affects no model")
         return found
+
+    def plan(self) -> int:
+        """Read the deployments files where the change affects them: without any secret, as of a stranger's change."""
+        found = msgspec.json.decode((self._work / "affected.json").read_bytes())
+        return self._run(steps.PLAN, OFFLINE="1") if found["deployments"] else 0
 
     def check(self, row: dict[str, Any], report: Path | None) -> LocalCheck:
         """The steps of one model's job."""

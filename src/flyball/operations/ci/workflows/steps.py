@@ -81,12 +81,16 @@ cat "$WORK/affected.json"
 )
 
 # `python -I` does not look for modules where it is started: a project may have a json.py of its own.
-# For a host whose jobs come from a matrix: one line that it reads as JSON.
+# For a host whose jobs come from a matrix: lines that it reads as JSON.
 MATRIX = Step(
     name="Hand them to the jobs that check them",
     variables=("WORK",),
     run="""\
-python -I -c 'import json, sys; print("models=" + json.dumps(json.load(sys.stdin)["models"]))' \\
+python -I -c 'import json, sys
+found = json.load(sys.stdin)
+print("models=" + json.dumps(found["models"]))
+rows = [{"environment": row["environment"] or ""} for row in found["deployments"]]
+print("deployments=" + json.dumps(rows))' \\
   < "$WORK/affected.json" >> "$GITHUB_OUTPUT"
 """,
 )
@@ -130,6 +134,114 @@ DEPLOY = Step(
     variables=("FOLDER", "REPORT", *STORE, *KEYS, "FLYBALL_DATABASE"),
     run="""\
 flyball ci deploy "./$FOLDER" --report "$REPORT/report.json" --why "merged as $(git log -1 --format='%h %s')"
+""",
+)
+
+# What it takes to look into environments, and to change them; FLYBALL_DATABASE knows the versions that files name.
+PLACES = ("FLYBALL_HOME", "FLYBALL_OBJECTS", *KEYS, "FLYBALL_DATABASE")
+
+BASE = Step(
+    name="Take the packages of the base branch",
+    variables=("BASE",),
+    run="""\
+git checkout --quiet --force --detach "$BASE"
+""",
+)
+
+CHANGE = Step(
+    name="Take the files of the change",
+    variables=("CHANGE",),
+    run="""\
+git checkout --quiet --force --detach "$CHANGE"
+""",
+)
+
+# Files are looked for as the job runs, so that one that comes later needs no new workflow. Together, for one model that
+# two of them name for one environment is an error. A line that begins with a word is no command to the host.
+PLAN = Step(
+    name="Plan what the deployments files ask for",
+    variables=("WORK", "OFFLINE", *PLACES),
+    run="""\
+shopt -s nullglob
+files=(./deployments/*.toml)
+mkdir -p "$WORK/reports/deployments"
+plan="$WORK/reports/deployments/plan.txt"
+code=0
+if [ "${#files[@]}" -eq 0 ]; then
+  echo "there are no deployments files" > "$plan"
+else
+  flyball plan ${OFFLINE:+--offline} "${files[@]}" > "$plan" 2>&1 || code=$?
+fi
+sed 's/^/| /' "$plan"
+{
+  printf '### Deployments: what a merge would change\n\n'
+  sed 's/^/    /' "$plan"
+} >> "${GITHUB_STEP_SUMMARY:-/dev/null}"
+exit "$code"
+""",
+)
+
+
+def _listed(condition: str, variable: str) -> str:
+    return f"""\
+python -I -c 'import json, sys
+rows = json.load(sys.stdin)["deployments"]
+files = [name for row in rows if {condition} for name in row["files"]]
+print(*(name + "\\0" for name in files), sep="", end="")' \\
+  "${variable}" < "$WORK/affected.json" > "$WORK/deployments"
+"""
+
+
+DEPLOYMENTS_OF = Step(
+    name="List the deployments files of the environment",
+    variables=("WORK", "ENVIRONMENT"),
+    run=_listed('(row["environment"] or "") == sys.argv[1]', "ENVIRONMENT"),
+)
+
+# APART: environments whose files another job applies, with spaces between.
+DEPLOYMENTS_LEFT = Step(
+    name="List the deployments files",
+    variables=("WORK", "APART"),
+    run=_listed('row["environment"] not in sys.argv[1].split()', "APART"),
+)
+
+APPLY = Step(
+    name="Apply the deployments files",
+    variables=("WORK", *PLACES),
+    run="""\
+files=()
+while IFS= read -r -d '' file; do files+=("./$file"); done < "$WORK/deployments"
+if [ "${#files[@]}" -eq 0 ]; then
+  echo "no deployments file is to be applied here"
+else
+  flyball apply "${files[@]}" --why "merged as $(git log -1 --format='%h %s')"
+fi
+""",
+)
+
+DRIFT = Step(
+    name="Hold the deployments files against reality",
+    variables=PLACES,
+    run="""\
+shopt -s nullglob
+files=(./deployments/*.toml)
+code=0
+if [ "${#files[@]}" -gt 0 ]; then flyball plan "${files[@]}" --check || code=$?; fi
+if [ "$code" -eq 1 ]; then
+  echo "${GITHUB_ACTIONS:+::error::}Deployments files and environments differ; the lines above say where, since when" \\
+    "and by whom. Write what holds into the file, or apply the file."
+fi
+exit "$code"
+""",
+)
+
+PROPOSE = Step(
+    name="Propose retrained models as changes of the deployments files",
+    variables=PLACES,
+    run="""\
+shopt -s nullglob
+files=(./deployments/*.toml)
+if [ "${#files[@]}" -gt 0 ]; then flyball ci propose "${files[@]}"; fi
 """,
 )
 
