@@ -234,7 +234,12 @@ def _trace(up: Up, folder: Path, home: Path, tally: Tally) -> dict[str, Any]:
     identity = tally.answers[max(tally.answers)][1]
     found = up.get(f"/api/v1/predictions/{identity}")
     again = flyball("replay", identity, folder=folder, home=home)
-    return {"prediction": found, "replayed": again, "link": f"{up.control_url}/predictions/{identity}"}
+    return {
+        "prediction": found,
+        "replayed": again,
+        "link": f"{up.control_url}/predictions/{identity}",
+        "id": identity,
+    }
 
 
 def _print_table(report: dict[str, Any]) -> None:
@@ -262,7 +267,10 @@ def _print_table(report: dict[str, Any]) -> None:
     print(f"predictions: {counts}, {report['lost']} lost")
     replayed = "identical" if report["trace"]["replayed"]["identical"] else "DIFFERENT"
     print(f"one prediction traced and replayed ({replayed}): {report['trace']['link']}")
-    print(f"report: {OUT / 'report.html'} ({report['seconds']:.0f} s)", flush=True)
+    print(f"report: {OUT / 'report.html'} ({report['seconds']:.0f} s)")
+    print(
+        f"look around: export FLYBALL_HOME={OUT / 'home'}; flyball replay {report['trace']['id']}", flush=True
+    )
 
 
 def _check(report: dict[str, Any]) -> None:

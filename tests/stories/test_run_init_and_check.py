@@ -36,12 +36,12 @@ def test_what_init_writes_is_read_and_checked_without_a_word(tmp_path: Path):
     assert any("rows at" in note for note in checked.notes)
     assert any('known at once (data.outcome_delay is "0s")' in note for note in checked.notes)
     assert "if it comes later, how much later" in file.path.read_text()
-    later = check_project(read_project(file.folder, flags={"data.outcome_delay": "30d"}))
-    assert not any("known at once" in note for note in later.notes)
-    assert not any("not kept with versions" in note for note in later.notes)
+    assert not any("not kept with versions" in note for note in checked.notes)
     (file.folder / "results").mkdir()
     (file.folder / "results" / "labels.json").write_text("{}")
-    assert any("results/labels.json (an output" in note for note in check_project(file).notes)
+    later = check_project(read_project(file.folder, flags={"data.outcome_delay": "30d"}))
+    assert not any("known at once" in note for note in later.notes)
+    assert any("results/labels.json (an output" in note for note in later.notes)
 
 
 def test_the_training_file_imports_nothing_of_flyball(tmp_path: Path):
@@ -108,9 +108,12 @@ def test_a_missing_target_suggests_the_nearest_column(tmp_path: Path):
         init_project(tmp_path / "p", data=table(tmp_path, y=list(range(200)), **many()), target="amuont")
     with pytest.raises(BadInput, match="--target"):
         init_project(tmp_path / "p", data=table(tmp_path, **many()))
-    wide = {f"column{number}": list(range(200)) for number in range(25)}
-    with pytest.raises(BadInput, match="column19 and 5 more"):
+    wide = {f"column{number}": list(range(200)) for number in range(65)}
+    with pytest.raises(BadInput, match="column59 and 5 more"):
         init_project(tmp_path / "p", data=table(tmp_path, **wide))
+    named = table(tmp_path, default_next_month=list(range(200)), **wide)
+    with pytest.raises(BadInput, match="no column 'default'; did you mean 'default_next_month'"):
+        init_project(tmp_path / "p", data=named, target="default")
     assert not (tmp_path / "p").exists()
 
 

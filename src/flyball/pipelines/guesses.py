@@ -18,7 +18,7 @@ _ENTITY = re.compile(r"^(.*_)?(id|nbr|number|key|customer|client|user|patient|ac
 _DATE_START = re.compile(r"^\s*\d{4}[-/]\d{1,2}")
 _POSITIVE = ("1", "true", "yes", "y", "positive", "bad", "default", "churned", "fraud")
 MOST_CLASSES = 30
-MOST_LISTED = 20
+MOST_LISTED = 60
 WINDOW_DAYS = (1, 2, 7, 14, 28)
 
 
@@ -27,7 +27,8 @@ def guess_target(frame: pl.DataFrame, given: str | None) -> str:
     if given is not None:
         if given in frame.columns:
             return given
-        near = nearest(given, frame.columns)
+        within = [column for column in frame.columns if given.casefold() in column.casefold()]
+        near = nearest(given, frame.columns) or (within[0] if len(within) == 1 else None)
         raise BadInput(
             f"the data have no column {given!r}"
             + (f"; did you mean {near!r}?" if near else f"; they have {_listed(frame.columns)}"),
