@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from flyball.backends.scratch import ScratchFolder
-from flyball.backends.workflows.engine import WorkflowEngine
 from flyball.core.errors import FlyballError
-from flyball.core.values import Actor
 from flyball.data.snapshots import take_snapshot
 from flyball.data.sources import describe_source, read_source
+from flyball.operations.ci.draft import Check
 from flyball.operations.ci.git import GitFacts, extract
 from flyball.operations.ci.repository_models import renamed_words
 from flyball.pipelines.project_file import FILE_NAME, ProjectFile, read_project
 from flyball.pipelines.request import DataChoice, RunRequest
-from flyball.pipelines.run import follow_run, start_run
+from flyball.pipelines.run import RunResult, follow_run, start_run
 from flyball.pipelines.runs import Run, get_run
 from flyball.pipelines.source_tree import GitState, collect_tree, store_tree, tree_digest
 from flyball.pipelines.stages.prepare import source_files
@@ -38,33 +36,18 @@ class BaseRun(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
-def run_base(
-    engine: WorkflowEngine,
-    shop: Workshop,
-    facts: GitFacts,
-    file: ProjectFile,
-    change: Run,
-    *,
-    actor: Actor,
-    on_line: Callable[[str], None] | None,
-) -> BaseRun:
+def run_base(check: Check, change: Run) -> BaseRun:
     """The finished run of the base that a change is compared with; nothing of it is registered or deployed.
 
     Rows: those of the change where both name the same source, else those of the base's own files.
     """
+    facts, file, shop = check.draft.git, check.file, check.shop
     with ScratchFolder("base") as scratch:
         notes = extract(facts, scratch)
         folder = scratch / facts.prefix
-        if not (folder / FILE_NAME).is_file():
-            return BaseRun(
-                because=f"{facts.base_name} has no {facts.prefix}{FILE_NAME}: the model is new", notes=notes
-            )
-        try:
-            base = read_project(folder, environment=os.environ)
-        except FlyballError as error:
-            return BaseRun(
-                because=f"the project file of {facts.base_name} can't be used: {error.message}", notes=notes
-            )
+        base = _read_base(facts, folder)
+        if isinstance(base, str):
+            return BaseRun(because=base, notes=notes)
         old, new = base.project.model.name, file.project.model.name
         if old != new:
             notes.append(renamed_words(f"{facts.prefix}{FILE_NAME}", old, new))
@@ -76,26 +59,41 @@ def run_base(
             return BaseRun(is_same=True, notes=notes)
         if (problem := _incomparable(base, file)) is not None:
             return BaseRun(because=problem, notes=notes)
-        request = _request(facts, base, store_tree(tree, shop.blobs), _data(base, file, change), actor)
-        run_id = start_run(engine, shop, request)
-        ended = follow_run(shop, run_id, on_line=on_line, engine=engine)
+        ended = _follow(check, _request(check, base, store_tree(tree, shop.blobs), change))
         if ended.state != "compared":
             message = (ended.error or {}).get("message", ended.state)
             return BaseRun(because=f"{facts.base_name} could not be run: {message}", notes=notes)
         with shop.database.read() as conn:
-            run = get_run(conn, run_id)
+            run = get_run(conn, ended.run_id)
         return BaseRun(run=run, snapshot=_own_rows(shop, folder, base, file), notes=notes)
 
 
-def _request(facts: GitFacts, base: ProjectFile, tree: str, data: DataChoice, actor: Actor) -> RunRequest:
+def _read_base(facts: GitFacts, folder: Path) -> ProjectFile | str:
+    """The project file of the base, or why there is none to run."""
+    if not (folder / FILE_NAME).is_file():
+        return f"{facts.base_name} has no {facts.prefix}{FILE_NAME}: the model is new"
+    try:
+        return read_project(folder, environment=os.environ)
+    except FlyballError as error:
+        return f"the project file of {facts.base_name} can't be used: {error.message}"
+
+
+def _follow(check: Check, request: RunRequest) -> RunResult:
+    run_id = start_run(check.engine, check.shop, request)
+    told = check.draft.on_line
+    return follow_run(check.shop, run_id, on_line=lambda line: told(f"base: {line}"), engine=check.engine)
+
+
+def _request(check: Check, base: ProjectFile, tree: str, change: Run) -> RunRequest:
+    facts = check.draft.git
     return RunRequest(
         model=base.project.model.name,
         project=base.project,
-        actor=actor,
+        actor=check.actor,
         why=f"the base of a change: {facts.base_name} at {(facts.base or '')[:12]}",
         folder=str(base.folder),
         tree=tree,
-        data=data,
+        data=_data(base, check.file, change),
         git=GitState(commit=facts.base, branch=facts.base_name, is_dirty=False),
         registers=False,
     )

@@ -65,15 +65,7 @@ def _run_base(check: Check, run: Run) -> BaseRun:
             because="no base to compare with" + "".join(f": {note}" for note in draft.git.notes[-1:])
         )
     try:
-        return run_base(
-            check.engine,
-            check.shop,
-            draft.git,
-            check.file,
-            run,
-            actor=check.actor,
-            on_line=lambda line: draft.on_line(f"base: {line}"),
-        )
+        return run_base(check, run)
     except FlyballError as error:
         return BaseRun(because=f"{draft.git.base_name} could not be run: {error.message}")
 

@@ -49,12 +49,33 @@ def contrast_run(backends: Backends, shop: Workshop, run: Run, others: list[Side
     """
     result, request = run.result or {}, read_request(run.request)
     now = side_of("now", result["digest"], result["lineage"])
-    project = request.project
+    job = Job(shop, run.id, request)
+
+    def make() -> dict[str, Any]:
+        payload = {
+            "project": msgspec.to_builtins(job.project),
+            "positive": result["positive"],
+            "test": str(_held_out(job, result)),
+            "now": _contestant(job, now),
+            "others": [_contestant(job, other) for other in others],
+        }
+        environment = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": str(job.project.train.threads)}
+        limits = ChildLimits(environment=environment)
+        try:
+            return call_child(shop, run.id, "contrast", payload, job.bench.folder, limits)
+        finally:
+            job.bench.clear()
+
+    return made_once(backends, _key(job, result, now, others), "contrast", make)[0]
+
+
+def _key(job: Job, result: dict[str, Any], now: Side, others: list[Side]) -> str:
+    project = job.project
     rests_on = {
         "now": now,
         "others": others,
         "snapshot": result["snapshot"],
-        "split": request.split or project.data.split,
+        "split": job.split,
         "project": [
             project.model,
             project.gates,
@@ -66,30 +87,17 @@ def contrast_run(backends: Backends, shop: Workshop, run: Run, others: list[Side
         "seed": project.train.seed,
         "environment": read_environment().digest,
     }
-    key = digest_json({"step": "contrast", "version": _VERSION, "inputs": msgspec.to_builtins(rests_on)})
+    return digest_json({"step": "contrast", "version": _VERSION, "inputs": msgspec.to_builtins(rests_on)})
 
-    def make() -> dict[str, Any]:
-        job = Job(shop, run.id, request)
-        ready_data(job, {"snapshot": result["snapshot"], "digests": None})
-        test = job.bench.path("held_out") / "test.parquet"
-        if result["held_out"] is not None:  # steps at training have made other rows of them
-            test = job.bench.path("contrast-test.parquet")
-            shop.blobs.fetch_object(result["held_out"], test)
-        payload = {
-            "project": msgspec.to_builtins(project),
-            "positive": result["positive"],
-            "test": str(test),
-            "now": _contestant(job, now),
-            "others": [_contestant(job, other) for other in others],
-        }
-        environment = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": str(project.train.threads)}
-        limits = ChildLimits(environment=environment)
-        try:
-            return call_child(shop, run.id, "contrast", payload, job.bench.folder, limits)
-        finally:
-            job.bench.clear()
 
-    return made_once(backends, key, "contrast", make)[0]
+def _held_out(job: Job, result: dict[str, Any]) -> Path:
+    """The file with the held-out rows, as requests of the new package have them."""
+    ready_data(job, {"snapshot": result["snapshot"], "digests": None})
+    if result["held_out"] is None:
+        return job.bench.path("held_out") / "test.parquet"
+    test = job.bench.path("contrast-test.parquet")  # steps at training have made other rows of them
+    job.shop.blobs.fetch_object(result["held_out"], test)
+    return test
 
 
 def _contestant(job: Job, side: Side) -> dict[str, Any]:
