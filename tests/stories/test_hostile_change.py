@@ -359,9 +359,20 @@ def fork(repository: Path, bucket: Bucket, tmp_path: Path, child_environment: di
     return Fork(repository, bucket, tmp_path, child_environment)
 
 
+def _tables(url: str) -> list[str]:
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    try:
+        return sa.inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+
+
 def test_a_hostile_change_gets_an_honest_report_and_leaves_nothing_behind(fork: Fork, postgres_url: str):
     fork.environment["FLYBALL_DATABASE"] = postgres_url.replace("postgres:@", f"postgres:{MARK}-database@")
     assert MARK in fork.environment["FLYBALL_DATABASE"]
+    tables = _tables(postgres_url)
     # The one thing that is waited for is the test that hangs, until the project's own limit.
     toml = TOML.format(name="line", more=GATE).replace('timeout = "60s"', 'timeout = "6s"')
     fork.commit(
@@ -406,7 +417,8 @@ def test_a_hostile_change_gets_an_honest_report_and_leaves_nothing_behind(fork: 
     for secret in fork.secrets:
         assert all(secret not in text for text in (said, log, *forms.values()))
     assert fork.bucket.listing() == bucket_before
-    assert fork.state() == before
+    assert fork.state() == before and _tables(postgres_url) == tables == []
+    assert any("FLYBALL_DATABASE is not used" in warning for warning in report["warnings"])
     time.sleep(0.1)
     assert fork.left_running() == []
 

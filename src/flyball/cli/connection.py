@@ -8,9 +8,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
+
 from flyball.cli.output import progress
-from flyball.core.errors import BadInput, NotFound
+from flyball.core.errors import BadInput, NotFound, Refused
 from flyball.core.home import find_distant_home, find_home
+
+# What changes a registry: which versions there are, what people said of them, what is in service, or what is to be.
+CHANGES = frozenset(
+    (
+        *("deploy", "rollback", "approve", "reject", "apply", "retrain", "monitor", "migrate"),
+        *("rollout pause", "rollout resume", "rollout promote", "rollout abort"),
+        *("ci deploy", "ci propose", "runs cancel"),
+    )
+)
+
+
+def refuse_changes() -> None:
+    """Raises Refused for a command that changes a registry, in a job that was told to only read (FLYBALL_CACHE)."""
+    context = click.get_current_context(silent=True)
+    command = "" if context is None else context.command_path.partition(" ")[2]
+    if os.environ.get("FLYBALL_CACHE") == "read" and command in CHANGES:
+        raise Refused(
+            f"FLYBALL_CACHE=read says that this job only reads, and `flyball {command}` changes a registry: nothing "
+            "was done. Run it in a job of your team's own"
+        )
 
 
 @contextmanager
@@ -21,6 +43,7 @@ def open_flyball(environment: str | None = None) -> Iterator[Any]:
     FLYBALL_<NAME>_TOKEN. Raises NotFound where there is neither a home nor a project, and for an environment that
     nothing was deployed to, so that looking around leaves nothing behind.
     """
+    refuse_changes()
     if environment is not None:
         with _open_environment(environment) as app:
             yield app
@@ -57,6 +80,7 @@ def open_home(environment: str | None = None) -> Iterator[Any]:
 
     Raises NotFound where there is none, BadInput with FLYBALL_URL set or for an environment behind an address.
     """
+    refuse_changes()
     if environment is not None:
         from flyball.app import open_environment
         from flyball.cli.environment import find

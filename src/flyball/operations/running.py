@@ -27,6 +27,7 @@ from flyball.pipelines.run import (
     start_run,
 )
 from flyball.pipelines.runs import Run, get_run
+from flyball.pipelines.strangers import refuse_shared_database
 from flyball.pipelines.workshop import Workshop
 
 
@@ -85,7 +86,11 @@ def request_of(file: ProjectFile, *, why: str, actor: Actor, key: str | None = N
 
 @contextmanager
 def executing(backends: Backends) -> Iterator[tuple[WorkflowEngine, Workshop, list[str]]]:
-    """This process as an executor of runs; with the ids of what dead processes had left, which it goes on with."""
+    """This process as an executor of runs; with the ids of what dead processes had left, which it goes on with.
+
+    Raises Refused for code that may be anybody's in a database that others use.
+    """
+    refuse_shared_database(backends.settings)
     heartbeat, engine, workshop = open_workshop(backends, "run")
     heartbeat.start()
     try:

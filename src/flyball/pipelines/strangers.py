@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from flyball.core.errors import Refused, SourceUnreadable
 from flyball.core.project import DataSection
 from flyball.core.settings import Settings
@@ -38,6 +40,26 @@ def refuse_deploying(settings: Settings) -> None:
     if is_for_strangers(settings):
         raise Refused(
             "FLYBALL_CACHE=read is for checks of strangers' changes; nothing is deployed from there"
+        )
+
+
+def with_own_database(settings: Settings) -> Settings:
+    """The settings, and where the code may be anybody's, the home's own database in place of a shared one.
+
+    What stands in a shared one is the newest version there, an abandoned run to be gone on with, a step to be taken.
+    """
+    if not is_for_strangers(settings):
+        return settings
+    own = f"sqlite:///{settings.home / 'flyball.db'}"
+    return msgspec.structs.replace(settings, database_url=own)
+
+
+def refuse_shared_database(settings: Settings) -> None:
+    """Raises Refused where a run of code that may be anybody's would stand in a database that others use."""
+    if settings != with_own_database(settings):
+        raise Refused(
+            "FLYBALL_CACHE=read keeps nothing for others, and FLYBALL_DATABASE names a database that others may use; "
+            "unset it, so that the run stands in the home's own"
         )
 
 

@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 from flyball_tests_repositories import git
 
-from flyball.core.errors import SourceUnreadable
+from flyball.core.errors import Refused, SourceUnreadable
 from flyball.core.project import DataSection, JoinSection
 from flyball.core.settings import Settings
 from flyball.data.sources import fill_in, read_source
-from flyball.pipelines.strangers import refuse_foreign_sources, told_of_network, unprotected
+from flyball.pipelines.strangers import (
+    refuse_foreign_sources,
+    refuse_shared_database,
+    told_of_network,
+    unprotected,
+    with_own_database,
+)
 
 
 @pytest.fixture
@@ -52,6 +58,19 @@ def test_where_the_kernel_keeps_nothing_apart_a_strangers_check_says_so(tmp_path
     assert "can't be kept from the network" in (told("read", True, False) or "")
     assert told("read", True, True) is None
     assert [told(cache, False, False) for cache in ("read-write", "off")] == [None, None]
+
+
+@pytest.mark.parametrize("database", ["postgresql://team/flyball", "sqlite:////elsewhere/flyball.db"])
+def test_a_strangers_run_stands_in_the_homes_own_database_or_nowhere(tmp_path: Path, database: str):
+    shared = Settings(home=tmp_path, database_url=database, objects_url="s3://team/flyball", cache="read")
+    with pytest.raises(Refused, match="FLYBALL_DATABASE names a database that others may use"):
+        refuse_shared_database(shared)
+    own = with_own_database(shared)
+    assert (own.database_url, own.objects_url) == (f"sqlite:///{tmp_path}/flyball.db", "s3://team/flyball")
+    refuse_shared_database(own)
+    trusted = Settings(home=tmp_path, database_url=database, objects_url="s3://team/flyball")
+    refuse_shared_database(trusted)
+    assert with_own_database(trusted) == trusted
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from flyball.operations.running import executing, request_of
 from flyball.pipelines.project_file import ProjectFile, find_project_file, read_project
 from flyball.pipelines.run import follow_run, start_run
 from flyball.pipelines.runs import Run, get_run, list_run_steps
-from flyball.pipelines.strangers import is_for_strangers, unprotected
+from flyball.pipelines.strangers import is_for_strangers, unprotected, with_own_database
 
 
 def check_change(folder: Path, *, base: str | None = None, on_line: Progress | None = None) -> CiReport:
@@ -241,7 +241,8 @@ def _finish(draft: Draft, model: str, began: float) -> CiReport:
         seconds=round(time.monotonic() - began, 3),
         **draft.facts,
     )
-    goes_with_job = is_on_runner(os.environ) and not os.environ.get("FLYBALL_DATABASE")
+    is_shared = os.environ.get("FLYBALL_DATABASE") and os.environ.get("FLYBALL_CACHE") != "read"
+    goes_with_job = is_on_runner(os.environ) and not is_shared
     report = msgspec.structs.replace(report, what_to_do=what_to_do(report, goes_with_job=goes_with_job))
     return without_places(report, draft.root, _home(draft.path.parent))
 
@@ -260,6 +261,12 @@ def _open(draft: Draft) -> Iterator[Backends]:
     able = {"confines": can_confine(), "closes_network": can_close_network()}
     if (warning := unprotected(settings, **able)) is not None:
         draft.warn(warning)
+    if settings != (own := with_own_database(settings)):
+        draft.warn(
+            "FLYBALL_DATABASE is not used: with FLYBALL_CACHE=read, for changes of strangers, a check stands in its "
+            "home's own database"
+        )
+        settings = own
     draft.is_closed = is_for_strangers(settings) and able["closes_network"]
     if os.environ.get("FLYBALL_URL"):
         draft.warn(
