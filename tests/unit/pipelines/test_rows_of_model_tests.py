@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
 from flyball.core.contract import Contract, FeatureRule
 from flyball.core.project import (
@@ -21,8 +23,10 @@ from flyball.core.project import (
 from flyball.pipelines.children.answering import Held
 from flyball.pipelines.children.behaviour.changing import _with_noise
 from flyball.pipelines.children.behaviour.subject import Subject
+from flyball.pipelines.children.behaviour.testing import _run
 from flyball.pipelines.children.behaviour.training import _Trainer, deterministic
 from flyball.pipelines.hidden import HIDDEN
+from flyball.registry.formats.answers import Answers
 
 PROJECT = Project(
     model=ModelSection(name="line", task="regression", target="y"),
@@ -49,11 +53,14 @@ CONTRACT = Contract(
 )
 
 
-def subject() -> Subject:
-    """A subject whose model is not asked."""
+def subject(predict: Callable[[pl.DataFrame], list[float]] | None = None) -> Subject:
+    """A subject whose model answers so, if it is asked at all."""
     unasked: Any = None
+    model: Any = None
+    if predict is not None:
+        model = SimpleNamespace(predict_frame=lambda rows: Answers(predict(rows), None), classes=None)
     return Subject(
-        project=PROJECT, package=Path(), predictor=unasked, contract=CONTRACT, train=ROWS, test=ROWS,
+        project=PROJECT, package=Path(), predictor=model, contract=CONTRACT, train=ROWS, test=ROWS,
         held=unasked, groups=None, positive=None, champion=None, twin=None,
     )  # fmt: skip
 
@@ -91,3 +98,31 @@ def test_rows_that_a_repeated_training_answers_otherwise_show_no_hidden_value():
     assert found.verdict.outcome == "fail" and len(rows) == 1
     assert (rows[0]["before"], rows[0]["after"], rows[0]["row"]["n"]) == (1.0, 7.0, 49)
     assert (rows[0]["row"]["who"], rows[0]["row"]["street"]) == (HIDDEN, HIDDEN)
+
+
+def _raise(rows: pl.DataFrame) -> list[float]:
+    raise KeyError(f"no rate for {rows['who'][0]}")
+
+
+@pytest.mark.parametrize(
+    ("predict", "feature", "outcome", "told"),
+    [
+        (lambda rows: [1.0] * rows.height, "x", "pass", "0 of 50 answers"),
+        (
+            lambda rows: rows["x"].fill_null(9.0).to_list(),
+            "x",
+            "fail",
+            "49 of 50 answers",
+        ),  # one moves by just 8
+        (lambda rows: [float("nan")] * rows.height, "x", "fail", ""),
+        (lambda rows: [1.0], "x", "fail", ""),
+        (_raise, "x", "fail", f"the model raised KeyError: 'no rate for {HIDDEN}'"),
+        (lambda rows: [1.0] * rows.height, "z", "broken", "'z' is no feature of the model"),
+    ],
+)
+def test_answers_that_cannot_be_used_fail_and_tests_that_cannot_be_asked_are_broken(
+    predict: Any, feature: str, outcome: str, told: str
+):
+    test = ModelTestSection(kind="missing", features=[feature], max_change=8.0)
+    result = _run(test, subject(predict))
+    assert (result["outcome"], told in result["because"]) == (outcome, True), result
