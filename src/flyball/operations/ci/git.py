@@ -68,19 +68,7 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
         return _without_repository(folder, base, answer)
     root = Path(printed_path(answer))
     notes: list[str] = []
-    commit = find_head(folder)
-    branch = git(folder, "symbolic-ref", "--short", "--quiet", "HEAD")
-    if commit is None:
-        if named := git(folder, "rev-parse", "--verify", "--quiet", "HEAD"):
-            raise BadInput(
-                f"git can't read commit {named[:12]} of {root}: the repository is damaged. `git fsck` tells what is "
-                "missing; clone it again"
-            )
-        notes.append("the repository has no commit yet: there is nothing to compare with")
-    elif branch is None:
-        branch = next((environment[name] for name in _BRANCH_VARIABLES if environment.get(name)), None)
-        if branch is None:
-            notes.append("the head is detached: the change has a commit and no branch")
+    commit, branch = _find_commit(folder, root, environment, notes)
     changed = _uncommitted(folder)
     is_dirty = bool(changed)
     if is_dirty:
@@ -103,6 +91,26 @@ def read_git(folder: Path, base: str | None, environment: Mapping[str, str]) -> 
         base_tip=tip,
         notes=notes,
     )
+
+
+def _find_commit(
+    folder: Path, root: Path, environment: Mapping[str, str], notes: list[str]
+) -> tuple[str | None, str | None]:
+    """The commit that is checked out, and its branch."""
+    commit = find_head(folder)
+    branch = git(folder, "symbolic-ref", "--short", "--quiet", "HEAD")
+    if commit is None:
+        if named := git(folder, "rev-parse", "--verify", "--quiet", "HEAD"):
+            raise BadInput(
+                f"git can't read commit {named[:12]} of {root}: the repository is damaged. `git fsck` tells what is "
+                "missing; clone it again"
+            )
+        notes.append("the repository has no commit yet: there is nothing to compare with")
+    elif branch is None:
+        branch = next((environment[name] for name in _BRANCH_VARIABLES if environment.get(name)), None)
+        if branch is None:
+            notes.append("the head is detached: the change has a commit and no branch")
+    return commit, branch
 
 
 def _without_repository(folder: Path, base: str | None, answer: GitAnswer) -> GitFacts:
