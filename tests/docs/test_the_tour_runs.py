@@ -94,9 +94,10 @@ def test_each_line_beside_another_scheduler_runs(lone_reader: Any):
     said = [lone_reader.type(line) for line in lines]
     runs = [text for line, text in zip(lines, said, strict=True) if line.startswith("flyball run")]
     assert runs[0] == runs[1] and "shop@1 registered" in runs[0]
-    assert "not enough rows" in said[-3] and "exit code 4" in said[-3]
-    assert "refused by its gates" in said[-2] and re.search(r"exit code [14]$", said[-2])
-    assert 'schedules = "external"' in said[-1]
+    assert "not enough rows" in said[-5] and "exit code 4" in said[-5]
+    assert "refused by its gates" in said[-4] and re.search(r"exit code [14]$", said[-4])
+    assert 'schedules = "external"' in said[-3]
+    assert said[-2] == said[-1] and "predictions.parquet" in said[-1]
 
 
 def test_every_document_with_commands_is_run():
