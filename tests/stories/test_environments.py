@@ -340,6 +340,24 @@ def test_a_version_that_a_person_rejected_goes_no_further(staged):
     assert not staged.path_of("production").exists()
 
 
+def test_a_rejection_goes_with_the_package_to_the_number_that_other_settings_give_it_there(staged):
+    staged.say("deploy", "plant@2", "--env", "staging", "--why", "first")
+    staged.say("deploy", "plant@1", "--env", "staging", "--why", "fewer trees")
+    staged.say("reject", "plant@2", "--env", "staging", "--why", "fails for new customers")
+    again = staged.json("run", "--set", "train.params.treees=12")
+    assert again["digest"] == staged.digest("plant@2", "--env", "staging") and again["version"] == 3
+    said = staged.say("deploy", "plant@3", "--env", "staging", "--why", "once more", code=1)
+    assert "plant@3 was rejected" in said.err and "fails for new customers" in said.err
+    assert "as plant@2, which is the same package" in said.err and "flyball approve plant@2" in said.err
+    listed = {
+        found["number"]: found["rejection"] for found in staged.json("versions", "plant", "--env", "staging")
+    }
+    assert listed[1] is None and "fails for new customers" in listed[2] and "(as plant@2" in listed[3]
+
+    staged.say("approve", "plant@2", "--env", "staging", "--why", "they are fine")
+    assert staged.json("show", "plant@3", "--env", "staging")["rejection"] is None
+
+
 @pytest.mark.long
 def test_a_model_is_trained_again_in_its_environment_from_what_was_carried_there(staged):
     tested = staged.digest("plant@1")
