@@ -72,7 +72,10 @@ def variable_of(name: str, key: str) -> str:
 def name_lasting(environment: Environment, variables: Mapping[str, str]) -> str | None:
     """The variable that has to name a database, for an environment that otherwise lies in the home of a job; else None.
 
-    >>> name_lasting(Environment(name="eu", section=EnvironmentSection(), rank=0), {"FLYBALL_EU_HOME": "/srv/eu"})
+    >>> here = Environment(name="eu", section=EnvironmentSection(), rank=0)
+    >>> name_lasting(here, {}) == variable_of("eu", "DATABASE")
+    True
+    >>> name_lasting(here, {variable_of("eu", "HOME"): "/srv/eu"})
     """
     given = any(variables.get(variable_of(environment.name, key)) for key in ("DATABASE", "HOME"))
     return None if environment.url is not None or given else variable_of(environment.name, "DATABASE")
