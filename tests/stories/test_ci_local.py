@@ -136,6 +136,25 @@ def test_the_exit_code_is_that_of_the_check(repository: Callable[..., Path], com
     assert said.code == 1 and "the host's job would end with 1" in said.out, said.err
 
 
+def test_a_changed_deployments_file_is_only_read_and_a_broken_one_fails_the_change(
+    repository: Callable[..., Path], command: Callable[..., Any]
+):
+    folder = repository()
+    git(folder, "checkout", "--quiet", "-B", "files", "main")
+    (folder / "deployments").mkdir()
+    file = folder / "deployments" / "here.toml"
+    file.write_text("[deployments.line]\nversion = 7\n")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "by files")
+    said = command("ci", "--local", cwd=folder)
+    assert said.code == 2 and "the change affects no model" in said.err, said.err
+    assert "deployments/here.toml:2" in said.err and "the host's job would end with 2" in said.out
+    file.write_text(f'[deployments.line]\nversion = "{"7a" * 32}"\n')
+    git(folder, "commit", "--quiet", "--all", "--message", "by files")
+    said = command("ci", "--local", cwd=folder)
+    assert said.code == 0 and "| line: sha256:7a7a7a7a7a7a (deployments/here.toml:1)" in said.err, said.err
+
+
 def test_a_lock_that_can_not_be_installed_is_broken_and_no_model_is_checked(
     repository: Callable[..., Path], command: Callable[..., Any]
 ):
