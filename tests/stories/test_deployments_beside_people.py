@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 from flyball_tests_deployments import GRACE, Repository, deployment
 
 from flyball.core.values import Actor
+from flyball.registry.bundle import read_manifest
 
 
 def test_a_rollback_by_hand_is_told_with_its_author_and_stands_until_it_is_taken_back(
@@ -60,6 +63,33 @@ def test_what_was_written_into_the_file_is_what_it_is_held_against_from_then_on(
     (held,) = repository.apply("staging", code=1)
     assert (held["change"]["kind"], repository.serving("staging")) == ("held", repository.second)
     assert "`deploy --why mended`" in held["change"]["because"]
+
+
+def test_a_rollout_towards_the_file_is_no_difference_until_it_waits_for_people(repository: Repository):
+    repository.two_steps()
+    staged = repository.staged
+    said = staged.say("plan", "deployments/staging.toml", "--check")
+    assert "wait" in said.out and "is at step 1" in said.out
+    staged.say("rollout", "pause", "plant", "--env", "staging", "--why", "let me look")
+    said = staged.say("plan", "deployments/staging.toml", "--check", code=1)
+    assert "at step 1 and paused" in said.out
+
+
+def test_a_version_whose_files_are_damaged_is_put_into_service_by_no_apply(repository: Repository):
+    staged = repository.staged
+    for version in (repository.first, repository.second):
+        repository.commit("a version", staging=deployment("staging", version))
+        repository.apply("staging")
+    with staged.opened("staging") as app:
+        manifest = read_manifest(repository.first, app.backends.blobs)
+        folder = app.settings.objects_url.removeprefix("file://")
+        path = Path(folder, app.backends.blobs.object_key(manifest.files[0].digest))
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    repository.git("revert", "--no-edit", "HEAD")
+    (failed,) = repository.apply("staging", code=1)
+    assert (failed["change"]["kind"], failed["code"], failed["done"]) == ("roll back", "corrupt_object", "")
+    assert repository.serving("staging") == repository.second
 
 
 def test_what_a_person_put_into_service_is_not_replaced_by_the_same_file(repository: Repository):

@@ -28,7 +28,11 @@ _MARKS = {"nothing": "=", "wait": "…", "held": "!", "blocked": "!", "roll back
 @click.command()
 @FILES
 @TAKE_BACK
-@click.option("--check", is_flag=True, help="Exit 1 when files and reality differ, for schedules.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Exit 1 when files and reality differ, unless a rollout is on its way there.",
+)
 @click.option(
     "--offline", is_flag=True, help="Only read the files; no home is opened, so no change can be told."
 )

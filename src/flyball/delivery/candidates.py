@@ -15,7 +15,7 @@ from flyball.core.ids import derived_id
 from flyball.core.values import Actor
 from flyball.data.model_time import find_model_time
 from flyball.delivery import rollouts, transitions
-from flyball.delivery.approvals import find_rejection, subject_of
+from flyball.delivery.approvals import find_rejection
 from flyball.delivery.damage import find_damage
 from flyball.delivery.left import leave
 from flyball.delivery.start import Origin, deploy, launch
@@ -111,7 +111,7 @@ def _start(conn: Connection, facts: dict[str, Any], damage: FlyballError | None,
 def _answer(conn: Connection, event: Event, damage: FlyballError | None, now: datetime) -> None:
     """Begin a rollout that now has its approvals; end one that was rejected, or that no server could load."""
     rollout = rollouts.find_unfinished(conn, str(event.facts.get("model")))
-    if rollout is None or subject_of(rollout.model, rollout.candidate) != event.subject:
+    if rollout is None or rollout.digest != event.facts["digest"]:
         return
     moment = Moment(now=now, model_time=find_model_time(conn, rollout.model, now) or now)
     rejection = find_rejection(conn, rollout.model, rollout.candidate, rollout.digest)

@@ -233,6 +233,24 @@ def test_a_rejection_ends_a_rollout_under_way_too_and_an_approval_changes_nothin
     assert (ended.state, ended.because) == ("aborted", "rejected by lin: looked at it")
 
 
+def test_a_rejection_ends_the_rollout_of_the_same_package_under_a_later_number(quick_loop_home, loop_project):
+    home = quick_loop_home
+    home.deploy(home.register())
+    home.register()
+    with home.database.read() as conn:
+        digest = get_version(conn, MODEL, 2).digest
+    home.deploy(home.register(loop_project(rollout={"approvals": 1}), digest=digest))
+    say(home, 2, approve, "sam")  # of another number: it begins nothing
+    consume(home)
+    with home.database.read() as conn:
+        assert (find_unfinished(conn, MODEL).candidate, find_unfinished(conn, MODEL).state) == (3, "waiting")
+    say(home, 2, reject, "lin")
+    consume(home)
+    with home.database.read() as conn:
+        (ended,) = list_rollouts(conn, MODEL)
+    assert ended.state == "aborted" and "looked at it (as bikes@2" in ended.because
+
+
 def test_a_rollout_finds_its_approval_however_many_other_models_wait(quick_loop_home, loop_project):
     home = quick_loop_home
     home.deploy(home.register())

@@ -39,8 +39,8 @@ class NotNamed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Every model that the files name, by environment and name. differs: whether any is not as its file says, or others
-    are at work on it."""
+    """Every model that the files name, by environment and name. differs: whether any is not as its file says and is on
+    no way there that evidence decides, or others are at work on it."""
 
     differs: bool
     planned: list[Planned]
@@ -84,10 +84,16 @@ def make_plan(sites: Sites, orders: Sequence[Order], *, take_back: bool) -> Plan
     """The plan of files that were read."""
     planned = [_told(order.asked, _plan_one(sites, order, take_back)) for order in orders]
     return Plan(
-        differs=any(found.change.kind != "nothing" or found.change.notes for found in planned),
+        differs=any(_is_off(found.change) for found in planned),
         planned=planned,
         not_named=_not_named(sites, [order.asked for order in orders]),
     )
+
+
+def _is_off(change: Change) -> bool:
+    """Whether somebody has to look: a rollout to what the file names goes on by itself, for weeks it may be."""
+    is_settled = change.kind == "nothing" or change.waits_for == "evidence"
+    return bool(not is_settled or change.notes)
 
 
 def _plan_one(sites: Sites, order: Order, take_back: bool) -> Change:
