@@ -128,7 +128,11 @@ def _row(line: Any) -> tuple[Any, ...]:
 
 
 def _told(difference: Any) -> str:
-    return "" if difference is None else f"{difference.estimate:+.4g} {difference.label}"
+    from flyball.operations.ci.figures import rounded_estimate
+
+    if difference is None:
+        return ""
+    return f"{rounded_estimate(difference.estimate, difference.interval)} {difference.label}"
 
 
 @ci.command()

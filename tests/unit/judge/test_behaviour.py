@@ -138,6 +138,8 @@ def test_a_model_beats_a_baseline_only_by_an_interval_beyond_zero(
         row_count=rows, group_count=rows, identical=False,
     )  # fmt: skip
     assert beats(paired, larger_is_better=False, name="prior").verdict.outcome == outcome
+    if rows == 100 and low > 0:
+        assert "worse by 0.1 to 0.2;" in beats(paired, larger_is_better=False, name="prior").verdict.because
     mirrored = {"pass": "fail", "fail": "pass"}.get(outcome, outcome)
     assert beats(paired, larger_is_better=True, name="prior").verdict.outcome == mirrored
 

@@ -236,6 +236,7 @@ def test_one_column_shows_a_champion_that_is_the_base(ci_reports: Any):
     same = msgspec.structs.replace(report.champion, name="main at 77c0ffee1234", number=None)
     text = write_markdown(msgspec.structs.replace(report, base=same))
     assert "| Metric | This change | Against champion and base | Rows |" in text
+    assert "and base main at 77c0ffee1234 on" in text and text.count("· against ") == 1
     assert "| Metric | This change | Against the champion | Against the base | Rows |" in write_markdown(
         report
     )

@@ -20,7 +20,10 @@ def beats(paired: Paired, *, larger_is_better: bool, name: str, margin: float = 
     if paired.difference is None:
         return not_shown(f"{values}: no interval of their difference on {paired.row_count} rows")
     ends = sorted((sign * paired.difference.low, sign * paired.difference.high))
-    words = f"{values} on {paired.row_count} rows: better by {ends[0]:.4g} to {ends[1]:.4g}"
+    gain = f"better by {ends[0]:.4g} to {ends[1]:.4g}"
+    if ends[1] < 0:
+        gain = f"worse by {-ends[1]:.4g} to {-ends[0]:.4g}"
+    words = f"{values} on {paired.row_count} rows: {gain}"
     if ends[0] > margin:
         return Found(Verdict("pass", words))
     if ends[1] <= margin:

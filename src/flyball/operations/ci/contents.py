@@ -51,9 +51,7 @@ def facts(report: CiReport) -> list[str]:
     told = []
     if report.commit:
         told.append(f"commit {report.commit[:12]}" + (f" on {report.branch}" if report.branch else ""))
-    told += [
-        _compared(side, name) for side, name in ((report.champion, "champion"), (report.base, "base")) if side
-    ]
+    told += _sides_in_words(report)
     told.append("trained" if report.trained else "nothing trained")
     if report.version is not None:
         told.append(f"{'registered as' if report.registered else 'is'} version {report.version}")
@@ -86,11 +84,20 @@ def sections(report: CiReport) -> list[Section]:
     return [section for section in found if section is not None]
 
 
-def _compared(side: Compared, name: str) -> str:
-    shown = (
-        side.name if name == "base" else f"champion (version {side.number})" if side.number else "champion"
-    )
-    text = f"against {'base ' if name == 'base' else ''}{shown}"
+def _sides_in_words(report: CiReport) -> list[str]:
+    champion, base = report.champion, report.base
+    names: list[tuple[str, Compared]] = []
+    if champion is not None:
+        names.append((f"champion (version {champion.number})" if champion.number else "champion", champion))
+    if base is not None and champion is not None and _is_same(champion, base):
+        names = [(f"{names[0][0]} and base {base.name}", champion)]
+    elif base is not None:
+        names.append((f"base {base.name}", base))
+    return [_compared(name, side) for name, side in names]
+
+
+def _compared(name: str, side: Compared) -> str:
+    text = f"against {name}"
     if side.rows:
         text += f" on {number(side.rows)} rows" + (
             f", {number(side.left_out)} left out" if side.left_out else ""
@@ -218,7 +225,7 @@ def _tests(report: CiReport) -> Iterable[Section]:
     passed = sum(test.outcome == "pass" for test in report.tests)
     left_out = report.left_out.get("tests", 0)
     rows = [
-        [_word(test.outcome), Cell(f"{test.name} ({test.kind})"), Cell(test.because), Cell(_place(test))]
+        [_word(test.outcome), Cell(_named(test)), Cell(test.because), Cell(_place(test))]
         for test in report.tests
     ]
     told = f"{passed} of {len(report.tests)} passed" if not left_out else f"{len(failed)} did not pass"
@@ -234,6 +241,10 @@ def _tests(report: CiReport) -> Iterable[Section]:
     ]
     table = Table(columns=["Result", "Test", "Because", "Where"], rows=rows, left_out=left_out)
     yield Section(title=f"Model tests: {told}", tables=[table, *examples], open=bool(failed))
+
+
+def _named(test: ModelTestResult) -> str:
+    return test.name if test.name.startswith(test.kind) else f"{test.name} ({test.kind})"
 
 
 def _place(test: ModelTestResult) -> str:
