@@ -427,3 +427,18 @@ def test_what_leads_to_a_device_or_is_too_large_is_not_read(repository: Reposito
     assert last.because == "last/flyball.toml can't be read: it is no file"
     assert "large.py can't be parsed (it is larger than 1 MiB)" in one.because
     assert "link.py can't be parsed (it is no file" in two.because
+
+
+@pytest.mark.parametrize(
+    "name", ["a\n::add-mask::b", "##vso[task.setvariable variable=PYTHONPATH]x", "a\x1b[2J"]
+)
+def test_a_folder_whose_name_a_hosts_log_would_take_for_a_command_is_refused(
+    repository: Repository, name: str
+):
+    repository.model("plain #1 of C#", "plain").branch()
+    repository.model("plain #1 of C#", "plain", train="import json\n").commit()
+    assert repository.names() == ["plain"]
+    repository.model(f"models/{name}", "odd").commit()
+    with pytest.raises(BadInput, match="take for a command") as refused:
+        repository.names()
+    assert refused.value.message.isprintable()

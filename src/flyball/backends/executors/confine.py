@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import glob
 import os
 import pwd
 import stat
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from itertools import chain
 
 import msgspec
 
@@ -40,7 +42,8 @@ _SYSTEM = (
     *("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/nix/store", "/gnu/store"),
     *("/proc", "/sys", "/run/systemd/resolve"),
 )
-_DEVICES = ("/dev",)
+# Not all of /dev: disks and terminals are there, and who runs a container may read them.
+_DEVICES = ("null", "zero", "full", "random", "urandom", "shm", "nvidia*", "dri", "kfd")
 _CAPABILITIES_VERSION, _PR_CAPBSET_DROP = 0x20080522, 24
 # By which root looks into processes and files past Landlock: DAC_READ_SEARCH, SYS_MODULE, SYS_RAWIO, SYS_PTRACE,
 # SYS_ADMIN, PERFMON, BPF, CHECKPOINT_RESTORE.
@@ -140,7 +143,7 @@ def _rules(confinement: Confinement) -> Iterator[tuple[str, int]]:
     """Path and rights of all that is allowed. Raises PermissionError for a folder on the way that can't be listed."""
     hidden = {os.path.realpath(path) for path in confinement.hidden}
     if confinement.closed:
-        read, write = [*confinement.read, *_SYSTEM, *_of_python()], [*confinement.write, *_DEVICES]
+        read, write = [*confinement.read, *_SYSTEM, *_of_python()], [*confinement.write, *_devices()]
     else:
         yield from _around("/", hidden, _EVERYTHING)
         read, write = confinement.read, confinement.write
@@ -149,6 +152,11 @@ def _rules(confinement: Confinement) -> Iterator[tuple[str, int]]:
     for paths, rights in ((read, _READING), (write, _EVERYTHING)):
         for path in paths:
             yield from _around(os.path.realpath(path), hidden, rights, lists=True)
+
+
+def _devices() -> Iterator[str]:
+    """The devices that programs need, those that they compute on among them, as far as there are any."""
+    return chain.from_iterable(glob.iglob(f"/dev/{name}") for name in _DEVICES)
 
 
 def _around(start: str, hidden: set[str], rights: int, *, lists: bool = False) -> Iterator[tuple[str, int]]:

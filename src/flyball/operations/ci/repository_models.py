@@ -16,6 +16,8 @@ from flyball.pipelines.project_file import FILE_NAME, ProjectFile
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
+_IN_A_LOG = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]|#[^\w\s]*#")
+
 
 class RepositoryModel(msgspec.Struct, frozen=True, kw_only=True):
     """One project of a repository. folder: below the root, "" for the root itself, as is every path.
@@ -55,9 +57,15 @@ def project_files(files: Iterable[str]) -> list[str]:
 def read_models(root: Path, files: Iterable[str], environment: Mapping[str, str]) -> list[RepositoryModel]:
     """The models of project files that are there, in order of their folders.
 
-    Raises BadInput where two have one name: their versions could not be told apart.
+    Raises BadInput where two have one name: their versions could not be told apart; and for a folder whose name a
+    host's log would take for a command, since jobs print which model they check.
     """
     paths = sorted(project_files(files))
+    for path in filter(_IN_A_LOG.search, paths):
+        raise BadInput(
+            f"the folder {folder_of(path)!r} has a line break, another control character or ## in its name, which a "
+            "code host can take for a command where its log names the folder; rename it"
+        )
     models = [_read_model(root, path, environment) for path in paths if os.path.lexists(root / path)]
     first: dict[str, RepositoryModel] = {}
     for model in models:
