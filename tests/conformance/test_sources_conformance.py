@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from flyball.core.errors import BadInput, SourceUnreadable
+from flyball.data.batches import open_batches
 from flyball.data.sources import describe_source, read_source
 
 FRAME = pl.DataFrame({"a": [1, 2, 3], "b": ["x", None, "ü"], "c": [0.5, 1.5, None]})
@@ -56,6 +57,21 @@ def test_a_delta_table_is_read(table_root: str, tmp_path: Path):
     append(f"{table_root}/t1", FRAME)
 
     assert read_source(f"{table_root}/t1", folder=tmp_path).equals(FRAME)
+
+
+def test_rows_in_parts_are_the_same_wherever_they_lie(blobs: Any, table_root: str, tmp_path: Path):
+    from flyball.backends.tables.delta import append
+
+    blobs.put_latest("data/1.csv.gz", as_bytes("1.csv.gz", FRAME))
+    append(f"{table_root}/t1", FRAME)
+    (tmp_path / "1.parquet").write_bytes(as_bytes("1.parquet"))
+
+    places = (f"{blobs.url}/data/1.csv.gz", f"{table_root}/t1", "1.parquet")
+    opened = [open_batches(place, folder=tmp_path) for place in places]
+    assert [pl.concat(batches).equals(FRAME) for batches in opened] == [True, True, True]
+    again = open_batches(places[1], folder=tmp_path)
+    append(f"{table_root}/t1", FRAME)
+    assert again.digest == opened[1].digest != open_batches(places[1], folder=tmp_path).digest
 
 
 def test_a_missing_object_and_a_folder_without_tables_are_told(blobs: Any, tmp_path: Path):

@@ -212,6 +212,15 @@ def test_of_two_jobs_for_one_file_one_is_refused_and_one_with_the_same_key_waits
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"] and told == []
 
 
+def test_a_link_in_the_place_of_a_draft_is_not_followed(payers_served: Any, tmp_path: Path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years of work")
+    (tmp_path / ".out.csv.scoring").symlink_to(tmp_path / "precious")
+    code, _, told = payers_served.command("score", "payers", "month.csv", str(tmp_path / "out.csv"))
+    assert code == 2 and "out.csv can't be written" in told, told
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
+
+
 def test_time_that_is_over_ends_the_job_with_nothing_written(payers_served: Any, tmp_path: Path):
     job = ("score", "payers", "month.csv", str(tmp_path / "out.csv"))
     code, _, told = payers_served.command(*job, "--timeout", "0.01s")

@@ -10,6 +10,7 @@ import msgspec
 
 from flyball.governance.job_keys import KeptJob, begin_job, check_same_job, end_job, find_job
 from flyball.operations.opening import Backends
+from flyball.operations.scoring.output import told
 
 
 class Keys(Protocol):
@@ -75,5 +76,6 @@ class FileKeys:
 
     def _write(self, key: str, job: KeptJob) -> None:
         draft = self._path.with_suffix(f".{os.getpid()}")
-        draft.write_bytes(msgspec.json.encode(_Note(key, job)))
-        os.replace(draft, self._path)
+        with told(self._path):
+            draft.write_bytes(msgspec.json.encode(_Note(key, job)))
+            os.replace(draft, self._path)

@@ -50,7 +50,7 @@ class Draft:
 
     def write(self, frame: pl.DataFrame) -> None:
         """Add rows. Raises StorageFull, BadInput."""
-        with _told(self._path):
+        with told(self._path):
             if self._path.suffix == ".parquet":
                 self._waiting.append(frame)
                 if sum(part.height for part in self._waiting) >= _PART_ROWS:
@@ -68,7 +68,7 @@ class Draft:
 
     def finish(self) -> None:
         """Bring all rows to disk and give the file its name. Raises StorageFull, BadInput."""
-        with _told(self._path):
+        with told(self._path):
             if self._path.suffix == ".parquet":
                 self._join_parts()
             assert self._file is not None
@@ -124,12 +124,12 @@ def open_draft(
     check: raises when the time is over. What a killed process left is removed. Raises Conflict, BadInput.
     """
     folder = path.with_name(f".{path.name}.scoring")
-    with _told(path), suppress(FileExistsError):
+    with told(path), suppress(FileExistsError):
         folder.mkdir()
     descriptor = _lock(path, folder, key, check, say)
     draft = None
     try:
-        with _told(path):
+        with told(path):
             for left in folder.iterdir():
                 left.unlink()
             (folder / "key").write_text(f"{os.getpid()}\n{key}")
@@ -146,10 +146,11 @@ def _lock(path: Path, folder: Path, key: str, check: Callable[[], object], say: 
     """The descriptor of the folder, which is locked by this process alone."""
     is_told = False
     while True:
-        with _told(path), suppress(FileExistsError):
+        with told(path), suppress(FileExistsError):
             folder.mkdir()
-        with suppress(FileNotFoundError):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        with told(path), suppress(FileNotFoundError):
+            # No link: what lies in the folder is removed.
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             if _try_lock(descriptor) and _is_same(descriptor, folder):
                 return descriptor
             os.close(descriptor)
@@ -174,7 +175,7 @@ def _try_lock(descriptor: int) -> bool:
 def _is_same(descriptor: int, folder: Path) -> bool:
     """Whether the folder is still the one that was opened; who held it before has removed it at its end."""
     try:
-        found = folder.stat()
+        found = folder.lstat()
     except FileNotFoundError:
         return False
     return os.fstat(descriptor).st_ino == found.st_ino
@@ -188,7 +189,7 @@ def _read(path: Path) -> str:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """What can't be written is told by the name of the output."""
     import polars as pl
 
