@@ -312,3 +312,25 @@ def test_a_result_that_is_a_link_a_pipe_or_no_object_counts_as_none(tmp_path: Pa
             },
         )
         assert (ended.exit_code, ended.result, ended.timed_out) == (0, None, False)
+
+
+@pytest.mark.parametrize("path", [os.pathsep, ".", f"{os.pathsep}{{}}", "./."])
+def test_nothing_of_the_project_runs_before_the_walls_stand(tmp_path: Path, path: str):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("sitecustomize.py", "usercustomize.py", "msgspec.py", "evil.pth"):
+        line = "import pathlib; pathlib.Path('../ran').touch()\n"
+        (source / name).write_text(line)
+    (tmp_path / "module_of_a_stranger.py").write_text(
+        "import sys\nopen(sys.argv[2], 'w').write('{\"ended\": true}')\n"
+    )
+    others = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    ended = run_child(
+        "module_of_a_stranger",
+        {},
+        folder=source,
+        timeout_seconds=30,
+        environment={"PYTHONPATH": f"{path.format(tmp_path)}{os.pathsep}{others}"},
+        confinement=Confinement(hidden=[], read=[str(tmp_path)], closed=True),
+    )
+    assert ended.result == {"ended": True} and not (tmp_path / "ran").exists()

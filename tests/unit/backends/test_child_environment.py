@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from flyball.backends.executors.environment import clean_environment
@@ -41,3 +44,14 @@ def test_a_child_sees_what_programs_need_and_what_it_is_given(monkeypatch: pytes
 def test_an_executor_nobody_has_is_refused() -> None:
     with pytest.raises(UnsupportedUrl, match="local"):
         open_executor("ray://head:10001")
+
+
+def test_paths_of_a_child_name_no_folder_by_where_it_works(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("PYTHONPATH", "LD_LIBRARY_PATH"):
+        monkeypatch.setenv(name, os.pathsep.join(["", "lib", ".", "/opt/lib", ""]))
+        found = clean_environment()[name]
+        assert found.split(os.pathsep) == [f"{tmp_path}/lib", str(tmp_path), "/opt/lib"]
+    assert "DYLD_LIBRARY_PATH" not in clean_environment()

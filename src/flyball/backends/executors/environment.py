@@ -14,6 +14,7 @@ _KEPT = frozenset(
         *("CUDA_VISIBLE_DEVICES", "SSL_CERT_FILE", "SSL_CERT_DIR", "SOURCE_DATE_EPOCH"),
     )
 )
+_PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -23,4 +24,14 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     AWS_… are only the ones we know of.
     """
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
-    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **(extra or {})}
+    given = {**kept, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **(extra or {})}
+    return given | {name: _found_from_here(given[name]) for name in _PATHS if name in given}
+
+
+def _found_from_here(path: str) -> str:
+    """The folders as they are found from this one; none for an entry that is empty.
+
+    A child works in a folder with a project's files, and a library or a `sitecustomize` from there runs before it is
+    confined.
+    """
+    return os.pathsep.join(os.path.abspath(place) for place in path.split(os.pathsep) if place)
