@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pytest
 from flyball_tests_deployments import GRACE, Repository, deployment
 
 from flyball.core.values import Actor
+from flyball.operations.planning import applying
 from flyball.registry.bundle import read_manifest
 
 
@@ -75,17 +78,66 @@ def test_a_rollout_towards_the_file_is_no_difference_until_it_waits_for_people(r
     assert "at step 1 and paused" in said.out
 
 
-def test_a_version_whose_files_are_damaged_is_put_into_service_by_no_apply(repository: Repository):
-    staged = repository.staged
-    for version in (repository.first, repository.second):
-        repository.commit("a version", staging=deployment("staging", version))
-        repository.apply("staging")
-    with staged.opened("staging") as app:
-        manifest = read_manifest(repository.first, app.backends.blobs)
+def damage(repository: Repository, digest: str) -> None:
+    """Change a byte of a version in staging."""
+    with repository.staged.opened("staging") as app:
+        manifest = read_manifest(digest, app.backends.blobs)
         folder = app.settings.objects_url.removeprefix("file://")
         path = Path(folder, app.backends.blobs.object_key(manifest.files[0].digest))
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+def test_a_rejection_that_comes_while_files_are_read_stops_the_apply(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+):
+    staged = repository.staged
+    repository.commit("the first", staging=deployment("staging", repository.first))
+    repository.apply("staging")
+    read = applying.check_files
+
+    def read_long(backends: Any, version: Any) -> None:
+        with staged.opened("staging") as app:
+            app.reject("plant@2", why="wrong unit", actor=GRACE)
+        read(backends, version)
+
+    monkeypatch.setattr(applying, "check_files", read_long)
+    repository.commit("the second", staging=deployment("staging", repository.second))
+    (blocked,) = repository.apply("staging", code=1)
+    assert (blocked["change"]["kind"], blocked["unlike_plan"], blocked["done"]) == ("blocked", True, "")
+    assert "rejected by grace: wrong unit" in blocked["change"]["because"]
+    assert repository.serving("staging") == repository.first
+
+
+def test_what_a_rollback_meanwhile_makes_a_deployment_is_read_before_it_is_deployed(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+):
+    staged, project = repository.staged, repository.folder / "flyball.toml"
+    for version in (repository.first, repository.second):
+        repository.commit("a version", staging=deployment("staging", version))
+        repository.apply("staging")
+    project.write_text(project.read_text().replace('window = "1h"', 'window = "2h"'))
+    find, meanwhile = applying.Sites.site, ["rollback"]
+
+    def find_late(sites: Any, asked: Any, *, make: bool = False) -> Any:
+        if make and meanwhile:
+            meanwhile.clear()
+            with staged.opened("staging") as app:
+                app.rollback("plant", to=None, why="complaints", actor=GRACE)
+            damage(repository, repository.second)
+        return find(sites, asked, make=make)
+
+    monkeypatch.setattr(applying.Sites, "site", find_late)
+    (failed,) = repository.apply("staging", code=1, more=("--take-back",))
+    assert (failed["planned"]["change"]["kind"], failed["code"]) == ("settings", "corrupt_object")
+    assert repository.serving("staging") == repository.first
+
+
+def test_a_version_whose_files_are_damaged_is_put_into_service_by_no_apply(repository: Repository):
+    for version in (repository.first, repository.second):
+        repository.commit("a version", staging=deployment("staging", version))
+        repository.apply("staging")
+    damage(repository, repository.first)
     repository.git("revert", "--no-edit", "HEAD")
     (failed,) = repository.apply("staging", code=1)
     assert (failed["change"]["kind"], failed["code"], failed["done"]) == ("roll back", "corrupt_object", "")
