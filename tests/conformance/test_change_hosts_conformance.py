@@ -245,6 +245,21 @@ def test_a_no_of_the_host_is_told_at_the_first_question_and_at_the_first_change(
             assert filled.pulls == [] and filled.branches() == ["main"]
 
 
+def test_a_token_that_may_open_no_requests_leaves_no_branch(filled: Any):
+    asks = {"github": "/pulls", "gitlab": "/merge_requests"}[filled.kind]
+    filled.breaks = lambda method, path: (
+        (403, {}, b"{}") if method == "POST" and path.endswith(asks) else None
+    )
+    with pytest.raises(HostRefused, match="does not let this token"):
+        ask(filled)
+    assert filled.branches() == ["main"] and filled.pulls == []
+    # One that was there before is what somebody is at work on.
+    filled.write(f"flyball/production/shop-{MARK}", PATH, FILE.replace("'a'", "'b'"))
+    with pytest.raises(HostRefused):
+        ask(filled)
+    assert len(filled.branches()) == 2
+
+
 def test_what_the_token_lacks_is_named(filled: Any):
     filled.breaks = lambda method, path: (403, {}, b"{}")
     needs = {

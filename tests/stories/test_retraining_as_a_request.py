@@ -245,6 +245,9 @@ def test_texts_of_others_are_text_and_a_host_that_says_no_is_told_with_exit_code
     body = team.propose("--print")["body"]
     assert "\n/merge" not in body and "<script>" not in body and "](https:" not in body
     assert "@everyone" not in body and "closes #1" not in body and body.count("<!--") == 0
+    hostile *= 2_000
+    team.change(work)
+    assert len(team.propose("--print")["body"].encode()) <= 60_000  # of the 65,536 that GitHub takes
 
     team.host.breaks = lambda method, path: (403, {}, b"{}")
     told = team.propose(code=3)

@@ -10,6 +10,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -197,9 +198,16 @@ def _attempt(host: ChangeHost, wanted: Wanted) -> Asked:
         return _told(host, wanted, commit, state, asked)
     if requests:
         return _told(host, wanted, commit, "taken back" if _is_merged(requests) else "declined", requests[0])
-    _prepare_branch(host, wanted, base, commit, file, content)
+    is_made = _prepare_branch(host, wanted, base, commit, file, content)
     body = with_mark(wanted.body)
-    opened = host.open_request(branch=wanted.branch, base=base, title=wanted.title, body=body)
+    try:
+        opened = host.open_request(branch=wanted.branch, base=base, title=wanted.title, body=body)
+    except HostRefused as error:
+        if is_made and error.facts.get("status") not in _OVERTAKEN:
+            # A token that may write branches and open no requests: the branch alone would be nothing to anybody.
+            with suppress(HostRefused, HostUnavailable):
+                host.delete_branch(wanted.branch)
+        raise
     return _told(host, wanted, commit, "opened", opened)
 
 
@@ -224,8 +232,8 @@ def _refresh(host: ChangeHost, request: Request, wanted: Wanted) -> State:
 
 def _prepare_branch(
     host: ChangeHost, wanted: Wanted, base: str, commit: str, file: HostFile, content: bytes
-) -> None:
-    """The branch with the one commit, made or found. Raises Conflict where it has anything else."""
+) -> bool:
+    """See to the branch with the one commit; whether it was made now. Raises Conflict where it has anything else."""
     is_new = host.find_commit(wanted.branch) is None
     if not is_new:
         own = host.compare(commit, wanted.branch)
@@ -236,7 +244,7 @@ def _prepare_branch(
                     "it, or open the request from it yourself",
                     branch=wanted.branch,
                 )
-            return
+            return False
     change = FileChange(
         branch=wanted.branch,
         is_new=is_new,
@@ -248,6 +256,7 @@ def _prepare_branch(
         message=wanted.title,
     )
     host.commit_file(change)
+    return is_new
 
 
 def _is_ours(host: ChangeHost, wanted: Wanted, own: Difference) -> bool:

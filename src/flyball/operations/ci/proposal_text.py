@@ -10,13 +10,12 @@ from flyball.core.values import Interval
 from flyball.operations.ci.contents import sections
 from flyball.operations.ci.figures import number, value_text
 from flyball.operations.ci.findings import metric_lines
-from flyball.operations.ci.markdown import escape, write_section
+from flyball.operations.ci.markdown import MOST_COMMENT_BYTES, escape, write_section
 from flyball.operations.ci.report import CiReport, Compared
-from flyball.operations.ci.shortening import shorten
+from flyball.operations.ci.shortening import STEPS, cut_text, shorten
 from flyball.operations.planning.candidates import Candidate
 from flyball.operations.planning.files import told_environment
 
-_MOST_ROWS, _MOST_CHARACTERS = 30, 400
 _MOST_SETTINGS = 12
 
 
@@ -36,16 +35,28 @@ def write_word(candidate: Candidate) -> str:
 
 
 def write_body(candidate: Candidate) -> str:
-    """The request's text as Markdown, in which whatever others wrote is text and never markup."""
+    """The request's text as Markdown, in which whatever others wrote is text and never markup; below hosts' limits."""
+    text = ""
+    for rows, characters in STEPS:
+        text = _write(candidate, rows, characters)
+        if len(text.encode()) <= MOST_COMMENT_BYTES:
+            break
+    return text
+
+
+def _write(candidate: Candidate, rows: int, characters: int) -> str:
+    def listed(sentences: Iterator[str]) -> str:
+        return "\n".join(f"- {escape(cut_text(sentence, characters))}" for sentence in sentences)
+
     parts = [
         _summary(candidate),
         "### Why it was retrained",
-        _list(_reasons(candidate)),
+        listed(_reasons(candidate)),
         "### What it was trained on",
-        _list(_rows(candidate)),
-        *_measured(candidate),
+        listed(_rows(candidate)),
+        *_measured(candidate, rows, characters),
         "### What merging does",
-        _list(_consequences(candidate)),
+        listed(_consequences(candidate)),
         "### How to say no",
         "Close this request. It is not opened again for this version; the next retraining that passes its gates gets "
         "a request of its own.",
@@ -102,7 +113,7 @@ def _rows(candidate: Candidate) -> Iterator[str]:
         yield "What is known of its rows: nothing"
 
 
-def _measured(candidate: Candidate) -> Iterator[str]:
+def _measured(candidate: Candidate, rows: int, characters: int) -> Iterator[str]:
     """Gates and metrics, against the champion, as a check of a change shows them."""
     waiting = candidate.waiting
     evaluation, comparison = waiting.evaluation, waiting.evaluation.get("comparison") or {}
@@ -123,7 +134,7 @@ def _measured(candidate: Candidate) -> Iterator[str]:
             {"metrics": evaluation.get("metrics") or {}, "slices": {}}, _contrasts(comparison), ()
         ),
     )
-    for section in sections(shorten(report, rows=_MOST_ROWS, characters=_MOST_CHARACTERS)):
+    for section in sections(shorten(report, rows=rows, characters=characters)):
         yield from write_section(section, {})
 
 
@@ -161,7 +172,3 @@ def _consequences(candidate: Candidate) -> Iterator[str]:
     if len(change.settings) > _MOST_SETTINGS:
         yield f"and {len(change.settings) - _MOST_SETTINGS} more settings"
     yield "A revert, applied, takes it back."
-
-
-def _list(sentences: Iterator[str]) -> str:
-    return "\n".join(f"- {escape(sentence)}" for sentence in sentences)

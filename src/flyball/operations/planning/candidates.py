@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from flyball.delivery.approvals import find_rejection
 from flyball.delivery.left import find_left
 from flyball.monitoring.incidents import Incident, get_incident
 from flyball.monitoring.signals import Signal, get_signal
@@ -106,8 +105,6 @@ def _find_waiting(conn: Connection, model: str) -> Waiting | str:
             f"version {number} is overtaken: it was measured against version {newest.champion}, and version {champion} "
             "is champion"
         )
-    if (rejection := find_rejection(conn, model, number, version.digest)) is not None:
-        return f"version {number} was {rejection}"
     evidence = list_evidence(conn, model, number)
     evaluations = [one.facts for one in evidence if one.kind == "evaluation"]
     return Waiting(
