@@ -60,7 +60,9 @@ def run(folder: Path, sets: tuple[str, ...], why: str, key: str | None, wait: bo
         try:
             result = app.run(folder, sets=sets, why=why, on_line=told, key=key)
         except KeyboardInterrupt:
-            told("the next `flyball run`, or a running `flyball up`, goes on with it")
+            told(
+                "the next `flyball run`, or a running `flyball up`, goes on with it; `flyball run cancel RUN` ends it"
+            )
             raise
         finally:
             told.close()
