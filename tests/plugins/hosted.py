@@ -14,6 +14,7 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,34 @@ class Hosted(ABC):
         return self.flyball(
             *arguments, "--env", "staging", FLYBALL_HOME=str(home), **self.secrets, **self.variables
         )
+
+    def champion(self) -> str:
+        """The digest that is in service in staging; read in this process, for it is asked often."""
+        from flyball.core.refs import ModelRef
+        from flyball.registry.versions import resolve
+
+        with self._staging() as backends, backends.database.read() as conn:
+            return str(resolve(conn, ModelRef("line", alias="champion")).digest)
+
+    def reasons(self) -> list[str]:
+        """Why what is in service in staging came there, oldest first."""
+        from flyball.registry.aliases import list_history
+
+        with self._staging() as backends, backends.database.read() as conn:
+            return [entry.why for entry in list_history(conn, "line")]
+
+    @contextmanager
+    def _staging(self) -> Iterator[Any]:
+        from flyball.core.settings import settings_at
+        from flyball.operations.opening import open_backends
+
+        database = self.secrets["FLYBALL_STAGING_DATABASE"]
+        objects = self.variables["FLYBALL_STAGING_OBJECTS"]
+        backends = open_backends(settings_at(self.folder / "asking", database, objects))
+        try:
+            yield backends
+        finally:
+            backends.close()
 
     def commit(self, why: str) -> str:
         git(self.work, "add", "--all")

@@ -35,7 +35,7 @@ def checked(jobs: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def champion(hosted: Any) -> str:
-    return str(hosted.staging("show", "line@champion")["version"]["digest"])
+    return str(hosted.champion())
 
 
 def comment(hosted: Any) -> str:
@@ -69,8 +69,7 @@ def test_a_change_that_passes_is_reported_and_after_the_merge_the_same_bytes_are
         job.printed
     )
     assert champion(hosted) == report["digest"]
-    history = hosted.staging("history", "line")
-    assert "merged as " in str(history) and "better" in str(history)
+    assert any("merged as " in why and "better" in why for why in hosted.reasons())
 
 
 @mostly
@@ -156,7 +155,7 @@ def test_a_rollback_by_hand_puts_the_previous_champion_back_with_its_reason(host
     jobs = hosted.by_hand("rollback", 'com"plaints; $(touch pwned)')
     assert [job.code for job in jobs.values()] == [0], [job.printed for job in jobs.values()]
     assert champion(hosted) == first["digest"]
-    assert any('com"plaints; $(touch pwned)' in entry["why"] for entry in hosted.staging("history", "line"))
+    assert any('com"plaints; $(touch pwned)' in why for why in hosted.reasons())
     assert not list(hosted.folder.rglob("pwned"))
 
 
@@ -231,7 +230,7 @@ def test_where_a_file_decides_a_merge_deploys_nothing_until_the_file_names_it_an
     job = applied(jobs)
     assert (job.code, job.environment, champion(by_files)) == (0, "staging", report["digest"]), job.printed
     assert not any(job.reports for job in jobs.values())  # nothing was checked, so nothing was trained
-    assert any(f"{FILE} at " in entry["why"] for entry in by_files.staging("history", "line"))
+    assert any(f"{FILE} at " in why for why in by_files.reasons())
 
     by_files.staging("rollback", "line", "--why", "complaints")
     jobs = by_files.watch()

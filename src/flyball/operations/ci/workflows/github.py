@@ -19,6 +19,7 @@ from flyball.operations.ci.workflows.github_parts import (
     secrets_of,
     setup,
     step_of,
+    stores_of,
     upload,
 )
 from flyball.operations.ci.workflows.repository import Repository
@@ -108,7 +109,7 @@ def _plan(repository: Repository) -> str:
             {
                 "OFFLINE": f"${{{{ {SAME.replace('==', '!=')} && '1' || '' }}}}",
                 "FLYBALL_OBJECTS": f"${{{{ {SAME} && vars.FLYBALL_OBJECTS || '' }}}}",
-                **secrets_of(repository.environments),
+                **stores_of(repository.environments),
             },
         )
         + upload("flyball-deployments", "${{ runner.temp }}/flyball/reports")
@@ -180,7 +181,7 @@ def _apply(repository: Repository) -> str:
         + step_of(steps.INSTALL, {"FOLDER": repository.lock_folder})
         + step_of(steps.AFFECTED_BY_MERGE, {"BEFORE": ""})
         + step_of(steps.DEPLOYMENTS_OF, {"ENVIRONMENT": "${{ matrix.environment }}"})
-        + step_of(steps.APPLY, secrets_of(repository.environments))
+        + step_of(steps.APPLY, stores_of(repository.environments))
     )
 
 
@@ -214,7 +215,7 @@ jobs:
         + OIDC
         + setup()
         + step_of(steps.INSTALL, {"FOLDER": repository.lock_folder})
-        + step_of(steps.DRIFT, secrets_of(repository.environments))
+        + step_of(steps.DRIFT, stores_of(repository.environments))
         + _propose(repository)
     )
 
@@ -242,7 +243,7 @@ def _propose(repository: Repository) -> str:
         + step_of(
             steps.PROPOSE,
             {"GITHUB_TOKEN": "${{ secrets.PROPOSALS_TOKEN || github.token }}"}
-            | secrets_of(repository.environments),
+            | stores_of(repository.environments),
         )
     )
 

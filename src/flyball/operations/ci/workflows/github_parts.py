@@ -125,6 +125,11 @@ def secrets_of(names: Iterable[str]) -> dict[str, str]:
     }
 
 
+def stores_of(names: Iterable[str]) -> dict[str, str]:
+    """The same for what is done in place: no token of a control plane."""
+    return {name: value for name, value in secrets_of(names).items() if not name.endswith("_TOKEN")}
+
+
 def setup(*, ref: str | None = None, depth: int = 0) -> str:
     """The first steps of a job: the files, and uv. ref: others than those of the event."""
     chosen = f"          ref: {ref}\n" if ref else ""
