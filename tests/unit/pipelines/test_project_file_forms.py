@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flyball.core.errors import BadInput, ProjectError
-from flyball.operations.ci.repository_models import name_in
+from flyball.pipelines.named_projects import name_in
 from flyball.pipelines.project_file import read_project
 
 TEXT = """[model]
