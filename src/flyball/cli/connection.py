@@ -30,7 +30,7 @@ def refuse_changes() -> None:
     command = "" if context is None else context.command_path.partition(" ")[2]
     if os.environ.get("FLYBALL_CACHE") == "read" and command in CHANGES:
         raise Refused(
-            f"FLYBALL_CACHE=read says that this job only reads, and flyball {command} changes a registry: nothing "
+            f"FLYBALL_CACHE=read says that this job only reads, and `flyball {command}` changes a registry: nothing "
             "was done. Run it in a job of your team's own"
         )
 
