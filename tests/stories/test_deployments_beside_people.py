@@ -181,6 +181,11 @@ def test_an_abort_by_hand_holds_up_the_file_and_a_rejection_blocks_it(repository
     staged.say("rollout", "abort", "plant", *there, "--why", "smells")
     (held,) = repository.apply("staging", code=1)
     assert "`rollout abort --why smells`" in held["change"]["because"]
+    (again,) = repository.plan("staging", more=("--take-back",))
+    assert (again["change"]["kind"], again["change"]["notes"]) == (
+        "deploy",
+        [],
+    )  # the champion is the file's own
     staged.say("reject", "plant@2", *there, "--why", "wrong unit")
     assert repository.kinds("staging") == ["blocked"]
     (blocked,) = repository.apply("staging", code=1, more=("--take-back",))
