@@ -16,6 +16,8 @@ from flyball_tests_runs import LINE
 
 from flyball.backends.executors.confine import Confinement, can_confine, holds_signals
 from flyball.backends.executors.local import run_child
+from flyball.core.settings import Settings
+from flyball.pipelines.reach import reach_of
 
 pytestmark = pytest.mark.skipif(
     not can_confine(), reason="this kernel can't take folders away from a process"
@@ -334,3 +336,51 @@ def test_nothing_of_the_project_runs_before_the_walls_stand(tmp_path: Path, path
         confinement=Confinement(hidden=[], read=[str(tmp_path)], closed=True),
     )
     assert ended.result == {"ended": True} and not (tmp_path / "ran").exists()
+
+
+PLANT = """
+import os
+import sys
+import types
+
+child = sys.modules["__main__"]
+real = child.msgspec.json
+
+
+def encode(result):
+    for folder, _, _ in os.walk("../made/model") if "value" in result else ():
+        if not os.path.lexists(folder + "/truth"):  # each fit has wrapped it once more
+            os.symlink(os.path.abspath("../held_out/test.parquet"), folder + "/truth")
+    return real.encode(result)
+
+
+child.msgspec = types.SimpleNamespace(json=types.SimpleNamespace(encode=encode, decode=real.decode))
+"""
+
+LOAD = """
+try:
+    open(Path(folder) / "truth", "rb").close()
+    print("truth WORKED")
+except OSError as error:
+    print("truth", type(error).__name__)
+"""
+
+
+def test_a_link_that_a_training_leaves_in_its_model_is_not_followed_for_it(
+    run_home: Any, make_project: Callable[..., Path]
+):
+    text = LINE.replace("    x = X[:, 0]\n", indented(PLANT) + "    x = X[:, 0]\n")
+    text = text.replace("        return cls(", indented(indented(LOAD)) + "        return cls(")
+    result = run_home.run(make_project(train=text))
+    log = run_home.log(result.run_id)
+    assert "[evaluate] truth FileNotFoundError" in log and "WORKED" not in log, log
+    assert result.state == "registered"
+
+
+def test_a_link_in_the_place_of_what_is_given_opens_nothing(tmp_path: Path):
+    (tmp_path / "keys").write_text("")
+    (tmp_path / "train.parquet").symlink_to(tmp_path / "keys")
+    payload = {name: str(tmp_path / f"{name}.parquet") for name in ("train", "test")}
+    settings = Settings(home=tmp_path / "home", database_url="", objects_url="", cache="read")
+    opened = reach_of("test", payload, settings)
+    assert opened is not None and opened.read == [payload["test"]] and opened.closed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ def reach_of(kind: str, payload: dict[str, Any], settings: Settings) -> Confinem
         read = tuple(name for name in read if name != "held_out")
     return Confinement(
         hidden=settings.state_paths,
-        read=[path for name in read for path in _paths(payload, name)],
+        # A link is opened up to where it leads: one that training left in the place of its rows opens nothing.
+        read=[path for name in read for path in _paths(payload, name) if not os.path.islink(path)],
         write=[_made(path) for name in write for path in _paths(payload, name)],
         closed=is_for_strangers(settings),
     )

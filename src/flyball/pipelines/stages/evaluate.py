@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,9 +25,7 @@ def evaluate_model(job: Job, given: Given) -> Made:
         return Made(outputs, _facts(outputs), key, is_cached=True)
     ready_data(job, given.prepared)
     made = ready_model(job, given.trained)
-    package = job.bench.path("package")
-    shutil.rmtree(package, ignore_errors=True)
-    shutil.copytree(made / "model", package)
+    package = _copy_model(made, given.trained["files"], job.bench.fresh("package"))
     payload = {
         "project": msgspec.to_builtins(job.project),
         "positive": given.prepared["positive"],
@@ -49,6 +48,15 @@ def evaluate_model(job: Job, given: Given) -> Made:
     for gate in outputs["gates"]:
         job.bench.write_line(f"gate {gate['metric']}: {gate['outcome']} ({gate['because']})")
     return Made(outputs, _facts(outputs), key)
+
+
+def _copy_model(made: Path, files: list[dict[str, Any]], package: Path) -> Path:
+    """The model's files, as they were kept: a link that training left there would be followed with all our rights."""
+    for path in (file["path"] for file in files if file["path"].startswith("model/")):
+        target = package / path.removeprefix("model/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(made / path, target, follow_symlinks=False)
+    return package
 
 
 def _key(job: Job, given: Given) -> str:
