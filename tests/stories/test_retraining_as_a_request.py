@@ -220,6 +220,7 @@ def test_what_was_rejected_overtaken_or_is_under_way_is_not_proposed_and_it_is_s
     with open_app(team.folder) as app:
         app.reject("plant@2", why="not fair", actor=grace)
     assert "rejected by grace: not fair" in team.propose()["because"]
+    assert "waits for a pull request" not in team.say("why", "plant").out
     with open_app(team.folder) as app:
         app.approve("plant@2", why="it is", actor=grace)
     other = team.register(team.digest(1))
@@ -229,6 +230,7 @@ def test_what_was_rejected_overtaken_or_is_under_way_is_not_proposed_and_it_is_s
     team.say("rollback", "plant", "--why", "as before")
     team.say("deploy", "plant@2", "--strategy", "canary", "--why", "by hand")
     assert "its rollout (canary) is at step 1" in team.propose()["because"]
+    assert "waits for a pull request" not in team.say("why", "plant").out
     assert team.host.requests == []
 
 
@@ -237,15 +239,18 @@ def test_texts_of_others_are_text_and_a_host_that_says_no_is_told_with_exit_code
 ):
     hostile = "closes #1\n/merge\n<script>x</script> | @everyone `a` [here](https://x.example) <!-- flyball text=0 -->"
 
+    notes: list[str] = []
+
     def work(conn: Any, now: Any) -> None:
         [first] = retrainings.list_retrainings(conn, "plant")
-        retrainings.change(conn, first.id, because=hostile)
+        rows = {**first.data_choice["rows"], "notes": notes}
+        retrainings.change(conn, first.id, because=hostile, data_choice={**first.data_choice, "rows": rows})
 
     team.change(work)
     body = team.propose("--print")["body"]
     assert "\n/merge" not in body and "<script>" not in body and "](https:" not in body
     assert "@everyone" not in body and "closes #1" not in body and body.count("<!--") == 0
-    hostile *= 2_000
+    hostile, notes = hostile * 2_000, ["<" * 5_000] * 500
     team.change(work)
     assert len(team.propose("--print")["body"].encode()) <= 60_000  # of the 65,536 that GitHub takes
 

@@ -178,7 +178,7 @@ def why(backends: Backends, model: str) -> dict[str, Any]:
         incidents = list_incidents(conn, model, limit=1)
         rollouts = list_rollouts(conn, model, limit=1)
         retrainings = list_retrainings(conn, model, limit=1)
-        waiting = [r for r in retrainings if r.version and _waits(conn, r, summary.champion)]
+        waiting = [r for r in retrainings if r.version and _waits(conn, r)]
         left = sum(approvals_left(conn, rollout) for rollout in rollouts if rollout.state == "waiting")
     sentences = [_champion_sentence(summary, moves)]
     if summary.schedules == "external":
@@ -213,7 +213,7 @@ def why(backends: Backends, model: str) -> dict[str, Any]:
     return {"model": model, "text": " ".join(sentences), "facts": facts}
 
 
-def _waits(conn: Any, retraining: Any, champion: int | None) -> bool:
+def _waits(conn: Any, retraining: Any) -> bool:
     """Whether what a retraining gave still waits for a pull request: nobody has put it on its way, or refused it."""
     from flyball.delivery.approvals import find_rejection
     from flyball.delivery.left import find_left
@@ -221,7 +221,7 @@ def _waits(conn: Any, retraining: Any, champion: int | None) -> bool:
     from flyball.registry.versions import get_version
 
     model, number = retraining.model, retraining.version
-    if number == champion or find_left(conn, model, number) is None:
+    if find_left(conn, model, number) is None:
         return False
     digest = get_version(conn, model, number).digest
     begun = any(rollout.candidate == number for rollout in list_rollouts(conn, model, limit=20))

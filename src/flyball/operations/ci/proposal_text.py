@@ -53,7 +53,7 @@ def _write(candidate: Candidate, rows: int, characters: int) -> str:
         "### Why it was retrained",
         listed(_reasons(candidate)),
         "### What it was trained on",
-        listed(_rows(candidate)),
+        listed(_rows(candidate, rows)),
         *_measured(candidate, rows, characters),
         "### What merging does",
         listed(_consequences(candidate)),
@@ -95,7 +95,7 @@ def _reasons(candidate: Candidate) -> Iterator[str]:
         yield f"Run: `{waiting.version.run_id}`, by {waiting.version.author}"
 
 
-def _rows(candidate: Candidate) -> Iterator[str]:
+def _rows(candidate: Candidate, most_notes: int) -> Iterator[str]:
     facts, lineage = candidate.waiting.retraining.data_choice, candidate.waiting.version.lineage
     if rows := facts.get("rows"):
         span = f", from {rows['from'][:10]} to {rows['until'][:10]}" if rows["from"] and rows["until"] else ""
@@ -107,7 +107,7 @@ def _rows(candidate: Candidate) -> Iterator[str]:
         yield f"Chosen: {because}"
     if lineage.get("trained_from") and lineage.get("trained_until"):
         yield f"Trained: from {lineage['trained_from'][:10]} to {lineage['trained_until'][:10]}"
-    for note in (facts.get("rows") or {}).get("notes") or []:
+    for note in ((facts.get("rows") or {}).get("notes") or [])[:most_notes]:
         yield f"Note: {note}"
     if not facts.get("rows") and not lineage.get("trained_from"):
         yield "What is known of its rows: nothing"
