@@ -176,6 +176,14 @@ def test_rows_the_champion_was_trained_on_do_not_count(run_home: Any, make_proje
     assert (comparison["rows"], comparison["left_out"]) == (40, 80)
     assert any("80 of 120 held-out rows were left out" in warning for warning in half.warnings)
 
+    file = folder / "flyball.toml"
+    file.write_text(file.read_text().replace('source = "rows.csv"', 'source = "rows.csv"\nexclude = ["c"]'))
+    lacking = run_home.run(folder)
+    # Undecided for want of a column, and not because the champion was trained on all of them.
+    assert lacking.gates[0]["outcome"] == "inconclusive"
+    assert "the rows lack c, which version 1 takes" in lacking.gates[0]["because"]
+    assert not any("left out of the comparison" in warning for warning in lacking.warnings)
+
 
 def test_the_package_is_measured_for_gates(run_home: Any, make_project: Callable[..., Path]):
     costs = ("latency_p99_ms", "package_mb", "memory_mb")
