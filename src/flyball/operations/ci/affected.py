@@ -11,7 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from flyball.operations.ci.changed_files import ChangedFiles, files_below, read_changed_files, walk_files
+from flyball.operations.ci.changed_files import (
+    ChangedFiles,
+    files_below,
+    read_changed_files,
+    shown,
+    walk_files,
+)
 from flyball.operations.ci.deployments import AffectedEnvironment, affected_environments
 from flyball.operations.ci.git import GitFacts, is_whole_id, read_git
 from flyball.operations.ci.imports import ImportGraph, folders_above
@@ -113,14 +119,7 @@ def _all(models: list[RepositoryModel], because: str, notes: list[str]) -> Affec
 
 
 def _affected(model: RepositoryModel, because: str) -> AffectedModel:
-    return AffectedModel(
-        folder=_shown(model.folder) or ".", model=_shown(model.name), because=_shown(because)
-    )
-
-
-def _shown(text: str) -> str:
-    """A text in UTF-8, also where it holds a file name that is not."""
-    return text.encode(errors="surrogateescape").decode(errors="replace")
+    return AffectedModel(folder=shown(model.folder) or ".", model=shown(model.name), because=shown(because))
 
 
 def _listed(paths: list[str]) -> str:
@@ -222,10 +221,10 @@ def _renamed(facts: GitFacts, root: Path, models: list[RepositoryModel], changed
         model = now.get(path)
         if model is None and old not in names:
             yield (
-                f"{_shown(path)} is gone: {old} is not checked any more; what is deployed of it stays in service"
+                f"{shown(path)} is gone: {old} is not checked any more; what is deployed of it stays in service"
             )
         elif model is not None and model.problem is None and model.name != old:
-            yield renamed_words(_shown(path), old, model.name)
+            yield renamed_words(shown(path), old, model.name)
 
 
 def _names_in_base(facts: GitFacts, root: Path, paths: list[str]) -> dict[str, str]:

@@ -61,6 +61,11 @@ def files_below(files: list[str], folder: str) -> list[str]:
     return files[bisect_left(files, f"{folder}/") : bisect_left(files, f"{folder}0")]  # "0" comes after "/"
 
 
+def shown(text: str) -> str:
+    """A text in UTF-8, also where it holds a file name that is not."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _is_folder(place: Path) -> bool:
     return place.is_dir() and not place.is_symlink()
 

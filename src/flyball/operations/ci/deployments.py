@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from flyball.operations.ci.changed_files import ChangedFiles
+from flyball.operations.ci.changed_files import ChangedFiles, shown
 from flyball.operations.ci.repository_models import RepositoryModel, join
 from flyball.operations.planning.files import Asked, read_files
 from flyball.pipelines.left_out import is_deployments_file
@@ -50,7 +50,7 @@ def affected_environments(
             reasons.setdefault(read.environment, []).extend(changed)
     return [
         AffectedEnvironment(
-            environment=environment, files=[_shown(path) for path in named[environment]], because=_told(why)
+            environment=environment, files=[shown(path) for path in named[environment]], because=_told(why)
         )
         for environment, why in sorted(reasons.items(), key=lambda pair: pair[0] or "")
     ]
@@ -94,8 +94,4 @@ def _projects(sections: dict[str, object], projects: dict[str, str]) -> Iterator
 def _told(why: list[str]) -> str:
     if why == ["there is no base to compare with"]:
         return why[0]
-    return f"{', '.join(_shown(path) for path in dict.fromkeys(why))} changed"
-
-
-def _shown(text: str) -> str:
-    return text.encode(errors="surrogateescape").decode(errors="replace")
+    return f"{', '.join(shown(path) for path in dict.fromkeys(why))} changed"
