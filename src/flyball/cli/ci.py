@@ -11,7 +11,7 @@ import click
 from flyball.cli.ci_affected import affected
 from flyball.cli.ci_propose import propose
 from flyball.cli.ci_workflows import check_locally, deploy, init
-from flyball.cli.output import json_option, printable, progress, show, table
+from flyball.cli.output import json_option, line_of, progress, show, table
 
 
 class CheckOrVerb(click.Group):
@@ -117,9 +117,7 @@ def _harmless(text: str) -> str:
     >>> _harmless("a\n::add-mask::b"), _harmless("::error::c"), _harmless("##vso[task.setvariable]d")
     ('a / ::add-mask::b', '| ::error::c', '# #vso[task.setvariable]d')
     """
-    line = printable(" / ".join(text.splitlines()))
-    line = line.replace("##[", "# #[").replace("##vso[", "# #vso[")
-    return f"| {line}" if line.lstrip().startswith("::") else line
+    return line_of(" / ".join(text.splitlines()))
 
 
 def _row(line: Any) -> tuple[Any, ...]:
