@@ -10,14 +10,14 @@ from flyball.delivery import control, look
 from flyball.delivery.approvals import subject_of
 from flyball.delivery.due import next_due
 from flyball.delivery.rollback import next_target, rollback
-from flyball.delivery.rollouts import Rollout, find_running, find_unfinished, list_rollouts
+from flyball.delivery.rollouts import Rollout, change, find_running, find_unfinished, list_rollouts
 from flyball.delivery.settings import change_settings, settings_of
 from flyball.delivery.start import launch
 from flyball.delivery.transitions import Moment
 from flyball.governance.approvals import reject
 from flyball.governance.events import list_events
 from flyball.governance.verify import verify
-from flyball.judge.rollout import Decision
+from flyball.judge.rollout import Decision, rules_of
 from flyball.registry.aliases import list_aliases
 from flyball.registry.evidence import list_evidence
 from flyball.registry.routes import current
@@ -333,6 +333,27 @@ def test_a_rollout_that_waits_does_not_begin_once_its_candidate_was_rejected(qui
     with home.database.write() as conn, pytest.raises(Refused, match="bikes@2 was rejected by lin: unfair"):
         launch(conn, find_unfinished(conn, MODEL), actor=PERSON, moment=moment)
     assert wanted(home).candidate is None
+
+
+def test_a_canary_is_looked_at_again_for_new_rows_at_the_end_of_its_bake_and_at_its_last_day(
+    quick_loop_home, loop_project
+):
+    home = quick_loop_home
+    home.deploy(home.register())
+    home.deploy(
+        home.register(loop_project(rollout={"strategy": "canary", "bake": "10m", "max_duration": "2d"}))
+    )
+    seen = {"step": 0, "batch": 3, "bake_elapsed_seconds": 60.0}
+    with home.database.write() as conn:
+        rollout = change(conn, find_running(conn, MODEL).id, evidence=seen)
+    rules = rules_of(rollout.settings, loss="mae", champion_loss=None)
+
+    def is_news(batch: int = 3, baked: float = 2, elapsed: float = 2) -> bool:
+        spent = timedelta(minutes=baked), timedelta(minutes=elapsed)
+        return look._is_news(rollout, rules, batch, *spent)
+
+    assert not is_news()
+    assert is_news(batch=4) and is_news(baked=10) and is_news(elapsed=2 * 24 * 60)
 
 
 def test_rolling_back_ends_a_rollout_under_way(quick_loop_home):
