@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flyball.core.errors import WorkflowTimeout
+from flyball.core.errors import RetrainingNotFound, WorkflowTimeout
 
 UNFINISHED = ("waiting", "running", "paused")
 RETRAINING = ("asked", "wanted", "running")
@@ -14,6 +14,7 @@ POLL_SECONDS = 0.5
 # How soon after a candidate its rollout is begun.
 ROLLOUT_SECONDS = 10.0
 RECENT_RETRAININGS = 200
+ALL_RETRAININGS = 1_000_000
 RECENT_ROLLOUTS = 50
 
 
@@ -83,7 +84,12 @@ def follow_retraining(
 
 
 def _find_retraining(app: Any, model: str, identity: str) -> Any:
-    return next(found for found in app.list_retrainings(model, RECENT_RETRAININGS) if found.id == identity)
+    """One of the last few, as a rule; a key may also stand for one that ended years ago."""
+    for most in (RECENT_RETRAININGS, ALL_RETRAININGS):
+        for found in app.list_retrainings(model, most):
+            if found.id == identity:
+                return found
+    raise RetrainingNotFound(identity)
 
 
 def _find_rollout(app: Any, model: str, identity: str) -> Any:
