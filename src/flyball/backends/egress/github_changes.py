@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from flyball.backends.egress.changes import ChangeHost, Difference, FileChange, HostFile, Request
 from flyball.backends.egress.github_api import TOKEN, find_repository_name, open_api
-from flyball.backends.egress.host_api import HostApi, Purpose, find_token
+from flyball.backends.egress.host_api import HostApi, Purpose, decode_content, find_token
 from flyball.core.errors import BadInput, HostRefused, NotFound
 
 PROPOSING = Purpose(
@@ -44,7 +43,7 @@ class GitHubChanges(ChangeHost):
             raise NotFound(f"the default branch on GitHub has no file {path}: push it first", path=path)
         if not isinstance(found, dict) or found.get("type") != "file" or found.get("encoding") != "base64":
             raise BadInput(f"{path} is no file on GitHub, or too large for one of deployments", path=path)
-        return HostFile(content=decode(found["content"]), id=str(found["sha"]))
+        return HostFile(content=decode_content(found["content"]), id=str(found["sha"]))
 
     def list_branches(self, prefix: str) -> list[str]:
         found = self._send("GET", f"/git/matching-refs/heads/{quote(prefix)}") or []
@@ -104,12 +103,7 @@ class GitHubChanges(ChangeHost):
         return str(repository.get("full_name")).lower() == self._repository.lower()
 
     def _find(self, path: str) -> Any:
-        try:
-            return self._send("GET", path)
-        except HostRefused as error:
-            if error.facts.get("status") != 404:
-                raise
-            return None
+        return self._api.find(f"/repos/{self._repository}{path}")
 
     def _send(self, method: str, path: str, content: Any = None) -> Any:
         return self._api.send(method, f"/repos/{self._repository}{path}", content)
@@ -126,14 +120,6 @@ def open_repository(environment: Mapping[str, str]) -> GitHubChanges:
             "GITHUB_REPOSITORY is not `owner/name`, so there is no repository to propose a change to"
         )
     return GitHubChanges(open_api(environment, token, PROPOSING), name)
-
-
-def decode(text: str) -> bytes:
-    """The bytes of a file as hosts write them. Raises BadInput."""
-    try:
-        return base64.b64decode(text)
-    except (binascii.Error, ValueError) as error:
-        raise BadInput("the code host sent a file that is no base64") from error
 
 
 def _request(entry: Any) -> Request:

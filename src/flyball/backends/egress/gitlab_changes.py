@@ -8,9 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from flyball.backends.egress.changes import ChangeHost, Difference, FileChange, HostFile, Request
-from flyball.backends.egress.github_changes import decode
 from flyball.backends.egress.gitlab_api import TOKEN, find_project_number, open_api
-from flyball.backends.egress.host_api import HostApi, Purpose, find_token
+from flyball.backends.egress.host_api import HostApi, Purpose, decode_content, find_token
 from flyball.core.errors import BadInput, HostRefused, NotFound
 
 PROPOSING = Purpose(
@@ -43,7 +42,7 @@ class GitLabChanges(ChangeHost):
             raise NotFound(f"the default branch on GitLab has no file {path}: push it first", path=path)
         if found.get("encoding") != "base64":
             raise BadInput(f"{path} is no file on GitLab", path=path)
-        return HostFile(content=decode(found["content"]), id=str(found["last_commit_id"]))
+        return HostFile(content=decode_content(found["content"]), id=str(found["last_commit_id"]))
 
     def list_branches(self, prefix: str) -> list[str]:
         found = self._send("GET", f"/repository/branches?search={_one('^' + prefix)}&per_page={_BRANCHES}")
@@ -102,12 +101,7 @@ class GitLabChanges(ChangeHost):
         self._send("PUT", f"/merge_requests/{number}", {"state_event": "close"})
 
     def _find(self, path: str) -> Any:
-        try:
-            return self._send("GET", path)
-        except HostRefused as error:
-            if error.facts.get("status") != 404:
-                raise
-            return None
+        return self._api.find(f"/projects/{self._project}{path}")
 
     def _send(self, method: str, path: str, content: Any = None) -> Any:
         return self._api.send(method, f"/projects/{self._project}{path}", content)
@@ -130,10 +124,9 @@ def _one(text: str) -> str:
 
 
 def _request(entry: Any) -> Request:
-    states = {"merged": "merged", "closed": "closed"}
     return Request(
         number=int(entry["iid"]),
-        state=states.get(entry["state"], "open"),  # type: ignore[arg-type]
+        state=told if (told := entry["state"]) in ("merged", "closed") else "open",
         body=entry.get("description") or "",
         url=entry.get("web_url"),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import time
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from typing import Any
 import msgspec
 
 from flyball.backends.egress.exchange import Answer, Egress, listed_destinations
-from flyball.core.errors import HostRefused, HostUnavailable
+from flyball.core.errors import BadInput, HostRefused, HostUnavailable
 
 
 class Purpose(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,15 @@ class HostApi:
         body = None if content is None else msgspec.json.encode(content)
         answer = self._egress.send(method, self._url + path, headers=self._headers, body=body)
         return read_answer(answer, self._purpose, now=time.time())
+
+    def find(self, path: str) -> Any:
+        """What is at a path, None where there is nothing. Raises as `send`."""
+        try:
+            return self.send("GET", path)
+        except HostRefused as error:
+            if error.facts.get("status") != 404:
+                raise
+            return None
 
 
 def open_host_api(
@@ -79,6 +90,14 @@ def read_answer(answer: Answer, purpose: Purpose, *, now: float) -> Any:
     if 400 <= status < 500:
         raise HostRefused(f"{name} does not take {purpose.thing} (status {status})", status=status)
     raise HostUnavailable(f"{name} does not answer as it should (status {status})")
+
+
+def decode_content(text: str) -> bytes:
+    """The bytes of a file as hosts write them, in base64. Raises BadInput."""
+    try:
+        return base64.b64decode(text)
+    except (binascii.Error, ValueError) as error:
+        raise BadInput("the code host sent a file that is no base64") from error
 
 
 def _wait(headers: Mapping[str, str], now: float) -> int | None:
