@@ -57,6 +57,13 @@ def test_each_row_has_one_row_of_output_in_its_place_with_the_answer_that_a_requ
     assert alone["scores"][0] == pytest.approx([row["score_no_"], row["score_yes_"]])
 
 
+def test_a_file_with_nothing_but_features_has_its_predictions(payers_served: Any, tmp_path: Path):
+    rows = write_csv(tmp_path / "rows.csv", [{"age": row["age"], "debt": row["debt"]} for row in payers(3)])
+    payers_served.flyball("score", "payers", str(rows), str(tmp_path / "out.csv"))
+    written = pl.read_csv(tmp_path / "out.csv")
+    assert written.columns == MADE and written["prediction"].null_count() == 0 and written.height == 3
+
+
 def test_the_log_has_each_row_with_its_entity_and_its_time(payers_project: Any, tmp_path: Path):
     code, _, told = payers_project.command("score", "payers", "month.csv", "out.csv", "--key", "night-1")
     assert code == 0 and "one was started for this job" in told

@@ -55,9 +55,8 @@ class Columns:
         rows = (sent.with_columns(texts) if texts else sent).rows()
         problems: dict[int, str] = {}
         for name, kind in sent.schema.items():
-            if (
-                kind.is_float()
-            ):  # NaN is how tables write a missing value; an infinity is a value, and JSON has none
+            # NaN is how tables write a missing value; an infinity is a value, and JSON has none.
+            if kind.is_float():
                 for index in sent[name].is_infinite().fill_null(False).arg_true():
                     problems.setdefault(
                         index, f"{name}: not_finite: got {sent[name][index]}, expected a number"
@@ -87,14 +86,16 @@ class Columns:
             pl.Series(name, [None if row is None else row[place] for row in answers.scores], pl.Float64)
             for place, name in enumerate(self.scores)
         ]
-        return frame.select(self.kept).with_columns(
+        added = [
             told,
             *scores,
             pl.Series("version", answers.versions, pl.Int64),
             pl.Series("prediction_id", answers.ids, pl.String),
             pl.Series("flags", [", ".join(flags) if flags else None for flags in answers.flags], pl.String),
             pl.Series("problem", answers.problems, pl.String),
-        )
+        ]
+        # A frame without columns has no rows either, and a source of features only keeps none.
+        return pl.DataFrame([*frame.select(self.kept).get_columns(), *added])
 
 
 def _score_names(classes: Sequence[Any]) -> list[str]:
@@ -135,6 +136,6 @@ def _as(kind: type, value: Any) -> Any:
         return str(value)
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind:
+    if type(value) is not kind or (kind is int and not -(2**63) <= value < 2**63):
         raise ValueError(f"{value!r} is no {kind.__name__}")
     return value
