@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from flyball.backends.home_socket import ask_socket
+from flyball.backends.parent import end_session, last_line
 from flyball.core.errors import NoChampion, NotFound, Unavailable
 from flyball.core.settings import Settings
 from flyball.data.spool import list_closed
@@ -42,7 +42,7 @@ def server_of(
             return
         with job_lock(settings.home) as is_mine:
             if is_mine:
-                check_deployed(backends, model)
+                _check_deployed(backends, model)
                 with _served(settings, model, check) as own:
                     say("no model server runs on this home; one was started for this job")
                     yield own
@@ -62,7 +62,7 @@ def _find(home: Path) -> str | None:
         return None
 
 
-def check_deployed(backends: Backends, model: str) -> None:
+def _check_deployed(backends: Backends, model: str) -> None:
     """Raises ModelNotFound, or NoChampion for a model with nothing in service."""
     from flyball.registry.models import get_model
     from flyball.registry.routes import current
@@ -96,7 +96,7 @@ def _served(settings: Settings, model: str, check: Callable[[], object]) -> Iter
     try:
         yield _wait(process, settings.home, model, log, check)
     finally:
-        _end(process)
+        end_session(process, END_SECONDS)
 
 
 def _wait(
@@ -115,19 +115,9 @@ def _wait(
         ):
             return f"http://127.0.0.1:{status['port']}"
         time.sleep(_POLL_SECONDS)
-    lines = log.read_text(errors="replace").strip().splitlines()
-    last = lines[-1][:500] if lines else "it said nothing"
-    raise Unavailable(f"the model server for this job did not get ready; {log.name} says at last: {last}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """The server and all it started."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(END_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    raise Unavailable(
+        f"the model server for this job did not get ready; {log.name} says at last: {last_line(log)}"
+    )
 
 
 def _tell_left(settings: Settings, say: Callable[[str], None]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from flyball.backends.blobs.store import open_blobs
+from flyball.backends.parent import end_session, last_line
 from flyball.backends.scratch import ScratchFolder
 from flyball.core.errors import StepCrashed
 from flyball.core.ids import new_id
@@ -36,6 +36,7 @@ from flyball.registry.route_table import RoutedVersion, RouteTable, publish
 MOST_ROWS = 1000
 START_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
+END_SECONDS = 10.0
 # Two forms of one model add up in other orders; a probability, or a number relative to its size, differs by less.
 TOLERANCE = 1e-6
 
@@ -96,12 +97,12 @@ def _served(subject: Subject) -> Iterator[http.client.HTTPConnection]:
         with theirs:
             process = _start(home, theirs.fileno(), log)
         try:
-            _wait(process, connection, model.name, log)
+            _wait(connection, model.name, log)
             ours.settimeout(ANSWER_SECONDS)
             yield connection
         finally:
             connection.close()
-            _end(process)
+            end_session(process, END_SECONDS)
 
 
 def _start(home: Path, connection: int, log: Path) -> subprocess.Popen[bytes]:
@@ -128,10 +129,8 @@ def _start(home: Path, connection: int, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait(
-    process: subprocess.Popen[bytes], connection: http.client.HTTPConnection, model: str, log: Path
-) -> None:
-    """Until the model is served. Raises StepCrashed, with the worker's last line."""
+def _wait(connection: http.client.HTTPConnection, model: str, log: Path) -> None:
+    """Until the model is served. Raises StepCrashed, with the worker's last line; one that dies hangs up."""
     deadline = time.monotonic() + START_SECONDS
     with suppress(OSError, http.client.HTTPException):
         while (left := deadline - time.monotonic()) > 0:
@@ -142,9 +141,7 @@ def _wait(
             if response.status == 200:
                 return
             time.sleep(0.05)
-    lines = log.read_text(errors="replace").strip().splitlines()
-    last = lines[-1][:500] if lines else "it said nothing"
-    raise StepCrashed(f"the model server for the parity test did not get ready: {last}")
+    raise StepCrashed(f"the model server for the parity test did not get ready: {last_line(log)}")
 
 
 def _ask(model: str, connection: http.client.HTTPConnection, rows: list[dict[str, Any]]) -> Answers:
@@ -163,13 +160,3 @@ def _ask(model: str, connection: http.client.HTTPConnection, rows: list[dict[str
         predictions += answer["predictions"]
         scores += answer.get("scores") or []
     return Answers(predictions, scores or None)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """The server and all it started."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(10)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
