@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from flyball.operations.environments.places import Environment
 
 environment_option = click.option(
     "--env",
@@ -17,7 +20,7 @@ environment_option = click.option(
 )
 
 
-def find(name: str) -> Any:
+def find(name: str) -> Environment:
     """The environment of that name in the project file of the working folder. Raises BadInput, ProjectError."""
     from flyball.operations.environments.places import find_environment
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flyball.cli.environment import environment_option, find
 from flyball.cli.output import cell, facts, json_option, key_option, progress, show, table, timeout_option
 from flyball.core.errors import BadInput, told_of
+
+if TYPE_CHECKING:
+    from flyball.core.settings import Settings
 
 MOST_SCORES = 3
 
@@ -50,7 +53,7 @@ def _server(environment: str | None) -> str:
     return find_server(_settings(environment).home)
 
 
-def _settings(environment: str | None) -> Any:
+def _settings(environment: str | None) -> Settings:
     """The settings of this home, or of an environment's. Raises BadInput for one that is known by its address."""
     from flyball.core.settings import read_settings
 

@@ -140,9 +140,8 @@ class Adoption:
         if before is None:
             log.error("%s: %s", model, problem)
         self._unread[model] = problem
-        if (
-            self._board.problems.get(model, before) == before
-        ):  # one about a revision that is known stands first
+        # One about a revision that is known stands first.
+        if self._board.problems.get(model, before) == before:
             self._board.problems[model] = problem
         if model not in self._models:
             self._models.unserved[model] = problem

@@ -212,9 +212,8 @@ def _home() -> str:
 def _drop_capabilities() -> None:
     """Give up, in a container that runs as root, what reads another process's environment in spite of Landlock."""
     head = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
-    sets = (
-        ctypes.c_uint32 * 6
-    )()  # effective, permitted, inheritable; the first 32 capabilities, then the others
+    # Effective, permitted, inheritable: of the first 32 capabilities, then of the others.
+    sets = (ctypes.c_uint32 * 6)()
     checked(libc().capget(head, sets))
     for number in _CAPABILITIES:
         libc().prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)  # fails for who has none anyway

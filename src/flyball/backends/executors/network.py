@@ -25,12 +25,8 @@ _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _KILL, _DENY, _ALLOW = 0x8000_0000, 0x0005_0000 | errno.EACCES, 0x7FFF_0000
 _LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
 _EQUAL, _AT_LEAST = 0x15, 0x35
-_NUMBER, _MACHINE, _FAMILY, _TYPE = (
-    0,
-    4,
-    16,
-    24,
-)  # places in what a filter is given: the lower halves of arguments
+# Places in what a filter is given; of arguments, those of their lower halves.
+_NUMBER, _MACHINE, _FAMILY, _TYPE = 0, 4, 16, 24
 _TYPE_BITS = 0xF
 _AF_UNIX, _SOCK_STREAM, _SOCK_SEQPACKET = 1, 1, 5
 # Numbers above belong to another set of calls, x32, which has a number of its own for each.
