@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 
 from flyball.data.snapshots import read_snapshot
@@ -16,7 +17,7 @@ from flyball.pipelines.init import init_project
 from flyball.pipelines.runs import get_run
 from flyball.pipelines.source_tree import read_tree
 from flyball.registry.aliases import find_alias, move_alias
-from flyball.registry.bundle import fetch, read_file, read_folder_manifest
+from flyball.registry.bundle import fetch, read_file, read_folder_manifest, read_manifest
 from flyball.registry.evidence import list_evidence
 from flyball.registry.versions import get_version, list_versions
 
@@ -176,8 +177,30 @@ def test_rows_the_champion_was_trained_on_do_not_count(run_home: Any, make_proje
     assert (comparison["rows"], comparison["left_out"]) == (40, 80)
     assert any("80 of 120 held-out rows were left out" in warning for warning in half.warnings)
 
+
+def test_a_change_that_drops_a_feature_is_held_against_the_champion_that_takes_it(
+    run_home: Any, make_project: Callable[..., Path]
+):
+    gate = '[[gates]]\nmetric = "mae"\nversus = "champion"\nmax_increase = 0.05\n'
+    folder = make_project(more=gate)
+    run_home.run(folder, {"data.split.test": "0.1"})
+    shop = run_home.shop
+    with shop.database.write() as conn:
+        move_alias(conn, "line", "champion", 1, actor=local_actor(), why="a test", now=shop.clock.now())
     file = folder / "flyball.toml"
     file.write_text(file.read_text().replace('source = "rows.csv"', 'source = "rows.csv"\nexclude = ["c"]'))
+    without = run_home.run(folder, {"data.split.test": "0.3"})
+    assert without.gates[0]["outcome"] != "inconclusive"
+    with shop.database.read() as conn:
+        comparison = get_run(conn, without.run_id).result["comparison"]  # type: ignore[index]
+    # The rows that the champion was trained on are known by the column that only the champion has.
+    assert (comparison["rows"], comparison["left_out"]) == (40, 80)
+    signature = read_manifest(without.digest, shop.blobs).signature
+    assert "c" not in [feature.name for feature in signature.features]
+
+    rows = pl.read_csv(folder / "rows.csv")
+    rows.drop("c").write_csv(folder / "rows.csv")
+    file.write_text(file.read_text().replace('exclude = ["c"]', ""))
     lacking = run_home.run(folder)
     # Undecided for want of a column, and not because the champion was trained on all of them.
     assert lacking.gates[0]["outcome"] == "inconclusive"

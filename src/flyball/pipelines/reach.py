@@ -21,7 +21,7 @@ _REACHED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "evaluate": (("data", "held_out", "made", "champion.folder", "champion.seen"), ("package",)),
     "test": (_ASKED, ()),
     "functions": (_ASKED, ("source", "current")),
-    "contrast": (("test", "now.folder", "now.seen", "others.folder", "others.seen"), ()),
+    "contrast": (("test", "beside", "now.folder", "now.seen", "others.folder", "others.seen"), ()),
 }
 
 

@@ -15,12 +15,12 @@ from flyball.pipelines.environment import read_environment
 from flyball.pipelines.request import read_request
 from flyball.pipelines.runs import Run
 from flyball.pipelines.stages.job import Job
-from flyball.pipelines.stages.prepare import ready_data
+from flyball.pipelines.stages.prepare import ready_beside, ready_data
 from flyball.pipelines.workshop import Workshop
-from flyball.registry.bundle import fetch
+from flyball.registry.bundle import fetch, read_manifest
 
 # Raise it when the contrast gives something else for the same packages and rows.
-_VERSION = 3
+_VERSION = 4
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,10 +52,12 @@ def contrast_run(backends: Backends, shop: Workshop, run: Run, others: list[Side
     job = Job(shop, run.id, request)
 
     def make() -> dict[str, Any]:
+        test, beside = _held_out(job, result, now, others)
         payload = {
             "project": msgspec.to_builtins(job.project),
             "positive": result["positive"],
-            "test": str(_held_out(job, result)),
+            "test": str(test),
+            "beside": None if beside is None else str(beside),
             "now": _contestant(job, now),
             "others": [_contestant(job, other) for other in others],
         }
@@ -90,14 +92,21 @@ def _key(job: Job, result: dict[str, Any], now: Side, others: list[Side]) -> str
     return digest_json({"step": "contrast", "version": _VERSION, "inputs": msgspec.to_builtins(rests_on)})
 
 
-def _held_out(job: Job, result: dict[str, Any]) -> Path:
-    """The file with the held-out rows, as requests of the new package have them."""
-    ready_data(job, {"snapshot": result["snapshot"], "digests": None})
-    if result["held_out"] is None:
-        return job.bench.path("held_out") / "test.parquet"
-    test = job.bench.path("contrast-test.parquet")  # steps at training have made other rows of them
-    job.shop.blobs.fetch_object(result["held_out"], test)
-    return test
+def _held_out(job: Job, result: dict[str, Any], now: Side, others: list[Side]) -> tuple[Path, Path | None]:
+    """The file with the held-out rows, as requests of the new package have them, and one with what the others take."""
+    taken = {name for side in others for name in _features(job, side)} - _features(job, now)
+    beside = ready_beside(job, result["snapshot"], sorted(taken))
+    if beside is None:
+        ready_data(job, {"snapshot": result["snapshot"], "digests": None})
+    if result["held_out"] is not None:
+        test = job.bench.path("contrast-test.parquet")  # steps at training have made other rows of them
+        job.shop.blobs.fetch_object(result["held_out"], test)
+        return test, None
+    return job.bench.path("held_out") / "test.parquet", beside
+
+
+def _features(job: Job, side: Side) -> set[str]:
+    return {feature.name for feature in read_manifest(side.digest, job.shop.blobs).signature.features}
 
 
 def _contestant(job: Job, side: Side) -> dict[str, Any]:

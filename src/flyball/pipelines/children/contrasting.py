@@ -50,13 +50,17 @@ class Contestant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContrastTask(msgspec.Struct, frozen=True, kw_only=True):
-    """The project whose metrics count, a file with held-out rows, the new package, and what it is compared with."""
+    """The project whose metrics count, a file with held-out rows, the new package, and what it is compared with.
+
+    beside: file with further columns of these rows, which only the others take.
+    """
 
     project: Project
     positive: Any
     test: str
     now: Contestant
     others: list[Contestant]
+    beside: str | None = None
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +76,8 @@ def contrast(payload: dict[str, Any]) -> dict[str, Any]:
     names = ContrastTask.__struct_fields__
     task = msgspec.convert({name: payload[name] for name in names}, ContrastTask)
     test, project = pl.read_parquet(task.test), task.project
+    if task.beside is not None:
+        test = test.hstack(pl.read_parquet(task.beside))
     now = _ask(task.now, test, task)
     assert isinstance(now, _Asked)
     found: dict[str, dict[str, Any]] = {}

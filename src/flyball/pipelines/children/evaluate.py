@@ -24,6 +24,7 @@ from flyball.pipelines.children.measuring import (
     measure_slices,
     slice_columns,
 )
+from flyball.pipelines.children.prepare import BESIDE_NAME
 from flyball.pipelines.children.references import Witnessed, make_reference
 from flyball.registry.formats.saving import Saved
 
@@ -83,7 +84,7 @@ def evaluate(payload: dict[str, Any]) -> dict[str, Any]:
     groups = group_rows(test, project)
     metrics = measure_all(held, project, groups)
     _add_reference(task, package, test, held)
-    comparison, pairing = compare(task.champion, test, held, groups, project)
+    comparison, pairing = compare(task.champion, _with_beside(test, task), held, groups, project)
     evidence = Evidence(
         project=project,
         metrics=metrics,
@@ -115,6 +116,14 @@ def _read(task: EvaluateTask, name: str) -> pl.DataFrame:
         return pl.read_parquet(Path(task.made) / f"{name}.parquet")
     folder = task.held_out if name == "test" else task.data
     return pl.read_parquet(Path(folder) / f"{name}.parquet")
+
+
+def _with_beside(test: pl.DataFrame, task: EvaluateTask) -> pl.DataFrame:
+    """The held-out rows with the columns that only the champion takes, where there are any."""
+    import polars as pl
+
+    path = Path(task.held_out) / BESIDE_NAME
+    return test.hstack(pl.read_parquet(path)) if path.is_file() else test
 
 
 def _changed_truth(task: EvaluateTask, test: pl.DataFrame) -> list[str]:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from flyball.data.rows import Rows
 
 MOST_SHOWN = 5
+BESIDE_NAME = "beside.parquet"
 
 
 class PrepareTask(msgspec.Struct, frozen=True, kw_only=True):
     """What `prepare` is asked: which rows, what they must satisfy, how they are divided, where the parts go.
 
-    hidden: columns whose values no finding may quote.
+    hidden: columns whose values no finding may quote. beside: columns that no part holds, wanted of the held-out rows.
     """
 
     choice: dict[str, Any]
@@ -40,10 +41,11 @@ class PrepareTask(msgspec.Struct, frozen=True, kw_only=True):
     now: str
     to: dict[str, str]
     hidden: list[str] = []
+    beside: list[str] = []
 
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in the rows. `parts`: train, validation, test."""
+    """What was found in the rows. `parts`: train, validation, test. `beside`: further columns of test, None without."""
 
     features: list[str]
     kept: list[str]
@@ -54,10 +56,14 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     findings: list[dict[str, Any]]
     source_rows: int
+    beside: Any = None
 
 
 def prepare(payload: dict[str, Any]) -> dict[str, Any]:
-    """Facts about the rows, and the parts as Parquet files: data/train, data/validation, held_out/test."""
+    """Facts about the rows, and the parts as Parquet files: data/train, data/validation, held_out/test.
+
+    held_out/beside has further columns of the held-out rows, in their order, where the task names some that there are.
+    """
     from flyball.backends.blobs.store import open_blobs
     from flyball.data.content import digest_content
     from flyball.data.snapshots import read_manifest, take_snapshot
@@ -73,6 +79,8 @@ def prepare(payload: dict[str, Any]) -> dict[str, Any]:
         manifest = take_snapshot(frame, source=shown, blobs=blobs, now=parse_moment(task.now))
     looked = _divide(frame, task)
     _write(looked.parts, task)
+    if looked.beside is not None:
+        looked.beside.write_parquet(Path(task.to["held_out"]) / BESIDE_NAME, compression="zstd")
     return {
         "snapshot": manifest.digest,
         "manifest": msgspec.to_builtins(manifest),
@@ -102,7 +110,8 @@ def _divide(frame: pl.DataFrame, task: PrepareTask) -> Looked:
     model = task.model
     rows = prepare_rows(frame, model, task.data)
     kept = _kept_columns(rows, task)
-    rows, broken = _hold_against_contract(rows, kept, task)
+    beside = [name for name in task.beside if name in rows.frame.columns and name not in kept]
+    rows, broken = _hold_against_contract(_with_nulls(rows, beside), kept, beside, task)
     section = task.split
     if section.by == "group" and section.column is None:
         section = msgspec.structs.replace(section, column=model.entity)
@@ -120,10 +129,15 @@ def _divide(frame: pl.DataFrame, task: PrepareTask) -> Looked:
         contract=_contract(split.train, rows.features, task),
         classes=rows.classes,
         positive=rows.positive,
-        parts={"train": split.train, "validation": split.validation, "test": split.test},
+        parts={
+            "train": split.train.drop(beside),
+            "validation": split.validation.drop(beside),
+            "test": split.test.drop(beside),
+        },
         by=split.by,
         findings=[*broken, *(_told(finding, task) for finding in found)],
         source_rows=frame.height,
+        beside=split.test.select(beside) if beside else None,
     )
 
 
@@ -160,19 +174,29 @@ def _kept_columns(rows: Rows, task: PrepareTask) -> list[str]:
     return list(dict.fromkeys([*rows.features, *(name for name in others if name is not None)]))
 
 
+def _with_nulls(rows: Rows, beside: list[str]) -> Rows:
+    """The rows with NaN as null in these columns too, as features have it."""
+    import polars.selectors as cs
+
+    from flyball.data.rows import Rows
+
+    frame = rows.frame.with_columns((cs.by_name(beside) & cs.float()).fill_nan(None))
+    return Rows(frame, rows.features, rows.times, rows.classes, rows.positive, rows.findings)
+
+
 def _hold_against_contract(
-    rows: Rows, kept: list[str], task: PrepareTask
+    rows: Rows, kept: list[str], beside: list[str], task: PrepareTask
 ) -> tuple[Rows, list[dict[str, Any]]]:
-    """The rows that satisfy the contract written in the project file, with the columns that are kept.
+    """The rows that satisfy the contract written in the project file, with the columns that are kept, and `beside`.
 
     Rows of the project's own source must all do: raises ContractBroken. Of a snapshot that a retraining was given
     (logged requests among them) the others are left out, and told.
     """
     from flyball.data.contracts import check_frame
 
-    frame, features = rows.frame.select(kept), rows.features
-    rules = {name: rule for name, rule in task.contract.features.items() if name in frame.columns}
-    missing = [name for name in task.contract.features if name not in frame.columns]
+    frame, features = rows.frame.select([*kept, *beside]), rows.features
+    rules = {name: rule for name, rule in task.contract.features.items() if name in kept}
+    missing = [name for name in task.contract.features if name not in kept]
     if missing and not task.has_train_steps:
         raise BadInput(
             f"[contract.features] has rules for {', '.join(missing)}, which the data do not have; they have "

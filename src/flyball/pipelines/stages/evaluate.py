@@ -11,9 +11,9 @@ import msgspec
 from flyball.pipelines.calls import ChildLimits, call_child
 from flyball.pipelines.hidden import hidden_columns
 from flyball.pipelines.stages.job import Given, Job, Made, look_up, step_key
-from flyball.pipelines.stages.prepare import ready_data
+from flyball.pipelines.stages.prepare import ready_beside, ready_data
 from flyball.pipelines.stages.train import champion_folder, ready_model
-from flyball.registry.bundle import pack
+from flyball.registry.bundle import pack, read_folder_manifest
 
 _TRAINED = ("features", "contract", "has_frames", "has_answers", "saved", "twin")
 
@@ -25,6 +25,8 @@ def evaluate_model(job: Job, given: Given) -> Made:
         return Made(outputs, _facts(outputs), key, is_cached=True)
     ready_data(job, given.prepared)
     made = ready_model(job, given.trained)
+    champion = champion_of(job, given.source)
+    _ready_champions_columns(job, given, champion)
     package = _copy_model(made, given.trained["files"], job.bench.fresh("package"))
     payload = {
         "project": msgspec.to_builtins(job.project),
@@ -34,7 +36,7 @@ def evaluate_model(job: Job, given: Given) -> Made:
         "held_out": str(job.bench.path("held_out")),
         "made": str(made),
         "package": str(package),
-        "champion": champion_of(job, given.source),
+        "champion": champion,
         "is_automatic": job.request.decided_at is not None,
         "progressive": job.request.progressive,
     }
@@ -48,6 +50,15 @@ def evaluate_model(job: Job, given: Given) -> Made:
     for gate in outputs["gates"]:
         job.bench.write_line(f"gate {gate['metric']}: {gate['outcome']} ({gate['because']})")
     return Made(outputs, _facts(outputs), key)
+
+
+def _ready_champions_columns(job: Job, given: Given, champion: dict[str, Any] | None) -> None:
+    """Beside the held-out rows, what the champion takes and the new model does not: a change may drop a feature."""
+    if champion is None:
+        return
+    manifest = read_folder_manifest(Path(champion["folder"]), champion["digest"])
+    taken = {feature.name for feature in manifest.signature.features}
+    ready_beside(job, given.prepared["snapshot"], sorted(taken - set(given.trained["features"])))
 
 
 def _copy_model(made: Path, files: list[dict[str, Any]], package: Path) -> Path:

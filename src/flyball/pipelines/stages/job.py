@@ -21,7 +21,7 @@ from flyball.pipelines.workshop import Bench, Workshop
 
 STEPS = ("source", "environment", "prepare", "train", "evaluate", "test", "register")
 # Raise a step's number when its code gives something else for the same inputs.
-_VERSIONS = {"prepare": 1, "train": 1, "evaluate": 4, "test": 3, "register": 1}
+_VERSIONS = {"prepare": 1, "train": 1, "evaluate": 5, "test": 3, "register": 1}
 
 
 @dataclass(frozen=True)

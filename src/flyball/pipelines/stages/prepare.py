@@ -16,6 +16,7 @@ from flyball.core.digests import digest_file
 from flyball.data.catalogue import add_snapshot
 from flyball.data.snapshots import SnapshotManifest
 from flyball.pipelines.calls import ChildLimits, call_child
+from flyball.pipelines.children.prepare import BESIDE_NAME
 from flyball.pipelines.hidden import hidden_columns
 from flyball.pipelines.stages.job import Job, Made, look_up, step_key
 
@@ -54,6 +55,19 @@ def ready_data(job: Job, prepared: dict[str, Any]) -> None:
     known.write_bytes(msgspec.json.encode(outputs["digests"]))
 
 
+def ready_beside(job: Job, snapshot: str, names: list[str]) -> Path | None:
+    """A file with columns that this project does not take and another model does, of the held-out rows in their order.
+
+    None where the snapshot has none of them, or where steps before training may make other rows of those held out.
+    """
+    if not names or any(step.at == "train" for step in job.project.steps):
+        return None
+    outputs = _call(job, {"kind": "snapshot", "digest": snapshot}, beside=names)
+    job.bench.path("data.json").write_bytes(msgspec.json.encode(outputs["digests"]))
+    path = job.bench.path("held_out") / BESIDE_NAME
+    return path if path.is_file() else None
+
+
 def _key(job: Job, identity: list[Any]) -> str:
     project = job.project
     return step_key(
@@ -68,7 +82,7 @@ def _key(job: Job, identity: list[Any]) -> str:
     )
 
 
-def _call(job: Job, choice: dict[str, Any]) -> dict[str, Any]:
+def _call(job: Job, choice: dict[str, Any], *, beside: list[str] | None = None) -> dict[str, Any]:
     project, shop = job.project, job.shop
     job.bench.path("data.json").unlink(missing_ok=True)
     payload = {
@@ -81,6 +95,7 @@ def _call(job: Job, choice: dict[str, Any]) -> dict[str, Any]:
         "has_train_steps": any(step.at == "train" for step in project.steps),
         "seed": project.train.seed,
         "hidden": sorted(hidden_columns(project.log)),
+        "beside": beside or [],
         "blobs": shop.blobs.url,
         "now": isoformat(shop.clock.now()),
         "to": {"data": str(job.bench.fresh("data")), "held_out": str(job.bench.fresh("held_out"))},
