@@ -6,6 +6,7 @@ import fcntl
 import math
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -100,10 +101,10 @@ def post(url: str, body: Any, *, first_row: int = 0) -> dict[str, Any]:
             raise Unavailable(
                 f"{url} does not answer ({error}); is `flyball up` running?", url=url
             ) from error
-        pause = answer.headers.get("retry-after", "")
-        if answer.status_code not in (429, 503) or not pause.isdigit() or time.monotonic() > deadline:
+        pause = read_pause(answer.headers)
+        if answer.status_code not in (429, 503) or pause is None or time.monotonic() > deadline:
             break
-        time.sleep(min(int(pause), START_SECONDS))
+        time.sleep(min(pause, START_SECONDS))
     if answer.status_code == 200:
         return _decode_answer(url, answer.content)
     text = _problem(answer.content, first_row)
@@ -114,6 +115,16 @@ def post(url: str, body: Any, *, first_row: int = 0) -> dict[str, Any]:
     if answer.status_code == 404:
         raise NotFound(text, status=404)
     raise BadInput(f"the model server refused ({answer.status_code}): {text}", status=answer.status_code)
+
+
+def read_pause(headers: Mapping[str, str]) -> int | None:
+    """The whole seconds after which a server wants to be asked again, None where it names none.
+
+    >>> read_pause({"retry-after": "2"}), read_pause({"retry-after": "²"}), read_pause({})
+    (2, None, None)
+    """
+    told = headers.get("retry-after", "")
+    return int(told[:9]) if told.isascii() and told.isdigit() else None
 
 
 def read_rows(source: str) -> list[dict[str, Any]]:
@@ -147,7 +158,7 @@ def _is_held(lock: Path) -> bool:
 def _decode_answer(url: str, content: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unavailable(f"{url} answered no JSON: this is no model server of Flyball", url=url) from error
 
 
@@ -155,7 +166,7 @@ def _problem(content: bytes, first_row: int) -> str:
     """What a refusal says: its message, and the first errors with row (counted from 1) and field."""
     try:
         decoded = msgspec.json.decode(content, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return content[:200].decode(errors="replace")
     text = str(decoded.get("message") or decoded.get("detail") or decoded)[:400]
     errors = [item for item in decoded.get("errors") or [] if isinstance(item, dict)]

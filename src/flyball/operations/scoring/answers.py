@@ -10,13 +10,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import httpx2 as httpx
 import msgspec
 
 from flyball.core.errors import BadInput, NotFound, Unavailable
-from flyball.operations.asking import TIMEOUT_SECONDS, describe_error
+from flyball.operations.asking import TIMEOUT_SECONDS, describe_error, read_pause
 
 CHUNK_ROWS = 1000
 CHUNK_BYTES = 2 * 1024 * 1024
@@ -25,6 +25,8 @@ BUSY_SECONDS = 60.0
 AWAY_SECONDS = 5.0
 # So many rows that the model itself fails on are told one by one; more of them mean that it is the model.
 MOST_FAILED = 100
+
+T = TypeVar("T")
 
 
 class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,28 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
     time: str | None
     classes: list[Any] | None
     is_regression: bool
+
+
+class _Tensor(msgspec.Struct, frozen=True):
+    name: str
+    datatype: str
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    inputs: list[_Tensor]
+    outputs: Annotated[list[_Tensor], msgspec.Meta(min_length=1)]
+    classes: list[Any] | None = None
+    entity: str | None = None
+    time: str | None = None
+
+
+class _Predicted(msgspec.Struct, frozen=True):
+    version: int
+    predictions: list[Any]
+    prediction_ids: list[str]
+    flags: list[list[str]]
+    scores: list[list[float]] | None = None
+    versions: list[int] | None = None
 
 
 class Answers:
@@ -74,14 +98,14 @@ class Asker:
     def describe(self) -> ServedModel:
         """What the model takes and gives. Raises NotFound, Unavailable."""
         told = self._get(f"/v2/models/{self.model}")
-        self._classes = told.get("classes")
+        self._classes = told.classes
         return ServedModel(
             name=self.model,
-            features=[item["name"] for item in told["inputs"]],
-            entity=told.get("entity"),
-            time=told.get("time"),
+            features=[item.name for item in told.inputs],
+            entity=told.entity,
+            time=told.time,
             classes=self._classes,
-            is_regression=told["outputs"][0]["datatype"] == "FP64",
+            is_regression=told.outputs[0].datatype == "FP64",
         )
 
     def ask(
@@ -121,9 +145,9 @@ class Asker:
             return _halves(part)
         response = self._send("POST", f"/v1/models/{self.model}/predict", body, can_halve=len(part) > 1)
         if response.status_code == 200:
-            self._take(_decode(self.url, response.content), part, answers)
+            self._take(_decode(self.url, response.content, _Predicted), part, answers)
             return []
-        refusal = _decode(self.url, response.content)
+        refusal = _decode(self.url, response.content, dict[str, Any])
         text = f"{refusal.get('message') or response.status_code}"
         if response.status_code == 422 and (named := _named(refusal, len(part))):
             for place, problem in named.items():
@@ -145,19 +169,23 @@ class Asker:
         answers.problems[part[0]] = text
         return []
 
-    def _take(self, told: dict[str, Any], part: list[int], answers: Answers) -> None:
-        versions = told.get("versions") or [told["version"]] * len(part)
-        scores = told.get("scores") or [None] * len(part)
-        parts = zip(
-            part, told["predictions"], told["prediction_ids"], told["flags"], versions, scores, strict=True
-        )
-        for index, prediction, identity, flags, version, row in parts:
+    def _take(self, told: _Predicted, part: list[int], answers: Answers) -> None:
+        count = len(part)
+        versions = told.versions or [told.version] * count
+        scores: list[list[float]] | list[None] = told.scores or [None] * count
+        columns = (part, told.predictions, told.prediction_ids, told.flags, versions, scores)
+        if any(len(column) != count for column in columns) or any(map(self._lacks_a_class, scores)):
+            raise Unavailable(f"{self.url} answered with other rows or classes than it was asked about")
+        for index, prediction, identity, flags, version, row in zip(*columns, strict=True):
             answers.predictions[index] = prediction
             answers.ids[index] = identity
             answers.flags[index] = flags
             answers.versions[index] = version
             order = None if row is None else self._order_of(version)
             answers.scores[index] = row if order is None or row is None else [row[place] for place in order]
+
+    def _lacks_a_class(self, row: list[float] | None) -> bool:
+        return row is not None and self._classes is not None and len(row) != len(self._classes)
 
     def _order_of(self, version: int) -> list[int] | None:
         """Where a version's scores have the classes of the output; None where they stand in the same order.
@@ -169,7 +197,7 @@ class Asker:
                 told: list[Any] | None = self._classes
                 # One that was replaced since can't be asked any more; the classes of a model seldom change.
                 with contextlib.suppress(NotFound):
-                    told = self._get(f"/v2/models/{self.model}/versions/{version}").get("classes")
+                    told = self._get(f"/v2/models/{self.model}/versions/{version}").classes
                 if told == self._classes or told is None or self._classes is None:
                     self._order[version] = None
                 elif sorted(map(repr, told)) == sorted(map(repr, self._classes)):
@@ -186,12 +214,12 @@ class Asker:
         if self._failed > MOST_FAILED:
             raise Unavailable(f"{self.model} fails on more than {MOST_FAILED} rows, at last with: {text}")
 
-    def _get(self, path: str) -> dict[str, Any]:
+    def _get(self, path: str) -> _Metadata:
         response = self._send("GET", path)
-        told = _decode(self.url, response.content)
         if response.status_code != 200:
+            told = _decode(self.url, response.content, dict[str, Any])
             self._refuse(response.status_code, str(told.get("message") or told))
-        return told
+        return _decode(self.url, response.content, _Metadata)
 
     def _send(
         self, method: str, path: str, body: bytes | None = None, *, can_halve: bool = False
@@ -214,8 +242,8 @@ class Asker:
                     ) from error
                 self._wait(0.1)
                 continue
-            pause = response.headers.get("retry-after", "")
-            if response.status_code not in (429, 503) or not pause.isdigit():
+            pause = read_pause(response.headers)
+            if response.status_code not in (429, 503) or pause is None:
                 return response
             if can_halve and b'"too_slow"' in response.content:
                 return response
@@ -223,7 +251,7 @@ class Asker:
             busy_since = now if busy_since is None else busy_since
             if now - busy_since > BUSY_SECONDS:
                 return response
-            self._wait(min(int(pause), 5))
+            self._wait(min(pause, 5))
 
     def _send_once(self, method: str, path: str, body: bytes | None) -> httpx.Response:
         left = self._check()
@@ -262,15 +290,19 @@ def _halves(part: list[int]) -> list[list[int]]:
 def _named(refusal: dict[str, Any], count: int) -> dict[int, str]:
     """The problems of the rows that a refusal names; none if it is about something else, too."""
     named: dict[int, list[str]] = {}
-    for error in refusal.get("errors") or []:
-        if not isinstance(error.get("row"), int) or not 0 <= error["row"] < count:
+    errors = refusal.get("errors")
+    for error in errors if isinstance(errors, list) else []:
+        row = error.get("row") if isinstance(error, dict) else None
+        if type(row) is not int or not 0 <= row < count:
             return {}
-        named.setdefault(error["row"], []).append(describe_error(error))
+        named.setdefault(row, []).append(describe_error(error))
     return {row: "; ".join(problems) for row, problems in named.items()}
 
 
-def _decode(url: str, content: bytes) -> dict[str, Any]:
+def _decode(url: str, content: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(content, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.ValidationError as error:
+        raise Unavailable(f"{url} does not answer as a model server of Flyball: {error}", url=url) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unavailable(f"{url} answered no JSON: this is no model server of Flyball", url=url) from error

@@ -1,0 +1,118 @@
+"""What calls itself a model server and answers nonsense ends the job with that said, and leaves no output."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyball.core.errors import Unavailable
+from flyball.operations.scoring.job import score
+
+DESCRIBED = {
+    "inputs": [{"name": "a", "datatype": "INT64"}],
+    "outputs": [{"name": "y", "datatype": "BYTES"}],
+    "classes": ["no", "yes"],
+}
+ANSWERED = {
+    "version": 1,
+    "predictions": ["yes"] * 3,
+    "prediction_ids": ["prd"] * 3,
+    "flags": [[]] * 3,
+    "scores": [[0.2, 0.8]] * 3,
+}
+Answer = tuple[int, dict[str, str], Any]
+
+
+@contextmanager
+def listening(described: Answer, answered: Answer) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(*described)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self._answer(*answered)
+
+        def _answer(self, status: int, headers: dict[str, str], told: Any) -> None:
+            body = told if isinstance(told, bytes) else json.dumps(told).encode()
+            self.send_response(status)
+            for name, value in {**headers, "content-length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def scored(folder: Path, described: Answer, answered: Answer) -> Any:
+    (folder / "in.csv").write_text("id,a\n1,2\n2,3\n3,\n")
+    with listening(described, answered) as url:
+        return score("shop", "in.csv", folder / "out.csv", place=url, folder=folder, say=lambda text: None)
+
+
+def ok(told: Any) -> Answer:
+    return 200, {}, told
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda told: told["predictions"].pop(), "other rows or classes"),
+        (lambda told: [told[name].pop() for name in told if name != "version"], "other rows or classes"),
+        (lambda told: told.update(versions=[1]), "other rows or classes"),
+        (lambda told: told.update(scores=[[0.2, 0.8], [0.2, 0.8], [1.0]]), "other rows or classes"),
+        (lambda told: told.update(scores=[[0.2, 0.7, 0.1]] * 3), "other rows or classes"),
+        (lambda told: told.update(version=None), "does not answer as a model server"),
+        (lambda told: told.update(flags=[[1]] * 3), "does not answer as a model server"),
+        (lambda told: told.clear(), "does not answer as a model server"),
+    ],
+)
+def test_an_answer_about_other_rows_is_no_answer(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], problem: str
+):
+    assert scored(tmp_path, ok(DESCRIBED), ok(ANSWERED)).rows == 3
+    (tmp_path / "out.csv").unlink()
+    told = json.loads(json.dumps(ANSWERED))
+    change(told)
+    with pytest.raises(Unavailable, match=problem) as raised:
+        scored(tmp_path, ok(DESCRIBED), ok(told))
+    assert "--key" in str(raised.value) and not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        ok({}),
+        ok({**DESCRIBED, "inputs": [{"name": 5, "datatype": "INT64"}]}),
+        ok({**DESCRIBED, "outputs": []}),
+        ok(b'{"inputs": ' + b"[" * 100_000),
+        ok(b"\xff"),
+        (503, {"retry-after": "²"}, {}),
+    ],
+)
+def test_what_describes_no_model_is_no_model_server(tmp_path: Path, described: Answer):
+    with pytest.raises(Unavailable):
+        scored(tmp_path, described, ok(ANSWERED))
+
+
+@pytest.mark.parametrize("errors", [["no"], {"row": 0}, 7, [{"row": True}], [{"row": 3}]])
+def test_a_refusal_that_names_no_row_of_those_is_about_each_row(tmp_path: Path, errors: Any):
+    found = scored(tmp_path, ok(DESCRIBED), (422, {}, {"message": "never", "errors": errors}))
+    assert found.refused == 3 and [item["problem"] for item in found.problems] == ["never"] * 3
