@@ -32,6 +32,34 @@ def make_project(**sections: Any) -> Project:
     return msgspec.convert(given, Project)
 
 
+def a_retraining(at: datetime, **fields: Any) -> Any:
+    """A retraining of version 1 that a signal asked for at a moment, and that has done nothing yet but for `fields`."""
+    from flyball.retraining.retrainings import Retraining
+
+    given: dict[str, Any] = {
+        "id": "rtn_1",
+        "model": MODEL,
+        "signal_id": None,
+        "incident_id": None,
+        "state": "running",
+        "decided_at": at,
+        "rows_until": at,
+        "champion": 1,
+        "data_choice": {},
+        "root_snapshot": None,
+        "snapshot": None,
+        "run_id": None,
+        "version": None,
+        "rollout_id": None,
+        "because": "a confirmed performance signal; cause: concept-drift",
+        "result": None,
+        "actor": "retraining policy",
+        "created_at": at,
+        "finished_at": None,
+    }
+    return Retraining(**{**given, **fields})
+
+
 class LoopHome:
     """A database with versions of one model in it, and their files."""
 
@@ -85,6 +113,24 @@ class LoopHome:
         given = {"actor": Actor("grace"), "why": "a test", "now": self.now, "model_time": BEGIN, **options}
         with self.database.write() as conn:
             return deploy(conn, MODEL, number, **given)
+
+    def open_change(self, at: datetime) -> str:
+        """Open an incident of a change at a moment of model time; its id."""
+        from flyball.core.clock import isoformat
+        from flyball.monitoring.incidents import open_incident
+
+        with self.database.write() as conn:
+            return open_incident(
+                conn,
+                model=MODEL,
+                problem="change",
+                cause="concept-drift",
+                title="error grew",
+                hold=False,
+                facts={"since": isoformat(at)},
+                at=at,
+                now=self.now,
+            ).id
 
 
 @pytest.fixture

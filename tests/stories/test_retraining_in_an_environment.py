@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from flyball_tests_control import store_bundle
 from flyball_tests_deployments import GRACE, Repository, deployment
+from flyball_tests_loop import a_retraining
 from flyball_tests_request_hosts import RequestHost
 
 from flyball.core.values import Actor
@@ -18,7 +19,6 @@ from flyball.delivery import left
 from flyball.registry.routes import current, project_of
 from flyball.registry.versions import NewVersion, get_version, register_version
 from flyball.retraining import retrainings
-from flyball.retraining.retrainings import Retraining
 
 git = sys.modules["flyball_tests_repositories"].git
 ADA = Actor("ada")
@@ -62,39 +62,17 @@ def retrain_in(live: Repository, name: str, number: int = 0) -> str:
             fields = {key: value for key, value in first.items() if key in NewVersion.__struct_fields__}
             given = {"digest": digest, "run_id": None, "lineage": {}}
             candidate = register_version(conn, NewVersion(**{**fields, **given}), ADA, now)
-            retrainings.save_new(conn, _ended(candidate.number, now))
+            ended = {"state": "ready", "version": candidate.number, "finished_at": now}
+            retraining = a_retraining(now, id=f"rtn_{candidate.number}", model="plant", **ended)
+            retrainings.save_new(conn, retraining)
             facts = {
                 "model": "plant",
                 "version": candidate.number,
-                "retraining_id": f"rtn_{candidate.number}",
+                "retraining_id": retraining.id,
                 "approvals": 2,
             }
             left.leave(conn, facts, actor=ADA, now=now)
     return digest
-
-
-def _ended(version: int, now: Any) -> Retraining:
-    return Retraining(
-        id=f"rtn_{version}",
-        model="plant",
-        signal_id=None,
-        incident_id=None,
-        state="ready",
-        decided_at=now,
-        rows_until=now,
-        champion=1,
-        data_choice={},
-        root_snapshot=None,
-        snapshot=None,
-        run_id=None,
-        version=version,
-        rollout_id=None,
-        because="a confirmed performance signal; cause: concept-drift",
-        result=None,
-        actor="retraining policy",
-        created_at=now,
-        finished_at=now,
-    )
 
 
 def test_it_is_proposed_in_the_file_of_its_environment_and_applied_without_the_environment_before(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from flyball_tests_control import open_home, seed
+from flyball_tests_loop import a_retraining
 
 from flyball.cli.following import RECENT_RETRAININGS, follow_retraining
 from flyball.core.errors import RetrainingNotFound
@@ -18,27 +19,8 @@ LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 
 def _ended(number: int) -> Retraining:
     at = LONG_AGO + timedelta(days=number)
-    return Retraining(
-        id=retrainings.retraining_id("shop", at),
-        model="shop",
-        incident_id=None,
-        signal_id=None,
-        state="kept",
-        decided_at=at,
-        rows_until=at,
-        champion=1,
-        data_choice={},
-        root_snapshot=None,
-        snapshot=None,
-        run_id=None,
-        version=None,
-        rollout_id=None,
-        because="asked for by hand",
-        result=f"night {number}",
-        actor="somebody",
-        created_at=at,
-        finished_at=at,
-    )
+    identity = retrainings.retraining_id("shop", at)
+    return a_retraining(at, id=identity, model="shop", state="kept", result=f"night {number}", finished_at=at)
 
 
 def test_a_key_whose_retraining_ended_years_ago_still_has_its_answer(tmp_path: Path):

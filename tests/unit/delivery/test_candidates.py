@@ -18,7 +18,7 @@ from flyball.delivery.watching import note_watch_alarm
 from flyball.governance.approvals import approve, reject
 from flyball.governance.events import list_events
 from flyball.governance.journal import Change, record
-from flyball.monitoring.incidents import list_entries, open_incident
+from flyball.monitoring.incidents import list_entries
 from flyball.monitoring.signals import Signal, signal_id
 from flyball.registry.bundle import read_manifest
 from flyball.registry.evidence import list_evidence
@@ -55,24 +55,9 @@ def consume(home) -> int:
     return candidates.consume(home.database, home.blobs, FixedClock(home.now))
 
 
-def open_change(home) -> str:
-    with home.database.write() as conn:
-        return open_incident(
-            conn,
-            model=MODEL,
-            problem="change",
-            cause="concept-drift",
-            title="error grew",
-            hold=False,
-            facts={"since": isoformat(DECIDED)},
-            at=DECIDED,
-            now=home.now,
-        ).id
-
-
 def test_a_ready_candidate_is_rolled_out_once_on_the_clock_of_its_decision(loop_home):
     loop_home.deploy(loop_home.register())
-    incident = open_change(loop_home)
+    incident = loop_home.open_change(DECIDED)
     ready(loop_home, loop_home.register(), incident_id=incident)
     with loop_home.database.read() as conn:
         assert candidates.has_pending(conn)
@@ -104,7 +89,7 @@ def test_a_candidate_that_finds_another_rollout_is_not_lost_in_silence(quick_loo
     home = quick_loop_home
     home.deploy(home.register())
     home.deploy(home.register())
-    incident = open_change(home)
+    incident = home.open_change(DECIDED)
     ready(home, home.register(), incident_id=incident)
     assert consume(home) == 1
     with home.database.read() as conn:
@@ -115,7 +100,7 @@ def test_a_candidate_that_finds_another_rollout_is_not_lost_in_silence(quick_loo
 def test_a_candidate_waits_for_the_strictest_count_of_approvals(loop_home, loop_project):
     loop_home.deploy(loop_home.register())
     number = loop_home.register(loop_project(rollout={"approvals": 1}))
-    incident = open_change(loop_home)
+    incident = loop_home.open_change(DECIDED)
     ready(loop_home, number, approvals=2, incident_id=incident)
     consume(loop_home)
     with loop_home.database.read() as conn:
@@ -273,7 +258,7 @@ def test_an_alarm_soon_after_a_promotion_is_evidence_on_the_version_and_names_th
     home.deploy(home.register())
     with home.database.write() as conn:
         control.promote(conn, MODEL, actor=Actor("grace"), why="yes", now=home.now, model_time=DECIDED)
-    incident = open_change(home)
+    incident = home.open_change(DECIDED)
     for week, version in ((0, 2), (1, 1), (9, 2)):
         with home.database.write() as conn:
             raised = signal_about(home, week, version, incident)
@@ -321,7 +306,7 @@ def damage(home, number: int) -> None:
 def test_a_candidate_whose_files_are_damaged_is_not_rolled_out_and_it_is_said_why(quick_loop_home):
     home = quick_loop_home
     home.deploy(home.register())
-    incident = open_change(home)
+    incident = home.open_change(DECIDED)
     number = home.register()
     damage(home, number)
     ready(home, number, incident_id=incident)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from flyball_tests_loop import a_retraining
 
 from flyball.core.clock import FixedClock, isoformat
 from flyball.core.values import Actor
@@ -13,53 +14,19 @@ from flyball.delivery import candidates
 from flyball.delivery.left import VERDICT, find_left
 from flyball.delivery.rollouts import find_unfinished, list_rollouts
 from flyball.governance.journal import Change, record
-from flyball.monitoring.incidents import list_entries, open_incident
+from flyball.monitoring.incidents import list_entries
 from flyball.registry.evidence import list_evidence
 from flyball.retraining import retrainings
-from flyball.retraining.retrainings import Retraining
 from flyball.retraining.triggers import end
 
 MODEL = "bikes"
 DECIDED = datetime(2012, 3, 9, tzinfo=UTC)
 
 
-def open_change(home: Any) -> str:
-    with home.database.write() as conn:
-        return open_incident(
-            conn,
-            model=MODEL,
-            problem="change",
-            cause="concept-drift",
-            title="error grew",
-            hold=False,
-            facts={"since": isoformat(DECIDED)},
-            at=DECIDED,
-            now=home.now,
-        ).id
-
-
 def finish(home: Any, number: int, incident: str | None) -> None:
     """A retraining of the champion ends with a version that passed its gates, and its news are acted on."""
-    retraining = Retraining(
-        id=f"rtn_{number}",
-        model=MODEL,
-        signal_id=None,
-        incident_id=incident,
-        state="running",
-        decided_at=DECIDED,
-        rows_until=DECIDED,
-        champion=1,
-        data_choice={},
-        root_snapshot=None,
-        snapshot=None,
-        run_id=None,
-        version=None,
-        rollout_id=f"rol_{number}",
-        because="a confirmed performance signal",
-        result=None,
-        actor="retraining policy",
-        created_at=home.now,
-        finished_at=None,
+    retraining = a_retraining(
+        DECIDED, id=f"rtn_{number}", incident_id=incident, rollout_id=f"rol_{number}", created_at=home.now
     )
     with home.database.write() as conn:
         retrainings.save_new(conn, retraining)
@@ -75,7 +42,7 @@ def test_under_the_policy_in_force_a_candidate_begins_no_rollout_and_the_inciden
     loop_home: Any, loop_project: Any
 ):
     loop_home.deploy(loop_home.register(loop_project(retrain={"deliver": "pull-request", "approvals": 2})))
-    incident = open_change(loop_home)
+    incident = loop_home.open_change(DECIDED)
     finish(loop_home, loop_home.register(), incident)
     with loop_home.database.read() as conn:
         assert list_rollouts(conn, MODEL) == []
@@ -100,7 +67,7 @@ def test_the_settings_with_the_champion_decide_and_not_those_of_the_candidate(
 def test_the_same_news_twice_are_kept_once(quick_loop_home: Any, loop_project: Any):
     home = quick_loop_home
     home.deploy(home.register(loop_project(retrain={"deliver": "pull-request"})))
-    incident = open_change(home)
+    incident = home.open_change(DECIDED)
     finish(home, home.register(), incident)
     with home.database.write() as conn:
         facts = {
@@ -124,7 +91,7 @@ def test_its_deployment_by_hand_goes_on_with_the_incident_and_the_approvals_that
 ):
     home = quick_loop_home
     home.deploy(home.register(loop_project(retrain={"deliver": "pull-request", "approvals": asked})))
-    incident = open_change(home)
+    incident = home.open_change(DECIDED)
     finish(home, home.register(), incident)
     started = home.deploy(2)
     assert started.waiting_for == asked

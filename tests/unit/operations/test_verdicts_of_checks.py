@@ -18,7 +18,6 @@ from flyball.governance.actors import SYSTEM
 from flyball.governance.events import list_events
 from flyball.governance.journal import Change, record
 from flyball.monitoring.asked import ASKED, is_answered
-from flyball.monitoring.incidents import open_incident
 from flyball.monitoring.windows import Window, save_window
 from flyball.operations.monitoring import check_now, describe_checks
 
@@ -64,11 +63,7 @@ def test_an_alarm_counts_while_its_incident_is_open_and_for_whoever_asked_before
         raised = record(conn, Change(action="signal.raised", event="signal.raised", **told), home.loop.now)
     assert verdict(home, {MODEL: raised.number - 1})[0] == "alarm"
     assert verdict(home, {MODEL: raised.number})[0] == verdict(home)[0] == "nothing found"
-    with home.backends.database.write() as conn:
-        open_incident(
-            conn, model=MODEL, problem="change", cause="concept-drift", title="error grew", hold=False, facts={},
-            at=BEGIN, now=home.loop.now,
-        )  # fmt: skip
+    home.loop.open_change(BEGIN)
     assert verdict(home) == ("alarm", "an incident is open: error grew")
 
 
