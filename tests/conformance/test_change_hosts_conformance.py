@@ -245,6 +245,30 @@ def test_a_no_of_the_host_is_told_at_the_first_question_and_at_the_first_change(
             assert filled.pulls == [] and filled.branches() == ["main"]
 
 
+NONSENSE = (b"null", b"7", b"[null]", b'{"object": [], "number": "x"}', b"[" * 100_000)
+
+
+def test_an_answer_in_another_form_than_the_api_describes_is_told_wherever_it_comes(filled: Any):
+    ask(filled)
+    later, asked = wanted(LATER, to="c"), 0
+    questions = 6
+
+    def breaks(method: str, path: str) -> Any:
+        nonlocal asked
+        asked += 1
+        return (200, {}, nonsense) if asked == number else None
+
+    filled.breaks = breaks
+    for number in range(1, questions):
+        for nonsense in NONSENSE:
+            asked = 0
+            with suppress(HostRefused, HostUnavailable, BadInput, NotFound, Conflict):
+                ask(filled, later)
+    filled.breaks = lambda method, path: (200, {}, b'{"name": "no default branch"}')
+    with pytest.raises(HostUnavailable, match="another form than its API"):
+        ask(filled)
+
+
 def test_a_token_that_may_open_no_requests_leaves_no_branch(filled: Any):
     asks = {"github": "/pulls", "gitlab": "/merge_requests"}[filled.kind]
     filled.breaks = lambda method, path: (

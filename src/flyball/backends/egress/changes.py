@@ -171,6 +171,9 @@ def ask_for(host: ChangeHost, wanted: Wanted, sleep: Callable[[float], None] = t
             if attempt == ATTEMPTS or error.facts.get("status") not in _OVERTAKEN:
                 raise
             sleep(PAUSE_SECONDS)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            # Adapters take answers apart as the host's API describes them.
+            raise HostUnavailable("the code host answered in another form than its API describes") from error
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -75,7 +75,7 @@ def read_answer(answer: Answer, purpose: Purpose, *, now: float) -> Any:
     if status in (200, 201, 204):
         try:
             return msgspec.json.decode(answer.body) if answer.body else None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise HostUnavailable(f"{name} answered with something that is no JSON") from None
     wait = _wait(answer.headers, now) if status in (403, 429) else None
     if wait is not None or status == 429:
