@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from flyball.core.digests import digest_json
 from flyball.core.errors import SourceUnreadable
 from flyball.data.content import canonical_frame, digest_content
-from flyball.data.files import LARGE_BYTES, read_table, scan_table
+from flyball.data.files import LARGE_BYTES, is_text_name, read_table, scan_table
 from flyball.data.sources import (
     check_same_columns,
     describe_source,
@@ -44,6 +44,16 @@ class Batches:
         self.digest = digest
         self.files = files
 
+    def numbers_among(self, names: Collection[str]) -> list[str]:
+        """Which of these columns of a CSV or TSV file were taken for numbers or truth values by their looks."""
+        import polars as pl
+
+        if not any(is_text_name(name) for name, _ in self.files):
+            return []
+        schema = self._frame.collect_schema()
+        kinds = [(name, schema[name]) for name in names if name in schema]
+        return [name for name, kind in kinds if kind.is_numeric() or kind == pl.Boolean]
+
     def __iter__(self) -> Iterator[pl.DataFrame]:
         """Frames of some thousand rows. Raises SourceUnreadable, for a source without rows too."""
         import polars as pl
@@ -67,11 +77,13 @@ def open_batches(
     folder: Path,
     environment: Mapping[str, str] | None = None,
     large_bytes: int = LARGE_BYTES,
+    texts: Collection[str] = (),
 ) -> Batches:
     """The rows of a source as `read_source` reads them, in parts.
 
     Memory is bounded for CSV, TSV, Parquet and JSON lines on this machine that are not compressed, once they have
-    `large_bytes` together; anything else is read whole. Raises SourceUnreadable.
+    `large_bytes` together; anything else is read whole. texts: columns of CSV and TSV that are text whatever they look
+    like. Raises SourceUnreadable.
     """
     import polars as pl
 
@@ -79,14 +91,14 @@ def open_batches(
     place, shown = fill_in(source, environment), describe_source(source)
     path = local_path(place, folder)
     if ("://" in place and urlsplit(place).scheme != "file") or is_delta(path):
-        frame = canonical_frame(read_source(source, folder=folder, environment=environment))
+        frame = canonical_frame(read_source(source, folder=folder, environment=environment, texts=texts))
         return Batches(frame.lazy(), frame.columns, digest_content(frame), [], shown)
     files = list_files(path, source, "the folder that you are in")
     if sum(file.stat().st_size for _, file in files) < large_bytes:
-        frame = read_source(source, folder=folder, environment=environment)
+        frame = read_source(source, folder=folder, environment=environment, texts=texts)
         return Batches(frame.lazy(), frame.columns, _digest_files(files), files, shown)
     try:
-        scans = [(name, _scan(name, file)) for name, file in files]
+        scans = [(name, _scan(name, file, texts)) for name, file in files]
         columns = scans[0][1].collect_schema().names()
         for name, scan in scans[1:]:
             check_same_columns(scans[0][0], columns, name, scan.collect_schema().names())
@@ -104,9 +116,9 @@ def digest_file(path: Path) -> str:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-def _scan(name: str, path: Path) -> pl.LazyFrame:
-    scanned = scan_table(name, path, large_bytes=0)
-    return read_table(name, path).lazy() if scanned is None else scanned
+def _scan(name: str, path: Path, texts: Collection[str]) -> pl.LazyFrame:
+    scanned = scan_table(name, path, large_bytes=0, texts=texts)
+    return read_table(name, path, texts).lazy() if scanned is None else scanned
 
 
 def _digest_files(files: list[tuple[str, Path]]) -> str:

@@ -7,7 +7,7 @@ import gzip
 import io
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,16 @@ def is_table_name(name: str) -> bool:
     return not last.startswith((".", "_")) and last.removesuffix(".gz").endswith(_ENDINGS)
 
 
-def read_table(name: str, content: Path | bytes) -> pl.DataFrame:
-    """The rows of one file. `name` tells its kind and is what errors call it. Raises SourceUnreadable."""
+def is_text_name(name: str) -> bool:
+    """Whether a file of this name is CSV or TSV, whose cells have no types."""
+    return name.lower().removesuffix(".gz").endswith(_TEXT)
+
+
+def read_table(name: str, content: Path | bytes, texts: Collection[str] = ()) -> pl.DataFrame:
+    """The rows of one file. `name` tells its kind and is what errors call it. Raises SourceUnreadable.
+
+    texts: columns of CSV and TSV that are text whatever they look like, such as codes of digits.
+    """
     import polars as pl
 
     ending = name.lower().removesuffix(".gz")
@@ -46,7 +54,7 @@ def read_table(name: str, content: Path | bytes) -> pl.DataFrame:
         if ending.endswith(".json"):
             return pl.read_json(_readable(data), infer_schema_length=None)
         if ending.endswith(_TEXT):
-            return _read_text(name, data)
+            return _read_text(name, data, texts)
     except SourceUnreadable:
         raise
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
@@ -58,10 +66,13 @@ def read_table(name: str, content: Path | bytes) -> pl.DataFrame:
     raise SourceUnreadable(f"{name} is of no kind that can be read; these are: {FORMATS}", file=name)
 
 
-def scan_table(name: str, path: Path, large_bytes: int = LARGE_BYTES) -> pl.LazyFrame | None:
+def scan_table(
+    name: str, path: Path, large_bytes: int = LARGE_BYTES, texts: Collection[str] = ()
+) -> pl.LazyFrame | None:
     """The rows of a large file, for who reads them in parts; None for one that has to be read whole.
 
-    That is a small one, a compressed one and JSON that is no JSON lines. Raises SourceUnreadable.
+    That is a small one, a compressed one and JSON that is no JSON lines. texts: as in `read_table`. Raises
+    SourceUnreadable.
     """
     import polars as pl
 
@@ -72,15 +83,18 @@ def scan_table(name: str, path: Path, large_bytes: int = LARGE_BYTES) -> pl.Lazy
         return pl.scan_parquet(path, glob=False)
     if ending.endswith(_JSON_LINES):
         return pl.scan_ndjson(path, infer_schema_length=None)
-    return _scan_text(name, path) if ending.endswith(_TEXT) else None
+    return _scan_text(name, path, texts) if ending.endswith(_TEXT) else None
 
 
-def _scan_text(name: str, path: Path) -> pl.LazyFrame:
+def _scan_text(name: str, path: Path, texts: Collection[str]) -> pl.LazyFrame:
     import polars as pl
 
-    _, separator = _check_header(name, path)
+    names, separator = _check_header(name, path)
     options: dict[str, Any] = {"separator": separator, "null_values": [""], "glob": False}
-    found = pl.scan_csv(path, try_parse_dates=True, infer_schema_length=None, **options)
+    as_text = {column: pl.String for column in names if column in texts}
+    found = pl.scan_csv(
+        path, try_parse_dates=True, infer_schema_length=None, schema_overrides=as_text, **options
+    )
     schema = found.collect_schema()
     # Types that were told once are not looked for again, which would take as long; moments are told by their looks.
     is_plain = not any(kind.is_temporal() for kind in schema.dtypes())
@@ -112,12 +126,12 @@ def _readable(data: Path | bytes) -> Path | io.BytesIO:
     return io.BytesIO(data) if isinstance(data, bytes) else data
 
 
-def _read_text(name: str, data: Path | bytes) -> pl.DataFrame:
+def _read_text(name: str, data: Path | bytes, texts: Collection[str]) -> pl.DataFrame:
     import polars as pl
 
     names, separator = _check_header(name, data)
     try:
-        frame = _parsed(data, separator, len(names))
+        frame = _parsed(data, separator, names, texts)
     except pl.exceptions.PolarsError as error:
         line, count = _uneven_line(name, data, separator, len(names))
         if line is None:
@@ -146,7 +160,7 @@ def _check_header(name: str, data: Path | bytes) -> tuple[list[str], str]:
     return names, separator
 
 
-def _parsed(data: Path | bytes, separator: str, column_count: int) -> pl.DataFrame:
+def _parsed(data: Path | bytes, separator: str, columns: list[str], texts: Collection[str]) -> pl.DataFrame:
     """The rows with numbers and moments told from text.
 
     Looking for moments costs five milliseconds a column, so in wide files only text that has digits is looked at.
@@ -154,16 +168,17 @@ def _parsed(data: Path | bytes, separator: str, column_count: int) -> pl.DataFra
     import polars as pl
 
     options: dict[str, Any] = {"separator": separator, "infer_schema_length": None, "null_values": [""]}
-    if column_count <= _MANY_COLUMNS:
-        return pl.read_csv(_readable(data), try_parse_dates=True, **options)
-    frame = pl.read_csv(_readable(data), **options)
+    as_text = {column: pl.String for column in columns if column in texts}
+    if len(columns) <= _MANY_COLUMNS:
+        return pl.read_csv(_readable(data), try_parse_dates=True, schema_overrides=as_text, **options)
+    frame = pl.read_csv(_readable(data), schema_overrides=as_text, **options)
     starts = frame.select(pl.col(pl.String).drop_nulls().first().str.contains(r"^\s*\d"))
-    names = [name for name in starts.columns if starts[name].item()]
+    names = [name for name in starts.columns if starts[name].item() and name not in texts]
     if not names:
         return frame
     # The number of the row keeps one with nothing else from being an empty line.
-    texts = [pl.col(name).alias(f"text {number}") for number, name in enumerate(names)]
-    numbered = frame.select(pl.int_range(pl.len()).alias("row"), *texts)
+    looked_at = [pl.col(name).alias(f"text {number}") for number, name in enumerate(names)]
+    numbered = frame.select(pl.int_range(pl.len()).alias("row"), *looked_at)
     again = io.BytesIO(numbered.write_csv(separator=separator).encode())
     moments = pl.read_csv(again, try_parse_dates=True, **options).drop("row")
     found = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -31,12 +31,14 @@ def read_source(
     folder: Path,
     query: str | None = None,
     environment: Mapping[str, str] | None = None,
+    texts: Collection[str] = (),
 ) -> pl.DataFrame:
     """All rows of a source, at least one.
 
     source: a path (relative to `folder`), glob, directory, `file://`, `s3://`, `gs://`, `az://`, a Delta table's
     folder, or a database URL with `query`. `${NAME}` in it is taken from the environment, for secrets (see `fill_in`).
     Files of several names are read in the order of their names and must have the same columns.
+    texts: columns of CSV and TSV that are text whatever they look like.
     Raises SourceUnreadable, saying what is missing or broken and where.
     """
     environment = os.environ if environment is None else environment
@@ -55,9 +57,9 @@ def read_source(
             "database URL such as postgresql://…"
         )
     elif scheme in _CLOUDS:
-        frame = _read_cloud(place.rstrip("/"), source)
+        frame = _read_cloud(place.rstrip("/"), source, texts)
     else:
-        frame = _read_path(local_path(place, folder), source)
+        frame = _read_path(local_path(place, folder), source, texts)
     if frame.is_empty():
         raise SourceUnreadable(f"{describe_source(source)} holds no rows", source=describe_source(source))
     return frame
@@ -125,10 +127,10 @@ def is_delta(path: Path) -> bool:
     return (path / "_delta_log").is_dir()
 
 
-def _read_path(path: Path, source: str) -> pl.DataFrame:
+def _read_path(path: Path, source: str, texts: Collection[str]) -> pl.DataFrame:
     if is_delta(path):
         return _read_delta(path.resolve().as_uri())
-    return _stack([(name, read_table(name, file)) for name, file in list_files(path, source)])
+    return _stack([(name, read_table(name, file, texts)) for name, file in list_files(path, source)])
 
 
 def _missing(path: Path, source: str, relative_to: str) -> str:
@@ -145,7 +147,7 @@ def _missing(path: Path, source: str, relative_to: str) -> str:
     return f"there is no file {source}; paths are relative to {relative_to}"
 
 
-def _read_cloud(place: str, source: str) -> pl.DataFrame:
+def _read_cloud(place: str, source: str, texts: Collection[str]) -> pl.DataFrame:
     """One object, or all tables below a prefix, fetched through the object store's own port."""
     from flyball.backends.blobs.store import open_blobs
 
@@ -157,7 +159,7 @@ def _read_cloud(place: str, source: str) -> pl.DataFrame:
             raise SourceUnreadable(f"there is no object {describe_source(source)}") from error
         except BlobsUnavailable as error:
             raise SourceUnreadable(f"{describe_source(source)} can't be read: {error.message}") from error
-        return read_table(name, data)
+        return read_table(name, data, texts)
     try:
         blobs = open_blobs(place)
         keys = blobs.list()
@@ -168,7 +170,7 @@ def _read_cloud(place: str, source: str) -> pl.DataFrame:
     tables = [key for key in keys if is_table_name(key)]
     if not tables:
         raise SourceUnreadable(f"below {describe_source(source)} lies no file that can be read ({FORMATS})")
-    return _stack([(key, read_table(key, blobs.get(key))) for key in tables])
+    return _stack([(key, read_table(key, blobs.get(key), texts)) for key in tables])
 
 
 def _read_delta(url: str) -> pl.DataFrame:

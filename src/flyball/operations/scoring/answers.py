@@ -30,10 +30,14 @@ T = TypeVar("T")
 
 
 class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server says of a model. classes: of a classification, in the order of its champion's scores."""
+    """What a server says of a model. classes: of a classification, in the order of its champion's scores.
+
+    types: of each feature, as the Open Inference Protocol names them.
+    """
 
     name: str
     features: list[str]
+    types: dict[str, str]
     entity: str | None
     time: str | None
     classes: list[Any] | None
@@ -102,6 +106,7 @@ class Asker:
         return ServedModel(
             name=self.model,
             features=[item.name for item in told.inputs],
+            types={item.name: item.datatype for item in told.inputs},
             entity=told.entity,
             time=told.time,
             classes=self._classes,

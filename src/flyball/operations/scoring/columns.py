@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flyball.core.errors import BadAnswer, BadInput, UnknownColumn
 from flyball.operations.asking import plain
 from flyball.operations.scoring.answers import Answers, ServedModel
+from flyball.operations.scoring.cells import with_numbers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,7 +50,7 @@ class Columns:
         """The rows as they are sent, and what is wrong with those that can't be sent."""
         import polars as pl
 
-        sent = frame.select(self.sent)
+        sent = with_numbers(frame.select(self.sent), self._served.types)
         moments = [name for name, kind in sent.schema.items() if kind.is_temporal()]
         texts = [pl.Series(name, [plain(value) for value in sent[name]], dtype=pl.String) for name in moments]
         rows = (sent.with_columns(texts) if texts else sent).rows()
@@ -136,6 +137,6 @@ def _as(kind: type, value: Any) -> Any:
         return str(value)
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind or (kind is int and not -(2**63) <= value < 2**63):
+    if type(value) is not kind:
         raise ValueError(f"{value!r} is no {kind.__name__}")
     return value

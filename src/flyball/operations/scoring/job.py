@@ -17,7 +17,8 @@ from flyball.core.ids import derived_id, keyed_id, new_id
 from flyball.core.settings import Settings
 from flyball.data.batches import Batches, digest_file, open_batches
 from flyball.governance.job_keys import check_same_job
-from flyball.operations.scoring.answers import Answers, Asker
+from flyball.operations.scoring.answers import Answers, Asker, ServedModel
+from flyball.operations.scoring.cells import TEXT
 from flyball.operations.scoring.columns import Columns
 from flyball.operations.scoring.keys import FileKeys, HomeKeys, Keys
 from flyball.operations.scoring.output import Draft, check_output, open_draft
@@ -125,13 +126,26 @@ def score(
                 f"{path} is there already, and not of this key; name another file, or write over it with --force"
             )
         with server as url, closing(Asker(url, model, check)) as asker:
-            columns = Columns(batches.columns, asker.describe())
+            served = asker.describe()
+            columns = Columns(batches.columns, served)
+            batches = _with_texts(batches, served, source, folder)
             keys.begin(name, asked)
             if key is None:
                 say(f"key {name}")
             scored = _score(asker, columns, batches, draft, path, name, say)
         keys.end(name, asked, msgspec.to_builtins(scored))
         return scored
+
+
+def _with_texts(batches: Batches, served: ServedModel, source: str, folder: Path) -> Batches:
+    """The rows with codes of digits as text where the model takes text: 007 is no 7."""
+    texts = batches.numbers_among([name for name in served.features if served.types[name] == TEXT])
+    if not texts:
+        return batches
+    again = open_batches(source, folder=folder, texts=texts)
+    if again.digest != batches.digest:
+        raise BadInput("INPUT was changed while it was read; score it again")
+    return again
 
 
 def _standing(answer: dict[str, Any], path: Path, say: Say) -> Scored | None:

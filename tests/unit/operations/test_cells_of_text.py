@@ -1,0 +1,23 @@
+"""Cells of text that hold numbers: each is turned alone, whatever stands in the rows beside it."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from flyball.operations.scoring.cells import with_numbers
+
+
+def test_only_cells_that_hold_what_the_feature_takes_are_turned():
+    frame = pl.DataFrame(
+        {
+            "count": ["1", " 2", "2.5", "many", None, "inf"],
+            "paid": ["true", "False", "yes", None, "1", "TRUE "],
+            "zip": ["007", "1", "2", "3", "4", "5"],
+            "other": ["1", "2", "3", "4", "5", "6"],
+        }
+    )
+    made = with_numbers(frame, {"count": "INT64", "paid": "BOOL", "zip": "BYTES", "absent": "FP64"})
+    assert made["count"].to_list() == [1, 2, 2.5, "many", None, "inf"]
+    assert made["paid"].to_list() == [True, False, "yes", None, "1", True]
+    assert made.select("zip", "other").equals(frame.select("zip", "other"))
+    assert [type(row[0]) for row in made.rows()[:3]] == [int, int, float]
