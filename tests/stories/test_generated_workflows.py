@@ -215,6 +215,7 @@ def test_where_a_file_decides_a_merge_deploys_nothing_until_the_file_names_it_an
     jobs = by_files.merge()
     job, report = checked(jobs)
     assert (job.code, applied(jobs).code, champion(by_files)) == (0, 0, before), job.printed
+    assert f"what is deployed is for {FILE} to say" in report["what_to_do"]
     assert f"{FILE}:2 decides what staging serves" in job.printed
     assert f'version = "{report["digest"]}"' in job.printed and report["digest"] != before
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flyball.operations.ci.figures import number
@@ -13,15 +13,16 @@ from flyball.operations.ci.report import CiReport, MetricLine
 _HOPELESS = 10
 
 
-def what_to_do(report: CiReport, *, goes_with_job: bool = False) -> str:
+def what_to_do(report: CiReport, *, goes_with_job: bool = False, files: Sequence[str] = ()) -> str:
     """The next step that a report asks for, by its outcome and by the stage that decided it.
 
-    goes_with_job: the home is one that nobody has after this job, and so are the numbers of its versions.
+    goes_with_job: the home is one that nobody has after this job, and so are the numbers of its versions. files: the
+    deployments files that name the model, and so say which version is deployed.
     """
     deciding = [stage.name for stage in report.stages if stage.outcome == report.outcome]
     name = next(iter(deciding), "")
     if report.outcome == "pass":
-        return _when_passed(report, goes_with_job)
+        return _when_passed(report, goes_with_job, files)
     if report.outcome == "inconclusive":
         asked = "Bring more held-out rows, or ask less of what is not decided: too little was seen to say yes or no."
         return " ".join([asked, *_rows_that_would_decide(report)])
@@ -41,12 +42,17 @@ def what_to_do(report: CiReport, *, goes_with_job: bool = False) -> str:
     return "Mend what is named above; the model was not judged."
 
 
-def _when_passed(report: CiReport, goes_with_job: bool) -> str:
+def _when_passed(report: CiReport, goes_with_job: bool, files: Sequence[str]) -> str:
     if report.version is None:
         return "Merge when you like."
     ref = f"{report.model}@{report.version}"
     if not report.registered and _is_known(report):
         return f"Nothing about the model changes: {ref} stands as it is, so merge when you like."
+    if files:
+        return (
+            f"Merge when you like; what is deployed is for {' and '.join(files)} to say: for this version, write "
+            f"{report.digest} there."
+        )
     if goes_with_job:
         return (
             "Merge when you like; what was tested is the package that `flyball ci deploy` puts into service."

@@ -20,6 +20,7 @@ from flyball.governance.actors import local_actor
 from flyball.operations.ci.advice import what_to_do
 from flyball.operations.ci.checks import below, check_once, faults_of, own_tests_once
 from flyball.operations.ci.comparisons import compare_change
+from flyball.operations.ci.deployments import find_deciding
 from flyball.operations.ci.draft import Check, Draft, Progress
 from flyball.operations.ci.findings import (
     gate_annotations,
@@ -243,8 +244,19 @@ def _finish(draft: Draft, model: str, began: float) -> CiReport:
     )
     is_shared = os.environ.get("FLYBALL_DATABASE") and os.environ.get("FLYBALL_CACHE") != "read"
     goes_with_job = is_on_runner(os.environ) and not is_shared
-    report = msgspec.structs.replace(report, what_to_do=what_to_do(report, goes_with_job=goes_with_job))
+    advice = what_to_do(report, goes_with_job=goes_with_job, files=_deciding(draft, model))
+    report = msgspec.structs.replace(report, what_to_do=advice)
     return without_places(report, draft.root, _home(draft.path.parent))
+
+
+def _deciding(draft: Draft, model: str) -> list[str]:
+    """The deployments files that name the model; none where one can't be read, which the job that plans them tells."""
+    if draft.git.root is None:
+        return []
+    try:
+        return sorted({asked.file for asked in find_deciding(draft.git.root, model).values()})
+    except FlyballError:
+        return []
 
 
 def _home(folder: Path) -> Path:
