@@ -14,7 +14,6 @@ _REASONS: dict[str, str] = {
     "log.keep": "nothing is deleted from the log yet",
     "policy": "gates and rollout decide alone for now",
     "retrain.schedule": "retraining starts from signals only for now",
-    "rollout.watch": "a champion that turns out badly raises signals and incidents; nothing sends it back yet",
     "serve.workers": "the number of workers is given to `flyball up --workers`",
     "tune": "no search is made yet; [train].params hold",
 }
