@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import json_option, printable, show
+from flyball.cli.output import json_option, line_of, printable, show
 from flyball.cli.planning import FILES
 
 
@@ -52,6 +52,6 @@ def _render(found: Any) -> None:
         if one.state == "printed":
             click.echo(f"\n{one.title}\nbranch {one.branch}\n")
             for line in (*one.change.splitlines(), "", *one.body.splitlines()):
-                click.echo(printable(line))
+                click.echo(line_of(line))
     if not found.proposals:
         click.echo("the files name no model")

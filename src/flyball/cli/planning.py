@@ -112,7 +112,7 @@ def _follow(app: Any, files: tuple[Path, ...]) -> int:
 
 def _render_named(named: list[Any]) -> None:
     for one in named:
-        click.echo(f"{_where(one)}: {short(one.version)} ({one.file}:{one.line})")
+        click.echo(f"{_where(one)}: {short(one.version)} ({printable(one.file)}:{one.line})")
 
 
 def _render_plan(made: Any) -> None:
@@ -123,7 +123,7 @@ def _render_plan(made: Any) -> None:
             click.echo(f"    {printable(note)}")
         if change.kind not in ("held", "blocked", "wait"):
             for setting in change.settings:
-                click.echo(f"    {setting.key}: {_value(setting.old)} → {_value(setting.new)}")
+                click.echo(f"    {printable(setting.key)}: {_value(setting.old)} → {_value(setting.new)}")
         if change.advice:
             click.echo(f"    {change.advice}")
     for found in made.not_named:
