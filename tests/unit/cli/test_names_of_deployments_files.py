@@ -1,4 +1,4 @@
-"""A deployments file may be a stranger's, and so may its name: where it is told, it commands no terminal and no host."""
+"""A deployments file, and so its name, may be a stranger's: told, it commands no terminal and no host of a log."""
 
 from __future__ import annotations
 
