@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from flyball.cli.environment import environment_option
-from flyball.cli.output import json_option, progress, short, show
+from flyball.cli.output import json_option, printable, progress, short, show
 from flyball.core.errors import BadInput
 
 
@@ -89,10 +89,10 @@ def render_started(started: Any) -> None:
         taken = f"{started.model}@{started.taken_version} of {started.taken_from or 'this home'}"
         click.echo(f"{taken} is {started.model}@{started.version} of {environment}: {short(started.digest)}")
     if started.rollout_id is None and not started.first:
-        click.echo(f"{started.model}@{started.version}: {started.because}")
+        click.echo(f"{started.model}@{started.version}: {printable(started.because)}")
         return
     if started.first:
-        click.echo(f"{started.model}@{started.version} is champion: {started.because}")
+        click.echo(f"{started.model}@{started.version} is champion: {printable(started.because)}")
         return
     click.echo(f"{started.model}@{started.version}: rollout {started.rollout_id} is {started.state}")
     if started.waiting_for:

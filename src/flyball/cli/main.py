@@ -155,6 +155,8 @@ def _report(error: FlyballError) -> int:
 
 
 def _report_defect(error: Exception) -> int:
+    from flyball.cli.output import progress
+
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("flyball"):
         click.echo(
             f"error: this needs {error.name}, which is not installed: pip install 'flyball[standard,boost]'. The bare "
@@ -163,7 +165,7 @@ def _report_defect(error: Exception) -> int:
         )
         return 2
     if isinstance(error, PermissionError | IsADirectoryError | FileExistsError):
-        click.echo(f"error: {error.filename or 'a file'}: {error.strerror}", err=True)
+        progress(f"error: {error.filename or 'a file'}: {error.strerror}")
         return 2
-    click.echo(f"flyball broke: {type(error).__name__}: {error} (FLYBALL_DEBUG=1 shows where)", err=True)
+    progress(f"flyball broke: {type(error).__name__}: {error} (FLYBALL_DEBUG=1 shows where)")
     return 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import facts, json_option, show, table
+from flyball.cli.output import facts, json_option, printable, show, table
 
 SHOWN = 50
 
@@ -73,9 +73,9 @@ def _render_check(report: Any) -> None:
     facts([("model", report["model"]), ("features", report["features"]), ("rows", report["rows"])])
     for kind in ("problems", "warnings", "notes"):
         for item in report[kind]:
-            click.echo(f"{kind[:-1]}: {item}")
+            click.echo(f"{kind[:-1]}: {printable(item)}")
     for item in report["not_acted_on"]:
-        click.echo(f"not acted on yet: {item['key']} ({item['because']})")
+        click.echo(printable(f"not acted on yet: {item['key']} ({item['because']})"))
     if report.get("explained"):
         table(
             ("key", "value", "from", "reason"),

@@ -14,6 +14,7 @@ from flyball.cli.output import (
     facts,
     json_option,
     key_option,
+    line_of,
     printable,
     progress,
     short,
@@ -68,7 +69,7 @@ def run(folder: Path, sets: tuple[str, ...], why: str, key: str | None, wait: bo
             told.close()
         if not result.warnings:  # a run that failed has none in its result
             for warning in told.warnings:
-                click.echo(f"warning: {warning}", err=True)
+                progress(f"warning: {warning}")
         show(result, as_json, _render_run)
     if key is not None and result.state not in ("registered", "refused"):
         progress(f"the key {key!r} stands for this end; to try again choose another, such as {key + '-2'!r}")
@@ -99,13 +100,13 @@ def _render_run(result: Any) -> None:
     if rows:
         table(("metric", "value", "low", "high"), rows)
     for gate in result.gates or []:
-        click.echo(f"gate {gate['metric']}: {gate['outcome']} ({gate['because']})")
+        click.echo(printable(f"gate {gate['metric']}: {gate['outcome']} ({gate['because']})"))
     if result.tests:
         from flyball.cli.testing import render_tests
 
         render_tests(result.tests)
     for warning in result.warnings or []:
-        click.echo(f"warning: {warning}")
+        click.echo(f"warning: {printable(warning)}")
     facts((("run", result.run_id), ("digest", short(result.digest or "")), ("seconds", result.seconds)))
 
 
@@ -204,7 +205,7 @@ def logs(run_id: str, limit: int, environment: str | None, as_json: bool) -> Non
 
     with open_flyball(environment) as app:
         found = {"run": run_id, "lines": app.run_logs(run_id, limit)}
-        show(found, as_json, lambda log: click.echo("\n".join(printable(line) for line in log["lines"])))
+        show(found, as_json, lambda log: click.echo("\n".join(line_of(line) for line in log["lines"])))
 
 
 @runs.command("cancel")

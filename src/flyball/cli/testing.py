@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flyball.cli.output import cell, exit_code_of, json_option, show
+from flyball.cli.output import cell, exit_code_of, json_option, line_of, printable, show
 
 # The worst decides: something broke, then no, then not enough evidence.
 _EXIT_CODES = {"broken": 3, "fail": 1, "inconclusive": 4}
@@ -86,7 +86,7 @@ def _exit_code(found: dict[str, Any]) -> int:
 
 def _render(found: dict[str, Any]) -> None:
     if found["error"] is not None:
-        click.echo(f"error: {found['error']['message']}", err=True)
+        click.echo(f"error: {printable(found['error']['message'])}", err=True)
     render_tests(found["tests"])
     if not found["tests"]:
         click.echo("no tests: `[[tests]]` in flyball.toml, model_tests.py or the folder tests hold them")
@@ -100,7 +100,7 @@ def render_tests(tests: list[dict[str, Any]]) -> None:
     """Print a line per test, and the rows that show a failure."""
     for item in tests:
         where = f"{item['file']}:{item['line']}: " if item.get("line") and item["outcome"] != "pass" else ""
-        click.echo(f"{where}test {item['name']}: {item['outcome']} ({item['because']})")
+        click.echo(line_of(f"{where}test {item['name']}: {item['outcome']} ({item['because']})"))
         for row in item.get("rows") or []:
             click.echo(f"    {_row(row)}")
 
@@ -115,7 +115,7 @@ def _render_score(score: Any) -> None:
         click.echo(f"\n{section.name}: {section.points:g}")
         for item in section.items:
             click.echo(f"  {item.points:<4g}{item.id}  {item.title}")
-            click.echo(f"        {item.fact}")
+            click.echo(f"        {printable(item.fact)}")
             if item.next is not None:
                 first, *others = item.next.splitlines()
                 click.echo(f"        for more: {first}")
