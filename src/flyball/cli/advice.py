@@ -19,6 +19,12 @@ def in_environment(text: str, environment: str | None, root: click.Group) -> str
     return "`".join(pieces)
 
 
+def advised(text: str, environment: str | None) -> str:
+    """`in_environment` for the program that runs."""
+    root = click.get_current_context().find_root().command
+    return in_environment(text, environment, root) if isinstance(root, click.Group) else text
+
+
 def _with_option(line: str, environment: str, root: click.Group) -> str:
     program, *words = line.split(" ")
     end = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))

@@ -116,6 +116,8 @@ def _render_named(named: list[Any]) -> None:
 
 
 def _render_plan(made: Any) -> None:
+    from flyball.cli.advice import advised
+
     for one in made.planned:
         change = one.change
         click.echo(f"{_MARKS.get(change.kind, '+')} {_where(one)}: {_said(change.kind, change)}")
@@ -125,7 +127,7 @@ def _render_plan(made: Any) -> None:
             for setting in change.settings:
                 click.echo(f"    {printable(setting.key)}: {_value(setting.old)} → {_value(setting.new)}")
         if change.advice:
-            click.echo(f"    {change.advice}")
+            click.echo(f"    {advised(change.advice, one.environment)}")
     for found in made.not_named:
         click.echo(f"  {_where(found)}: not in the files, left alone ({short(found.champion)})")
 

@@ -63,17 +63,11 @@ def why(model: str, environment: str | None, as_json: bool) -> None:
     \b
     Example: flyball why credit-default
     """
-    from flyball.cli.advice import in_environment
+    from flyball.cli.advice import advised
     from flyball.cli.connection import open_flyball
 
-    root = click.get_current_context().find_root().command
-    assert isinstance(root, click.Group)
     with open_flyball(environment) as app:
-        show(
-            app.why(model),
-            as_json,
-            lambda found: click.echo(in_environment(found["text"], environment, root)),
-        )
+        show(app.why(model), as_json, lambda found: click.echo(advised(found["text"], environment)))
 
 
 @click.command()

@@ -50,9 +50,21 @@ def find_project_file(start: Path) -> Path:
             what = "is a folder" if path.is_dir() else "is no file"
             what = f"links to {os.readlink(path)}, which is not there" if is_link else what
             raise BadInput(f"{path} {what}; `flyball init` writes one where there is none", file=str(path))
+    below = sorted(
+        {
+            path.parent.relative_to(start)
+            for form in ("*", "*/*")
+            for path in start.glob(f"{form}/{FILE_NAME}")
+        }
+    )
+    shown = ", ".join(map(str, below[:3])) + (", …" if len(below) > 3 else "")
     raise BadInput(
-        f"no {FILE_NAME} in {start} or any folder above it; `flyball init` writes one, "
-        "or change to the project's folder",
+        f"no {FILE_NAME} in {start} or any folder above it; "
+        + (
+            f"change to a project's folder ({shown})"
+            if below
+            else "`flyball init` writes one, or change to the project's folder"
+        ),
         folder=str(start),
     )
 

@@ -30,7 +30,14 @@ BACK = Word(at=AT, by="ada", command="rollback", why="complaints")
 
 
 def under_way(digest: str, **facts: Any) -> Underway:
-    known = {"id": "rol_1", "state": "running", "strategy": "canary", "step": 0, "missing": 0}
+    known = {
+        "id": "rol_1",
+        "version": "shop@3",
+        "state": "running",
+        "strategy": "canary",
+        "step": 0,
+        "missing": 0,
+    }
     word = Word(at=AT, by="grace", command="deploy", why="a try")
     return Underway(digest=digest, is_applied=facts.pop("is_applied", False), word=word, **(known | facts))
 
@@ -78,13 +85,18 @@ def test_other_settings_alone_change_the_settings_alone():
 
 
 @pytest.mark.parametrize(
-    ("state", "waits_for", "words"),
-    [("running", "evidence", "step 1"), ("paused", "people", "paused"), ("waiting", "people", "2 approval")],
+    ("state", "waits_for", "words", "command"),
+    [
+        ("running", "evidence", "step 1", ""),
+        ("paused", "people", "paused", "`flyball rollout resume shop --why …`"),
+        ("waiting", "people", "2 approval", "`flyball approve shop@3 --why …`"),
+    ],
 )
-def test_a_rollout_to_the_wanted_version_is_waited_for(state: str, waits_for: str, words: str):
+def test_a_rollout_to_the_wanted_version_is_waited_for(state: str, waits_for: str, words: str, command: str):
     rollout = under_way(B, state=state, missing=2)
     change = planned(B, champion=A, rollout=rollout, aim={"barrier": "not champion of staging any more"})
     assert (change.kind, change.waits_for, words in change.because) == ("wait", waits_for, True)
+    assert command in change.advice
 
 
 def test_a_rollout_begins_once_it_has_its_approvals():

@@ -180,6 +180,15 @@ def test_a_project_is_found_from_a_folder_below(tmp_path: Path):
     assert read_project(tmp_path / "deep" / "down").folder == tmp_path.resolve()
 
 
+def test_where_there_is_no_file_above_those_in_folders_below_are_named(tmp_path: Path):
+    (tmp_path / "models" / "shop").mkdir(parents=True)
+    (tmp_path / "models" / "shop" / "flyball.toml").touch()
+    with pytest.raises(BadInput, match=r"change to a project's folder \(models/shop\)"):
+        read_project(tmp_path)
+    with pytest.raises(BadInput, match="`flyball init` writes one"):
+        read_project(tmp_path / "models" / "shop" / ".." / ".." / "nowhere")
+
+
 def test_a_missing_file_says_how_to_get_one(tmp_path: Path):
     with pytest.raises(BadInput, match="flyball init"):
         read_project(tmp_path)

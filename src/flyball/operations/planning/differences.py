@@ -49,9 +49,12 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Underway(msgspec.Struct, frozen=True, kw_only=True):
-    """A rollout that has not ended. is_applied: an apply started it. missing: approvals that it waits for."""
+    """A rollout that has not ended. version: as `model@number`, there. is_applied: an apply started it. missing:
+    approvals that it waits for.
+    """
 
     id: str
+    version: str
     digest: str
     state: str
     strategy: str
@@ -186,9 +189,10 @@ def _under_way(aim: Aim, now: Standing, rollout: Underway) -> Change:
     words, advice = f"its rollout ({rollout.strategy}) is at step {rollout.step + 1}", ""
     if rollout.state == "waiting":
         words = f"its rollout waits for {rollout.missing} approval(s)"
-        advice = "`flyball approve` by people other than the author"
+        advice = f"`flyball approve {rollout.version} --why …` by people other than the author"
     elif rollout.state == "paused":
-        words, advice = f"{words} and paused", "`flyball rollout resume` lets it go on"
+        words = f"{words} and paused"
+        advice = f"`flyball rollout resume {rollout.version.partition('@')[0]} --why …` lets it go on"
     waits_for: Literal["evidence", "people"] = "evidence" if rollout.state == "running" else "people"
     return msgspec.structs.replace(_change("wait", aim, now, words, advice=advice), waits_for=waits_for)
 

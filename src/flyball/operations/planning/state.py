@@ -109,6 +109,7 @@ def _underway(conn: Connection, model: str, applied: PastApplies) -> Underway | 
         return None
     return Underway(
         id=rollout.id,
+        version=f"{model}@{rollout.candidate}",
         digest=rollout.digest,
         state=rollout.state,
         strategy=rollout.strategy,
