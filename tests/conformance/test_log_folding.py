@@ -12,7 +12,6 @@ from flyball.data.log_counts import get_counts
 from flyball.data.model_time import find_clock
 from flyball.data.predictions import (
     find_prediction,
-    read_conflicts,
     read_labelled,
     read_outcomes,
     read_predictions,
@@ -112,7 +111,8 @@ def test_a_retry_in_a_later_segment_is_left_out_and_another_input_under_its_id_i
 
     assert (report.models["bike"].duplicates, report.models["bike"].conflicts) == (1, 1)
     assert place.predictions()["prediction"].to_list() == [1.0]
-    assert read_conflicts(place.tables_url, "bike")["x.temp"].to_list() == [99.0]
+    _, conflict = find_prediction(place.tables_url, "bike", "prd_1")
+    assert conflict.conflict and conflict.input["temp"] == 99.0
     assert place.counts().predictions == 1
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "LoggedPrediction",
     "find_prediction",
-    "read_conflicts",
     "read_labelled",
     "read_outcomes",
     "read_predictions",
@@ -142,22 +141,6 @@ def find_prediction(
         )
         found.extend(_logged(row) for row in join_outcomes(rows, told).iter_rows(named=True))
     return sorted(found, key=lambda record: (record.conflict, record.role == "shadow", record.received_at))
-
-
-def read_conflicts(tables_url: str, model: str, limit: int = 1000) -> pl.DataFrame:
-    """Records left aside because their id was there with another input: id, at, received_at, role, misfit, x.…."""
-    import polars as pl
-
-    frames = [
-        _chosen(table.filter(pl.col("conflict")), None).sort("received_at").limit(limit).collect()
-        for table in scan_generations(tables_url, PREDICTIONS, model)
-    ]
-    if not frames:
-        return _nothing(None)
-    rows = pl.concat(
-        [cast_answers(frame, "prediction", frames[-1]) for frame in frames], how="diagonal_relaxed"
-    )
-    return rows.drop("shadow").sort("received_at").head(limit)
 
 
 def _chosen(table: pl.LazyFrame, features: Sequence[str] | None) -> pl.LazyFrame:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -99,17 +98,6 @@ def committed_transaction(table_url: str, application_id: str) -> int | None:
     return found
 
 
-def table_exists(table_url: str) -> bool:
-    """Whether there is a table at this URL."""
-    # Not `DeltaTable.is_deltatable`: it holds the interpreter's lock while it waits for the store.
-    try:
-        with _in_our_words(table_url):
-            _open(table_url)
-    except TableNotFound:
-        return False
-    return True
-
-
 def scan(table_url: str) -> pl.LazyFrame:
     """The table's present rows, read when collected. Raises TableNotFound."""
     import polars as pl
@@ -127,16 +115,6 @@ def compact(table_url: str) -> None:
         table.optimize.compact(commit_properties=CommitProperties(max_commit_retries=_COMMIT_RETRIES))
         table.create_checkpoint()
         _sync_commit(table_url, table.version())
-
-
-def vacuum(table_url: str, older_than: timedelta = timedelta(days=7)) -> int:
-    """Delete files that no present row needs and that are older than this; how many.
-
-    Shorter than the longest read or append takes, it would pull files away from under them.
-    """
-    with _in_our_words(table_url):
-        hours = int(older_than.total_seconds() // 3600)
-        return len(_open(table_url).vacuum(hours, dry_run=False, enforce_retention_duration=False))
 
 
 def _open(table_url: str) -> DeltaTable:
