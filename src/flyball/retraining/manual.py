@@ -95,4 +95,6 @@ def _check_free(conn: Connection, model: str) -> None:
             model=model,
         )
     if is_training(conn, model):
-        raise Conflict(f"a retraining of {model} is under way; wait for its end", model=model)
+        raise Conflict(
+            f"a retraining of {model} is under way; it goes on while `flyball up` runs", model=model
+        )

@@ -14,8 +14,8 @@ SURE = 0.01  # the nominal error of a single label, see `label`
 TABLE_RATE = 0.025  # the nominal share of false labels in a table, see `labels_of_many`
 
 CLAIM_OF_ONE = (
-    "“better” and “worse” are wrong for at most one pair of equal models in twenty; “unclear” means that these rows "
-    "do not tell, “same” that the answers are identical."
+    "“better” and “worse” are wrong for at most one pair of equal models in twenty, for which an interval has to leave "
+    "0 out clearly, not barely; “unclear” means that these rows do not tell, “same” that the answers are identical."
 )
 CLAIM_OF_MANY = (
     "Labels are corrected for the number of slices: on average at most 5 % of those called better or worse are called "
