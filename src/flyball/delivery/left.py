@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from flyball.core.clock import parse_moment
 from flyball.core.values import Actor
+from flyball.governance.events import list_events
 from flyball.monitoring.incidents import add_entry
 from flyball.registry.evidence import add_evidence, list_evidence
 
@@ -29,6 +30,16 @@ def leave(conn: Connection, facts: dict[str, Any], *, actor: Actor, now: datetim
         text = f"version {number} {WAITS}"
         at = parse_moment(facts["decided_at"])
         add_entry(conn, facts["incident_id"], "action", text, model_time=at, now=now, actor=actor)
+
+
+def find_asked(conn: Connection, model: str, number: int) -> dict[str, Any]:
+    """What a candidate that is left to a pull request came of, also before its news were acted on; empty for others."""
+    left = find_left(conn, model, number)
+    if left is not None:
+        return left
+    news = list_events(conn, kinds=["candidate.ready"], model=model, newest_first=True)
+    found = (event.facts for event in news if event.facts["version"] == number)
+    return next((facts for facts in found if facts.get("deliver") == "pull-request"), {})
 
 
 def find_left(conn: Connection, model: str, number: int) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from flyball.core.project import Project
 from flyball.core.values import Actor
 from flyball.delivery import rollouts
 from flyball.delivery.approvals import approvals_left, refuse_rejected
-from flyball.delivery.left import find_left
+from flyball.delivery.left import find_asked
 from flyball.delivery.rollouts import Rollout
 from flyball.delivery.transitions import Moment, begin, promote, put_in_service
 from flyball.governance.journal import Change, record
@@ -99,11 +99,11 @@ def _find_origin(conn: Connection, version: ModelVersion) -> Origin:
 
     Without the retraining: such a version may be deployed more than once, and each rollout has an id of its own.
     """
-    left = find_left(conn, version.model, version.number) or {}
+    asked = find_asked(conn, version.model, version.number)
     return Origin(
-        incident_id=left.get("incident_id"),
-        signal_id=left.get("signal_id"),
-        approvals=int(left.get("approvals") or 0),
+        incident_id=asked.get("incident_id"),
+        signal_id=asked.get("signal_id"),
+        approvals=int(asked.get("approvals") or 0),
     )
 
 

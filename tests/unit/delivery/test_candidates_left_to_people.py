@@ -25,13 +25,17 @@ DECIDED = datetime(2012, 3, 9, tzinfo=UTC)
 
 def finish(home: Any, number: int, incident: str | None) -> None:
     """A retraining of the champion ends with a version that passed its gates, and its news are acted on."""
+    become_ready(home, number, incident)
+    assert consume(home) == 1
+
+
+def become_ready(home: Any, number: int, incident: str | None) -> None:
     retraining = a_retraining(
         DECIDED, id=f"rtn_{number}", incident_id=incident, rollout_id=f"rol_{number}", created_at=home.now
     )
     with home.database.write() as conn:
         retrainings.save_new(conn, retraining)
         end(conn, retraining, "ready", f"version {number} passed its gates", home.now, version=number)
-    assert consume(home) == 1
 
 
 def consume(home: Any) -> int:
@@ -100,3 +104,16 @@ def test_its_deployment_by_hand_goes_on_with_the_incident_and_the_approvals_that
         assert rollout is not None and rollout.incident_id == incident
         texts = [entry.text for entry in list_entries(conn, incident)]
     assert asked or any("rollout of version 2 started" in text for text in texts)
+
+
+def test_who_deploys_it_before_its_news_were_acted_on_waits_for_the_same_approvals(
+    quick_loop_home: Any, loop_project: Any
+):
+    home = quick_loop_home
+    home.deploy(home.register(loop_project(retrain={"deliver": "pull-request", "approvals": 2})))
+    incident = home.open_change(DECIDED)
+    become_ready(home, home.register(), incident)
+    assert home.deploy(2).waiting_for == 2
+    with home.database.read() as conn:
+        rollout = find_unfinished(conn, MODEL)
+    assert rollout is not None and rollout.incident_id == incident
