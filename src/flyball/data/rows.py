@@ -73,7 +73,7 @@ def prepare_rows(frame: pl.DataFrame, model: ModelSection, data: DataSection) ->
         frame = frame.filter(pl.col(model.target).is_not_null())
     target, classes, positive = check_target(frame[model.target], model)
     frame = _without_nan(frame.with_columns(target), features, findings)
-    findings += _look_at(frame, features, model)
+    findings += _look_at(frame, features)
     times = event_times(frame, model.time) if model.time else None
     return Rows(frame, features, times, classes, positive, findings)
 
@@ -138,7 +138,7 @@ def _without_nan(frame: pl.DataFrame, features: list[str], findings: list[Findin
     return frame.with_columns(pl.col(floats).fill_nan(None)) if floats else frame
 
 
-def _look_at(frame: pl.DataFrame, features: list[str], model: ModelSection) -> list[Finding]:
+def _look_at(frame: pl.DataFrame, features: list[str]) -> list[Finding]:
     findings = []
     for name in features:
         series = frame[name]

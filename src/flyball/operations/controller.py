@@ -14,7 +14,6 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from flyball.core.clock import isoformat, parse_moment
@@ -160,10 +159,10 @@ class Controller:
             {"command": "turn", "wall": isoformat(wall), "token": self._lease.fencing_token}
         )
         self._standings = report["models"]
-        self._next_turn = time.monotonic() + self._pause(wall)
+        self._next_turn = time.monotonic() + self._pause()
         return bool(report["signals"] or report["transitions"])
 
-    def _pause(self, wall: datetime) -> float:
+    def _pause(self) -> float:
         """Seconds until a turn is due although no new segment arrives: time alone also makes things due."""
         pause = 60.0
         for standing in self._standings.values():

@@ -118,7 +118,7 @@ def _choose(folder: Path, manifest: BundleManifest, form: Form) -> tuple[Raw, st
     if form == "serving" and derived is not None and (kind != "lightgbm" or not _has_lightgbm()):
         from flyball.registry.formats.onnx import OnnxModel
 
-        return OnnxModel(read_file(folder, manifest, derived.path), manifest.task).raw, "onnx"
+        return OnnxModel(read_file(folder, manifest, derived.path)).raw, "onnx"
     return native_raw(folder, manifest), kind
 
 

@@ -27,7 +27,7 @@ _PLAIN = re.compile(r"0x[0-9a-f]+|/\S+")
 class OnnxModel:
     """An ONNX model. Answers as float64 of float32 values: (rows,), or (rows, classes) for classifiers."""
 
-    def __init__(self, data: bytes, task: Task) -> None:
+    def __init__(self, data: bytes) -> None:
         """Raises UnsafeModel for what onnxruntime does not take, or another shape than `convert` makes."""
         import onnxruntime
 

@@ -145,7 +145,7 @@ def _with_onnx(
 
     assert isinstance(predictor, MatrixPredictor)
     try:
-        model = OnnxModel((folder / path).read_bytes(), draft.task)
+        model = OnnxModel((folder / path).read_bytes())
         second = predictor.with_raw(model.raw, "onnx")
         frames = (rows, rows_to_frame(chosen, draft.signature.features))
         pairs = [(predictor.predict_frame(frame), second.predict_frame(frame)) for frame in frames]

@@ -95,7 +95,7 @@ def test_forms_are_compared_in_the_size_of_the_answers(
 @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", b"not a model", b"\x08\x07\x12\x00"])
 def test_what_is_no_onnx_model_is_refused(content: bytes) -> None:
     with pytest.raises(UnsafeModel, match="onnxruntime refuses"):
-        OnnxModel(content, "regression")
+        OnnxModel(content)
 
 
 def test_reasons_name_no_addresses_and_no_paths() -> None:

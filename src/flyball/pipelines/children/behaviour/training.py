@@ -139,7 +139,7 @@ def small_batch(test: ModelTestSection, trainer: _Trainer) -> Shown:
         wrong = [one != other for one, other in zip(held.truth, held.prediction, strict=True)]
         loss, without = float(np.mean(wrong)), 1 - 1 / len(held.classes or [0])
     else:
-        loss, without = float(losses.mean()), _without_model(held, trainer)
+        loss, without = float(losses.mean()), _without_model(held)
     if not without:
         return not_shown(f"{batch.height} rows have one outcome, which needs no learning"), []
     allowed, left = MOST_LEFT if test.max_share is None else test.max_share, loss / without
@@ -147,7 +147,7 @@ def small_batch(test: ModelTestSection, trainer: _Trainer) -> Shown:
     return Found(Verdict("pass" if left <= allowed else "fail", words)), []
 
 
-def _without_model(held: Held, trainer: _Trainer) -> float:
+def _without_model(held: Held) -> float:
     """The loss on rows of answers that need no model: their mean, or each class's share."""
     if held.classes is None:
         truth = np.asarray(held.truth, dtype=np.float64)
