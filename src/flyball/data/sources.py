@@ -22,7 +22,7 @@ _NOT_FOR_SOURCES = re.compile(
     "(_.*)?"
 )
 _GLOB = re.compile(r"[*?\[]")
-_SECRET = re.compile(r"://[^/@\s]*@")
+_SECRET = re.compile(r"://[^/\s]*@")
 
 
 def read_source(
@@ -66,7 +66,11 @@ def read_source(
 
 
 def describe_source(source: str) -> str:
-    """The source as it may be shown and stored: without user name and password."""
+    """The source, or another address, as it may be shown and stored: without user name and password.
+
+    >>> describe_source("postgresql://ops:p@ss@db/sales")
+    'postgresql://***@db/sales'
+    """
     return _SECRET.sub("://***@", source)
 
 

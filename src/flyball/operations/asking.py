@@ -17,6 +17,7 @@ import msgspec
 from flyball.backends.home_socket import ask_socket
 from flyball.core.clock import isoformat
 from flyball.core.errors import BadInput, NotFound, Unavailable
+from flyball.data.sources import describe_source
 from flyball.operations.server_lock import server_holder
 
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
@@ -92,6 +93,7 @@ def post(url: str, body: Any, *, first_row: int = 0) -> dict[str, Any]:
     import httpx2 as httpx
 
     content, deadline = msgspec.json.encode(body), time.monotonic() + START_SECONDS
+    shown = describe_source(url)
     while True:
         try:
             answer = httpx.post(
@@ -99,14 +101,14 @@ def post(url: str, body: Any, *, first_row: int = 0) -> dict[str, Any]:
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(
-                f"{url} does not answer ({error}); is `flyball up` running?", url=url
+                f"{shown} does not answer ({error}); is `flyball up` running?", url=shown
             ) from error
         pause = read_pause(answer.headers)
         if answer.status_code not in (429, 503) or pause is None or time.monotonic() > deadline:
             break
         time.sleep(min(pause, START_SECONDS))
     if answer.status_code == 200:
-        return _decode_answer(url, answer.content)
+        return _decode_answer(shown, answer.content)
     text = _problem(answer.content, first_row)
     if answer.status_code >= 500 or answer.status_code == 429:
         raise Unavailable(

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from flyball.core.errors import Unavailable
+from flyball.core.errors import FlyballError, Unavailable
+from flyball.operations.asking import post
+from flyball.operations.scoring import answers
 from flyball.operations.scoring.job import score
 
 DESCRIBED = {
@@ -116,3 +118,20 @@ def test_what_describes_no_model_is_no_model_server(tmp_path: Path, described: A
 def test_a_refusal_that_names_no_row_of_those_is_about_each_row(tmp_path: Path, errors: Any):
     found = scored(tmp_path, ok(DESCRIBED), (422, {}, {"message": "never", "errors": errors}))
     assert found.refused == 3 and [item["problem"] for item in found.problems] == ["never"] * 3
+
+
+@pytest.mark.parametrize("place", ["http://ops:s3cret@127.0.0.1:1", "http://ops:s3cret@127.0.0.1:x"])
+def test_what_does_not_answer_is_named_without_its_password(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(answers, "AWAY_SECONDS", 0.0)
+    (tmp_path / "in.csv").write_text("id,a\n1,2\n")
+    say: list[str] = []
+    for ask in (
+        lambda: score("shop", "in.csv", tmp_path / "out.csv", place=place, folder=tmp_path, say=say.append),
+        lambda: post(f"{place}/v1/models/shop/predict", {}),
+    ):
+        with pytest.raises(FlyballError) as raised:
+            ask()
+        assert "127.0.0.1" in raised.value.message
+        assert "s3cret" not in f"{raised.value.message} {raised.value.facts} {say}"

@@ -16,6 +16,7 @@ import httpx2 as httpx
 import msgspec
 
 from flyball.core.errors import BadInput, NotFound, Unavailable
+from flyball.data.sources import describe_source
 from flyball.operations.asking import TIMEOUT_SECONDS, describe_error, read_pause
 
 CHUNK_ROWS = 1000
@@ -83,7 +84,8 @@ class Asker:
 
     def __init__(self, url: str, model: str, check: Callable[[], float | None]) -> None:
         """check: seconds that are left, None without a limit; raises once there are none."""
-        self.url = url.rstrip("/")
+        self._url = url.rstrip("/")
+        self._shown = describe_source(self._url)
         self.model = model
         self.size = CHUNK_ROWS
         self._check = check
@@ -150,9 +152,9 @@ class Asker:
             return _halves(part)
         response = self._send("POST", f"/v1/models/{self.model}/predict", body, can_halve=len(part) > 1)
         if response.status_code == 200:
-            self._take(_decode(self.url, response.content, _Predicted), part, answers)
+            self._take(_decode(self._shown, response.content, _Predicted), part, answers)
             return []
-        refusal = _decode(self.url, response.content, dict[str, Any])
+        refusal = _decode(self._shown, response.content, dict[str, Any])
         text = f"{refusal.get('message') or response.status_code}"
         if response.status_code == 422 and (named := _named(refusal, len(part))):
             for place, problem in named.items():
@@ -180,7 +182,7 @@ class Asker:
         scores: list[list[float]] | list[None] = told.scores or [None] * count
         columns = (part, told.predictions, told.prediction_ids, told.flags, versions, scores)
         if any(len(column) != count for column in columns) or any(map(self._lacks_a_class, scores)):
-            raise Unavailable(f"{self.url} answered with other rows or classes than it was asked about")
+            raise Unavailable(f"{self._shown} answered with other rows or classes than it was asked about")
         for index, prediction, identity, flags, version, row in zip(*columns, strict=True):
             answers.predictions[index] = prediction
             answers.ids[index] = identity
@@ -222,9 +224,9 @@ class Asker:
     def _get(self, path: str) -> _Metadata:
         response = self._send("GET", path)
         if response.status_code != 200:
-            told = _decode(self.url, response.content, dict[str, Any])
+            told = _decode(self._shown, response.content, dict[str, Any])
             self._refuse(response.status_code, str(told.get("message") or told))
-        return _decode(self.url, response.content, _Metadata)
+        return _decode(self._shown, response.content, _Metadata)
 
     def _send(
         self, method: str, path: str, body: bytes | None = None, *, can_halve: bool = False
@@ -243,7 +245,7 @@ class Asker:
                 away_since = now if away_since is None else away_since
                 if now - away_since > AWAY_SECONDS or isinstance(error, httpx.TimeoutException):
                     raise Unavailable(
-                        f"{self.url} does not answer any more ({error})", url=self.url
+                        f"{self._shown} does not answer any more ({error})", url=self._shown
                     ) from error
                 self._wait(0.1)
                 continue
@@ -266,13 +268,13 @@ class Asker:
         headers = {"content-type": "application/json"} if body is not None else {}
         try:
             return self._client.request(
-                method, self.url + path, content=body, headers=headers, timeout=timeout
+                method, self._url + path, content=body, headers=headers, timeout=timeout
             )
         except httpx.TimeoutException:
             self._check()
             raise
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise BadInput(f"{self.url} is no address of a model server: {error}") from error
+            raise BadInput(f"{self._shown} is no address of a model server: {error}") from error
 
     def _wait(self, seconds: float) -> None:
         self._check()
