@@ -8,21 +8,16 @@ the tests is put on PATH. An expression that the tables do not know fails the te
 from __future__ import annotations
 
 import json
-import re
-import shutil
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-SAME = "github.event.pull_request.head.repo.full_name == github.repository"
 PROJECT = """
 [[gates]]
 metric = "mae"
@@ -187,313 +182,6 @@ class Hosted(ABC):
         return ended.returncode
 
 
-class GitHub(Hosted):
-    """Runs the workflows in `.github/workflows`."""
-
-    def _run_change(self, branch: str, fork: bool) -> dict[str, Done]:
-        # What is checked is the change merged into its base, which GitHub makes for each pull request.
-        place = self.folder / f"merge-{self.number}"
-        git(self.folder, "clone", "--quiet", str(self.remote), str(place))
-        base = git(place, "rev-parse", "origin/main")
-        git(place, "checkout", "--quiet", "--detach", "origin/main")
-        git(place, "merge", "--quiet", "--no-ff", "-m", "merged", f"origin/{branch}")
-        git(place, "push", "--quiet", "origin", f"HEAD:refs/pull/{self.number}/merge")
-        event = {"pull_request": {"number": 7}}
-        known = {
-            "github.event.pull_request.base.sha": base,
-            f"{SAME} && vars.FLYBALL_OBJECTS || vars.PUBLIC_OBJECTS": ""
-            if fork
-            else self.variables["FLYBALL_OBJECTS"],
-            f"{SAME} && 'read-write' || 'read'": "read" if fork else "read-write",
-        }
-        more = {"GITHUB_BASE_REF": "main", "GITHUB_HEAD_REF": branch}
-        known[f"{SAME.replace('==', '!=')} && '1' || ''"] = "1" if fork else ""
-        known[f"{SAME} && vars.FLYBALL_OBJECTS || ''"] = "" if fork else self.variables["FLYBALL_OBJECTS"]
-        return self._run("flyball.yml", f"refs/pull/{self.number}/merge", event, known, more, fork=fork)
-
-    def _run_merge(self, before: str) -> dict[str, Done]:
-        known = {"github.event.before": before}
-        return self._run("flyball-merge.yml", "refs/heads/main", {}, known, {})
-
-    def _run_by_hand(self, asked: dict[str, str]) -> dict[str, Done]:
-        known = {f"inputs.{name}": value for name, value in asked.items()} | {"github.actor": "ann"}
-        return self._run("flyball-by-hand.yml", "refs/heads/main", {}, known, {})
-
-    def _run_schedule(self) -> dict[str, Done]:
-        known = {"github.run_id": str(self.number)}
-        return self._run("flyball-schedule.yml", "refs/heads/main", {}, known, {})
-
-    def _run(
-        self, file: str, ref: str, event: Any, known: dict[str, str], more: dict[str, str], fork: bool = False
-    ) -> dict[str, Done]:
-        text = git(self.remote, "show", f"{ref}:.github/workflows/{file}")
-        self.place = self.folder / f"run-{len(list(self.folder.glob('run-*')))}"
-        self.place.mkdir()
-        (self.place / "event.json").write_text(json.dumps(event))
-        comments = self.comments.environment()
-        self.runner = {
-            **more,
-            **{name: comments[name] for name in ("GITHUB_ACTIONS", "GITHUB_API_URL", "GITHUB_REPOSITORY")},
-            "GITHUB_EVENT_PATH": str(self.place / "event.json"),
-            "GITHUB_REF": ref,
-            "GITHUB_RUN_ID": str(self.number + 1000),
-            "GITHUB_SERVER_URL": "https://code.example",
-            "FLYBALL_EGRESS": comments["FLYBALL_EGRESS"],
-        }
-        self.known = {
-            **known,
-            "github.ref": ref,
-            "github.sha": git(self.remote, "rev-parse", ref),
-            "github.token": "" if fork else comments["GITHUB_TOKEN"],
-            "secrets.PROPOSALS_TOKEN || github.token": comments["GITHUB_TOKEN"],
-        }
-        self.ref, self.fork, self.outputs, self.results = ref, fork, {}, {}
-        ended: dict[str, Done] = {}
-        for name, job in yaml.safe_load(text)["jobs"].items():
-            if not self._is_wanted(job.get("if")):
-                self.results[name] = "skipped"
-                continue
-            rows = (
-                json.loads(self._filled(job["strategy"]["matrix"]["include"])) if "strategy" in job else [{}]
-            )
-            codes = []
-            for index, row in enumerate(rows):
-                done = self._job(name, job, row, index)
-                ended[" ".join([name, *(row[key] for key in ("model", "environment") if key in row)])] = done
-                codes.append(done.code)
-            self.results[name] = "failure" if any(codes) else "success"
-        return ended
-
-    def _is_wanted(self, condition: str | None) -> bool:
-        if condition is None:
-            return True
-        posts = f"!cancelled() && needs.check.result != 'skipped' && {SAME}"
-        found = self.outputs.get("affected", {})
-        works = self.results.get("affected") == "success"
-        late = (
-            "!cancelled() && needs.affected.result == 'success' && needs.affected.outputs.deployments != '[]'"
-        )
-        meaning = {
-            "needs.affected.outputs.models != '[]'": lambda: works and found["models"] != "[]",
-            "needs.affected.outputs.deployments != '[]'": lambda: works and found["deployments"] != "[]",
-            late: lambda: works and found["deployments"] != "[]",
-            posts: lambda: self.results["check"] != "skipped" and not self.fork,
-            "vars.FLYBALL_OBJECTS == ''": lambda: not self.variables["FLYBALL_OBJECTS"],
-        }
-        return bool(meaning[condition.removeprefix("${{ ").removesuffix(" }}")]())
-
-    def _value(self, expression: str, row: dict[str, str], index: int, temp: Path) -> str:
-        kind, _, name = expression.partition(".")
-        if expression in self.known:
-            return self.known[expression]
-        if kind == "vars":
-            return self.variables.get(name, "")
-        if kind == "secrets":
-            return "" if self.fork else self.secrets.get(name, "")
-        return {
-            "runner.temp": str(temp),
-            "strategy.job-index": str(index),
-            "fromJSON(needs.affected.outputs.models)": self.outputs.get("affected", {}).get("models", ""),
-            "fromJSON(needs.affected.outputs.deployments)": self.outputs.get("affected", {}).get(
-                "deployments", ""
-            ),
-            "matrix.environment": row.get("environment", ""),
-            "matrix.folder": row.get("folder", ""),
-            "matrix.model": row.get("model", ""),
-        }[expression]
-
-    def _filled(self, text: Any, row: Any = (), index: int = 0, temp: Path = Path()) -> str:
-        def fill(found: re.Match[str]) -> str:
-            return self._value(found[1], dict(row), index, temp)
-
-        return re.sub(r"\$\{\{ (.*?) \}\}", fill, str(text))
-
-    def _job(self, name: str, job: Any, row: dict[str, str], index: int) -> Done:
-        done, place = Done(name), self.place / f"{name}-{index}"
-        done.environment = self._filled(job.get("environment", ""), row)
-        temp, checkout = place / "temp", place / "checkout"
-        temp.mkdir(parents=True)
-        for step in job["steps"]:
-            is_always = step.get("if") == "always()"
-            if (done.code and not is_always) or (not is_always and not self._is_wanted(step.get("if"))):
-                continue
-            given = {
-                key: self._filled(value, row, index, temp) for key, value in step.get("with", {}).items()
-            }
-            if "uses" in step:
-                self._use(step["uses"], given, checkout)
-                continue
-            if step["name"] == "Install what the lock names":
-                (temp / "flyball").mkdir(exist_ok=True)
-                continue
-            assert step["shell"] == "bash" and "${{" not in step["run"]
-            output = temp / "output"
-            environment = self.environment(
-                place / "home",
-                **self.runner,
-                GITHUB_OUTPUT=str(output),
-                GITHUB_STEP_SUMMARY=str(place / "summary.md"),
-                **{key: self._filled(value, row, index, temp) for key, value in step.get("env", {}).items()},
-            )
-            code = self.run_bash(done, step["run"], checkout, environment)
-            done.code = done.code or code
-            if step.get("id") == "matrix" and code == 0:
-                self.outputs[name] = dict(line.split("=", 1) for line in output.read_text().splitlines())
-            done.given_secrets |= any(value in environment.values() for value in self.secrets.values())
-        done.kept = temp / "flyball" / "reports"
-        done.keep(temp / "flyball" / "report")
-        done.summary = (place / "summary.md").read_text() if (place / "summary.md").exists() else ""
-        return done
-
-    def _use(self, uses: str, given: dict[str, str], checkout: Path) -> None:
-        action = uses.partition("@")[0]
-        kept = self.place / "artifacts"
-        if action == "actions/checkout":
-            assert given["persist-credentials"] == "False"
-            git(self.folder, "clone", "--quiet", "--no-checkout", str(self.remote), str(checkout))
-            git(checkout, "fetch", "--quiet", "origin", given.get("ref", self.ref))
-            git(checkout, "checkout", "--quiet", "--detach", "FETCH_HEAD")
-        elif action == "actions/upload-artifact" and Path(given["path"]).is_dir():
-            shutil.copytree(given["path"], kept / given["name"])
-        elif action == "actions/download-artifact" and kept.is_dir():
-            shutil.copytree(kept, given["path"])
-        else:
-            assert action in ("astral-sh/setup-uv", "actions/upload-artifact", "actions/download-artifact")
-
-
-class GitLab(Hosted):
-    """Runs the pipeline in `.gitlab-ci.yml`."""
-
-    def _run_change(self, branch: str, fork: bool) -> dict[str, Done]:
-        comments = self.comments.environment()
-        known = {
-            "CI_PIPELINE_SOURCE": "merge_request_event",
-            "CI_MERGE_REQUEST_PROJECT_ID": "42",
-            "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "43" if fork else "42",
-            "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
-            "CI_MERGE_REQUEST_IID": comments["CI_MERGE_REQUEST_IID"],
-        }
-        changed = git(self.remote, "diff", "--name-only", f"main...{branch}").splitlines()
-        return self._run(f"refs/heads/{branch}", known, changed, {} if fork else self.secrets)
-
-    def _run_merge(self, before: str) -> dict[str, Done]:
-        known = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_COMMIT_BEFORE_SHA": before}
-        start = before if before.strip("0") else git(self.remote, "hash-object", "-t", "tree", "/dev/null")
-        return self._run(
-            "refs/heads/main", known, git(self.remote, "diff", "--name-only", start, "main").splitlines()
-        )
-
-    def _run_by_hand(self, asked: dict[str, str]) -> dict[str, Done]:
-        known = {"CI_PIPELINE_SOURCE": "web", "CI_COMMIT_BRANCH": "main", "GITLAB_USER_LOGIN": "ann"}
-        return self._run("refs/heads/main", {**known, **{name.upper(): asked[name] for name in asked}})
-
-    def _run_schedule(self) -> dict[str, Done]:
-        return self._run("refs/heads/main", {"CI_PIPELINE_SOURCE": "schedule"})
-
-    def _run(
-        self,
-        ref: str,
-        known: dict[str, str],
-        changed: Iterable[str] = (),
-        secrets: dict[str, str] | None = None,
-    ) -> dict[str, Done]:
-        pipeline = yaml.safe_load(git(self.remote, "show", f"{ref}:.gitlab-ci.yml"))
-        files = git(self.remote, "ls-tree", "-r", "--name-only", ref).splitlines()
-        place = self.folder / f"run-{len(list(self.folder.glob('run-*')))}"
-        comments = self.comments.environment()
-        runner = {
-            **known,
-            **{name: comments[name] for name in ("GITLAB_CI", "CI_API_V4_URL", "CI_PROJECT_ID")},
-            "CI_PIPELINE_ID": str(self.number + 1000),
-            "CI_DEFAULT_BRANCH": "main",
-            "CI_COMMIT_SHA": git(self.remote, "rev-parse", ref),
-            "CI_PIPELINE_URL": "https://code.example/pipelines/1",
-            "FLYBALL_EGRESS": comments["FLYBALL_EGRESS"],
-            **self.variables,
-            **(self.secrets if secrets is None else secrets),
-        }
-        ended: dict[str, Done] = {}
-        for name, own in pipeline.items():
-            rules = own.get("rules", [])
-            rule = next((rule for rule in rules if _applies(rule, runner, changed, files)), None)
-            awaited = [need["job"] for need in own["needs"]] if "needs" in own else list(ended)
-            failed = any(ended[one].code for one in awaited if one in ended)
-            if rule is None or (failed and rule.get("when") != "always"):
-                continue
-            job = {**pipeline[own["extends"]], **own}
-            job["variables"] = {
-                **pipeline[own["extends"]]["variables"],
-                **own.get("variables", {}),
-                **rule.get("variables", {}),
-            }
-            given = dict(runner)
-            scope = (own.get("environment") or {}).get("name")
-            if scope in ("flyball/report", "flyball/propose"):  # the scopes of the token
-                given["GITLAB_TOKEN"] = comments["GITLAB_TOKEN"]
-            ended[name] = self._job(name, job, ref, given, place)
-            ended[name].environment = scope or ""
-        return ended
-
-    def _job(self, name: str, job: Any, ref: str, runner: dict[str, str], place: Path) -> Done:
-        done, builds = Done(name), place / name
-        checkout = builds / "checkout"
-        builds.mkdir(parents=True)
-        git(self.folder, "clone", "--quiet", "--no-checkout", str(self.remote), str(checkout))
-        git(checkout, "fetch", "--quiet", "origin", ref)
-        git(checkout, "checkout", "--quiet", "--detach", "FETCH_HEAD")
-        if job.get("needs") and (place / "artifacts").is_dir():
-            shutil.copytree(place / "artifacts", checkout, dirs_exist_ok=True)
-        environment = self.environment(builds / "home", **runner, CI_BUILDS_DIR=str(builds), CI_JOB_ID="9")
-        for key, value in job["variables"].items():
-            environment[key] = re.sub(r"\$(\w+)", lambda found: environment.get(found[1], ""), value)
-        lines = [line for line in [*job["before_script"], *job["script"]] if not _installs(line)]
-        done.given_secrets = any(value in environment.values() for value in self.secrets.values())
-        made = 'mkdir -p "$WORK"\n'
-        done.code = self.run_bash(done, made + "\n".join(lines), checkout, environment)
-        self.run_bash(done, "\n".join(job["after_script"]), checkout, environment)
-        if "artifacts" in job and (checkout / "flyball-report").is_dir():
-            shutil.copytree(checkout / "flyball-report", place / "artifacts" / "flyball-report")
-            done.keep(checkout / "flyball-report")
-        return done
-
-
-def _installs(line: str) -> bool:
-    return 'uv venv --quiet --clear "$WORK/venv"' in line
-
-
-def _applies(
-    rule: dict[str, Any], known: dict[str, str], changed: Iterable[str], files: Iterable[str]
-) -> bool:
-    """Whether a rule of GitLab adds a job: all that it asks for holds."""
-    return (
-        _holds(rule["if"], known)
-        and ("changes" not in rule or _any(rule["changes"], changed))
-        and ("exists" not in rule or _any(rule["exists"], files))
-    )
-
-
-def _any(patterns: Iterable[str], paths: Iterable[str]) -> bool:
-    """Whether a path is of a pattern; `**/` stands for no folder, too."""
-    names = [name for pattern in patterns for name in (pattern, pattern.replace("**/", ""))]
-    return any(fnmatch(path, name) for path in paths for name in names)
-
-
-def _holds(rule: str, known: dict[str, str]) -> bool:
-    """Whether a rule of GitLab holds: parts with `&&`, each a variable, or two values that are (not) equal."""
-
-    def value(word: str) -> str:
-        return known.get(word.removeprefix("$"), "") if word.startswith("$") else json.loads(word)
-
-    for part in rule.split(" && "):
-        words = part.split(" ")
-        if len(words) == 1:
-            if not value(words[0]):
-                return False
-        elif (value(words[0]) == value(words[2])) is not {"==": True, "!=": False}[words[1]]:
-            return False
-    return True
-
-
 def _begin(hosted: Hosted) -> dict[str, Done]:
     """A project, its lock and the host's workflows, pushed to main: the first deployment."""
     runs = sys.modules["flyball_tests_runs"]
@@ -512,7 +200,10 @@ def hosted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Each host with workflows, with a repository whose first model is deployed; `first`: the jobs that did it."""
     folder = tmp_path_factory.mktemp(request.param)
     comments = sys.modules["flyball_tests_code_hosts"].CodeHost(request.param, folder)
-    made = {"github": GitHub, "gitlab": GitLab}[request.param](request.param, folder, comments)
+    kind = {"github": "GitHub", "gitlab": "GitLab"}[request.param]  # by name: it is loaded after this file
+    made = getattr(sys.modules[f"flyball_tests_hosted_{request.param}"], kind)(
+        request.param, folder, comments
+    )
     made.first = _begin(made)
     yield made
     comments.close()
