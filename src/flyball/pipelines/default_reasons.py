@@ -117,7 +117,8 @@ REASONS: dict[str, str] = {
     "log.when_full": "answers matter more than their record; an alarm tells of the gap",
     "retrain.on": "nothing retrains by itself until it is asked for",
     "retrain.schedule": "no fixed times",
-    "retrain.from": "training data and logged predictions with their outcomes, duplicates removed",
+    "retrain.from": "rows of the first training and logged predictions with their outcomes, duplicates removed; "
+    "\"source\" reads [data].source anew",
     "retrain.data": "rows from before a change teach what no longer holds",
     "retrain.cooldown": "a retraining shows its effect before the next",
     "retrain.max_per_month": "more often means that retraining is not the cure",

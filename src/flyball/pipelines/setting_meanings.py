@@ -132,7 +132,8 @@ MEANINGS: dict[str, str] = {
     "log.when_full": "what serving does when there is no room for a record",
     "retrain.on": "signals that retrain: performance, drift, schedule, \"outcomes 5000\", \"2 of 3 windows\"",
     "retrain.schedule": "cron expression, on model time",
-    "retrain.from": "the source again, logged inputs with their outcomes, or both without duplicates",
+    "retrain.from": "source: [data].source read anew; log: logged inputs with their outcomes; both: the rows of the "
+    "first training, and the log",
     "retrain.data": "which rows: expanding, \"sliding 90d\", since-change",
     "retrain.cooldown": "least model time between two retrainings",
     "retrain.max_per_month": "budget of retrainings in 30 days of model time",
