@@ -28,6 +28,13 @@ from flyball.operations.ci.report import (
 
 COMMIT = "4f1c2a9be07d4c55a1b03be2f6d8c9e0a7b6c5d4"
 MODEL = "credit-default"
+# What people could write to become markup, a mention, a command or a drawing of its own.
+TRAP = (
+    "<script>alert(1)</script><img src=x onerror=alert(2)>\"'</td></details>--> | a || b ` `` ``` **bold** _it_ ~~no~~ "
+    "[x](javascript:alert(3)) ![i](https://evil.example/p.png) https://evil.example www.evil.example @everyone @a/b "
+    "#1 !2 $3$ %4 ~bug &5 ^alert#6 GH-7 :tada: o/r#8 a@b.example {+x+} [-y-] [[w]] [^1]\n/close\n/merge\n# head\r\n"
+    "| r |\n---\n- [ ] t\n\u202egnp.exe\u2066x\u200b\ufeff\u2028\x07\x1b[31m \x00 \ud800 \u05d0\u05d1 \u0627"
+)
 
 
 def difference(estimate: float, half: float, label: Label) -> Difference:
