@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,6 @@ def render_started(started: Any) -> None:
 
 
 def _render_rollout(found: Any) -> None:
-    from datetime import UTC, datetime
-
     from flyball.cli.rollout_status import render_rollout
 
     render_rollout(found, datetime.now(UTC))
