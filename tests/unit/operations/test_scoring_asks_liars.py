@@ -6,13 +6,15 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from flyball.core.errors import FlyballError, Unavailable
+from flyball.core.errors import BadAnswer, FlyballError, Unavailable
 from flyball.operations.asking import post
 from flyball.operations.scoring import answers
 from flyball.operations.scoring.job import score
@@ -63,10 +65,10 @@ def listening(described: Answer, answered: Answer) -> Iterator[str]:
         server.server_close()
 
 
-def scored(folder: Path, described: Answer, answered: Answer) -> Any:
+def scored(folder: Path, described: Answer, answered: Answer, source: str = "in.csv") -> Any:
     (folder / "in.csv").write_text("id,a\n1,2\n2,3\n3,\n")
     with listening(described, answered) as url:
-        return score("shop", "in.csv", folder / "out.csv", place=url, folder=folder, say=lambda text: None)
+        return score("shop", source, folder / "out.csv", place=url, folder=folder, say=lambda text: None)
 
 
 def ok(told: Any) -> Answer:
@@ -135,3 +137,15 @@ def test_what_does_not_answer_is_named_without_its_password(
             ask()
         assert "127.0.0.1" in raised.value.message
         assert "s3cret" not in f"{raised.value.message} {raised.value.facts} {say}"
+
+
+def test_a_number_that_no_column_holds_is_no_answer(tmp_path: Path):
+    described = {name: told for name, told in DESCRIBED.items() if name != "classes"}
+    answered = {name: told for name, told in ANSWERED.items() if name != "scores"}
+    with pytest.raises(BadAnswer):
+        scored(tmp_path, ok(described), ok({**answered, "predictions": [1, 2, 2**70]}))
+
+
+def test_a_length_of_time_is_left_to_the_server(tmp_path: Path):
+    pl.DataFrame({"a": [timedelta(days=2)] * 3}).write_parquet(tmp_path / "in.parquet")
+    assert scored(tmp_path, ok(DESCRIBED), ok(ANSWERED), "in.parquet").rows == 3

@@ -51,7 +51,8 @@ class Columns:
         import polars as pl
 
         sent = with_numbers(frame.select(self.sent), self._served.types)
-        moments = [name for name, kind in sent.schema.items() if kind.is_temporal()]
+        # A length of time is no moment, and as JSON has it no feature either: the server says so of its row.
+        moments = [name for name, kind in sent.schema.items() if kind.is_temporal() and kind != pl.Duration]
         texts = [pl.Series(name, [plain(value) for value in sent[name]], dtype=pl.String) for name in moments]
         rows = (sent.with_columns(texts) if texts else sent).rows()
         problems: dict[int, str] = {}
@@ -137,6 +138,6 @@ def _as(kind: type, value: Any) -> Any:
         return str(value)
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind:
+    if type(value) is not kind or (isinstance(value, int) and not -(2**63) <= value < 2**63):
         raise ValueError(f"{value!r} is no {kind.__name__}")
     return value
