@@ -110,7 +110,8 @@ def next_steps(repository: Repository, host: str, *, has_hooks: bool) -> list[st
         told.append(
             f"There is no lock for {', '.join(repository.unlocked)}: write one beside flyball.toml or above it, by `uv "
             "lock` or `uv pip compile --generate-hashes requirements.in -o requirements.lock`. It has to name flyball: "
-            "by its wheel (`./wheels/flyball-….whl[standard,boost]`), as long as your index does not have it."
+            "by its wheel (`./wheels/flyball-….whl[standard,boost]`), as long as your index does not have it. In a "
+            "clone of Flyball, `uv build --wheel --no-create-gitignore --out-dir FOLDER` makes it; commit it, too."
         )
     if repository.unhashed:
         told.append(
@@ -124,7 +125,10 @@ def next_steps(repository: Repository, host: str, *, has_hooks: bool) -> list[st
     )
     if repository.environments:
         named = [f"{name}{' (secret)' if is_secret else ''}" for name, is_secret in _needed(repository)]
-        told.append(f"{place}: where the environments are: {', '.join(named)}.")
+        told.append(
+            f"{place}: where the environments are: {', '.join(named)}. The token "
+            "is for one that has a url in flyball.toml; the others take database and objects."
+        )
     else:
         told.append(
             f"{place}: the secret FLYBALL_DATABASE, where it is kept what is deployed (postgresql://…); or an "
@@ -132,8 +136,8 @@ def next_steps(repository: Repository, host: str, *, has_hooks: bool) -> list[st
         )
     told.append(
         f"{place}: for deployments files (deployments/*.toml), FLYBALL_DATABASE as well: it knows the versions that "
-        "they name. A pull request's plan and the schedule ask nobody first, so what they read stands there too, not "
-        "at an environment of the host alone; what they are not told of, they say."
+        "they name. The plan of a pull request and the schedule wait for nobody's yes, so they see what is set for the "
+        "whole repository, not what is set for an environment of the host alone; a job that lacks a variable names it."
     )
     told += _of_host(host, repository)
     if has_hooks:
