@@ -170,7 +170,7 @@ class _Proposer:
         )
         try:
             found = find_candidate(sites, asked)
-        except (Unavailable, Corrupt) as error:
+        except (Unavailable, Corrupt, BadInput, NotFound, Conflict) as error:
             return self._failed(proposal, error)
         if isinstance(found, Nothing):
             return _replace(proposal, because=found.because)
