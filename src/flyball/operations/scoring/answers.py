@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
+from urllib.parse import quote
 
 import httpx2 as httpx
 import msgspec
@@ -87,6 +88,7 @@ class Asker:
         self._url = url.rstrip("/")
         self._shown = describe_source(self._url)
         self.model = model
+        self._place = quote(model, safe="")
         self.size = CHUNK_ROWS
         self._check = check
         self._client = httpx.Client(timeout=TIMEOUT_SECONDS)
@@ -103,7 +105,7 @@ class Asker:
 
     def describe(self) -> ServedModel:
         """What the model takes and gives. Raises NotFound, Unavailable."""
-        told = self._get(f"/v2/models/{self.model}")
+        told = self._get(f"/v2/models/{self._place}")
         self._classes = told.classes
         return ServedModel(
             name=self.model,
@@ -150,28 +152,33 @@ class Asker:
         )
         if len(body) > CHUNK_BYTES and len(part) > 1:
             return _halves(part)
-        response = self._send("POST", f"/v1/models/{self.model}/predict", body, can_halve=len(part) > 1)
+        response = self._send("POST", f"/v1/models/{self._place}/predict", body, can_halve=len(part) > 1)
         if response.status_code == 200:
             self._take(_decode(self._shown, response.content, _Predicted), part, answers)
             return []
+        return self._after_refusal(response, part, answers)
+
+    def _after_refusal(self, response: httpx.Response, part: list[int], answers: Answers) -> list[list[int]]:
+        """What is to be asked again of rows that were not answered: without those that are named, or in halves.
+
+        One row that is left alone with its refusal has that for a problem. Raises what is about no row.
+        """
+        status = response.status_code
         refusal = _decode(self._shown, response.content, dict[str, Any])
-        text = f"{refusal.get('message') or response.status_code}"
-        if response.status_code == 422 and (named := _named(refusal, len(part))):
+        code, text = refusal.get("code"), str(refusal.get("message") or status)
+        if status == 422 and (named := _named(refusal, len(part))):
             for place, problem in named.items():
                 answers.problems[part[place]] = problem
             return [[index for place, index in enumerate(part) if place not in named]]
-        if response.status_code not in (413, 422) and refusal.get("code") not in (
-            "prediction_failed",
-            "too_slow",
-        ):
-            self._refuse(response.status_code, text)
+        if status not in (413, 422) and code not in ("prediction_failed", "too_slow"):
+            self._refuse(status, text)
         if len(part) > 1:
-            if response.status_code != 422 and refusal.get("code") != "prediction_failed":
+            if status != 422 and code != "prediction_failed":
                 self.size = max(1, min(self.size, len(part) // 2))
             return _halves(part)
-        if response.status_code == 503:
+        if status == 503:
             self._refuse(503, text)
-        if response.status_code == 500:
+        if status == 500:
             self._count_failed(text)
         answers.problems[part[0]] = text
         return []
@@ -204,7 +211,7 @@ class Asker:
                 told: list[Any] | None = self._classes
                 # One that was replaced since can't be asked any more; the classes of a model seldom change.
                 with contextlib.suppress(NotFound):
-                    told = self._get(f"/v2/models/{self.model}/versions/{version}").classes
+                    told = self._get(f"/v2/models/{self._place}/versions/{version}").classes
                 if told == self._classes or told is None or self._classes is None:
                     self._order[version] = None
                 elif sorted(map(repr, told)) == sorted(map(repr, self._classes)):
