@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +11,12 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 import pytest
 
-from flyball.core.errors import BadAnswer, FlyballError, Unavailable
+from flyball.core.errors import BadAnswer, BadInput, FlyballError, Unavailable
 from flyball.operations.asking import post
 from flyball.operations.scoring import answers
 from flyball.operations.scoring.job import score
@@ -149,3 +151,23 @@ def test_a_number_that_no_column_holds_is_no_answer(tmp_path: Path):
 def test_a_length_of_time_is_left_to_the_server(tmp_path: Path):
     pl.DataFrame({"a": [timedelta(days=2)] * 3}).write_parquet(tmp_path / "in.parquet")
     assert scored(tmp_path, ok(DESCRIBED), ok(ANSWERED), "in.parquet").rows == 3
+
+
+def test_a_link_in_the_place_of_a_kept_key_is_not_followed(tmp_path: Path):
+    other = tmp_path / "other"
+    other.write_text("mine")
+    (tmp_path / f".out.csv.scored.{os.getpid()}").symlink_to(other)
+    with pytest.raises(BadInput, match="can't be written"):
+        scored(tmp_path, ok(DESCRIBED), ok(ANSWERED))
+    assert other.read_text() == "mine"
+
+
+def test_a_name_asks_about_no_other_model(tmp_path: Path):
+    with listening(ok(DESCRIBED), ok(ANSWERED)) as url:
+        for name in ("shop?x=1", "../../shop", "shop#"):
+            asker = answers.Asker(url, name, lambda: None)
+            asked: list[Any] = []
+            asker._client.event_hooks["request"] = [asked.append]
+            asker.describe()
+            assert asked[0].url.raw_path.decode() == f"/v2/models/{quote(name, safe='')}"
+            asker.close()

@@ -77,5 +77,8 @@ class FileKeys:
     def _write(self, key: str, job: KeptJob) -> None:
         draft = self._path.with_suffix(f".{os.getpid()}")
         with told(self._path):
-            draft.write_bytes(msgspec.json.encode(_Note(key, job)))
+            # No link: who may write to the folder, too, could lead it to a file that is not theirs.
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+            with open(descriptor, "wb") as file:
+                file.write(msgspec.json.encode(_Note(key, job)))
             os.replace(draft, self._path)
