@@ -8,7 +8,17 @@ from typing import Any
 import click
 
 from flyball.cli.environment import environment_option
-from flyball.cli.output import facts, json_option, key_option, moment, progress, show, table, timeout_option
+from flyball.cli.output import (
+    facts,
+    json_option,
+    key_option,
+    moment,
+    printable,
+    progress,
+    show,
+    table,
+    timeout_option,
+)
 
 EXIT_CODES = {"alarm": 1, "not enough rows": 4, "nothing found": 0}
 
@@ -55,8 +65,8 @@ def monitor(
 
 def _render_checks(found: Any) -> None:
     for item in found:
-        click.echo(f"{item['model']}: {item['summary']}")
-        click.echo(f"{item['verdict']}: {item['because']}")
+        click.echo(f"{item['model']}: {printable(item['summary'])}")
+        click.echo(f"{item['verdict']}: {printable(item['because'])}")
         if item["windows"]:
             table(
                 ("window", "rows", "labelled", "error", "reference", "state"),
@@ -181,12 +191,14 @@ def retrain(
     Examples: flyball retrain credit-default --why "new branch opened"
               flyball retrain credit-default --key nightly-2026-11-21 --wait --timeout 2h
     """
+    from flyball.cli.advice import advised
     from flyball.cli.connection import open_flyball
 
     with open_flyball(environment) as app:
         asked = app.retrain(model, why=why, key=key)
         if not wait:
-            progress("asked; a running `flyball up` trains, gates and rolls out the candidate")
+            told = "asked; a running `flyball up` trains, gates and rolls out the candidate"
+            progress(advised(told, environment))
             show(asked, as_json, lambda r: facts(r.items()))
             return
         from flyball.cli.following import follow_retraining
@@ -208,7 +220,7 @@ def _render_retraining(ended: dict[str, Any]) -> None:
     names = ("retraining", "state", "result", "version", "run", "because")
     facts([(name, ended[name]) for name in names])
     for gate in ended["gates"]:
-        click.echo(f"gate {gate['metric']}: {gate['outcome']} ({gate['because']})")
+        click.echo(printable(f"gate {gate['metric']}: {gate['outcome']} ({gate['because']})"))
     if rollout is not None:
         because = f": {rollout['because']}" if rollout["because"] else ""
-        click.echo(f"its rollout is {rollout['state']}{because}")
+        click.echo(printable(f"its rollout is {rollout['state']}{because}"))
