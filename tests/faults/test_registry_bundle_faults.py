@@ -17,11 +17,11 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
+from flyball_tests_goldens import verify_golden
 
 from flyball.core.contract import Contract, FeatureRule
 from flyball.core.errors import BadBundle, CorruptBundle, CorruptObject, FlyballError
 from flyball.registry.bundle import check_objects, fetch, pack, read_folder_manifest
-from flyball.registry.formats.golden import verify_golden
 from flyball.registry.formats.loading import load_predictor
 from flyball.registry.formats.package import package
 from flyball.registry.formats.signatures import signature_for

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flyball.core.clock import isoformat
-from flyball.core.errors import BadBundle, CorruptBundle, FlyballError
+from flyball.core.errors import BadBundle, CorruptBundle
 from flyball.core.records import label_text
-from flyball.core.values import Verdict
-from flyball.registry.bundle import read_file, read_folder_manifest
+from flyball.registry.bundle import read_file
 from flyball.registry.formats.answers import Answers, Predictor
-from flyball.registry.formats.loading import load_predictor
 from flyball.registry.manifest import BundleManifest
 
 if TYPE_CHECKING:
@@ -96,19 +94,6 @@ def check_golden(predictor: Predictor, folder: Path, manifest: BundleManifest) -
             "served; compare the libraries here with those it was made with "
             f"({', '.join(f'{name} {version}' for name, version in manifest.libraries.items())})"
         )
-
-
-def verify_golden(
-    folder: Path, manifest: BundleManifest | None = None, *, in_model_process: bool = False
-) -> Verdict:
-    """Whether the bundle in a folder loads and answers its golden batch as it did when it was packaged, and why not."""
-    try:
-        manifest = manifest or read_folder_manifest(folder)
-        predictor = load_predictor(folder, manifest, in_model_process=in_model_process)
-        check_golden(predictor, folder, manifest)
-    except FlyballError as error:
-        return Verdict("fail", error.message)
-    return Verdict("pass", f"answers its golden batch as when it was packaged ({predictor.form} form)")
 
 
 def jsonable(value: Any) -> Any:

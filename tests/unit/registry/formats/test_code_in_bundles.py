@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from flyball_tests_goldens import verify_golden
 
 from flyball.core.errors import BadBundle, NeedsModelProcess, UnsupportedModel
 from flyball.registry.bundle import BundleManifest, FeatureSpec, read_folder_manifest
 from flyball.registry.formats.custom import ask_custom
 from flyball.registry.formats.frames import with_types
-from flyball.registry.formats.golden import verify_golden
 from flyball.registry.formats.loading import load_predictor
 from flyball.registry.formats.saving import save_estimator
 from flyball.registry.formats.signatures import feature_specs, signature_for

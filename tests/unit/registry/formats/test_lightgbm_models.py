@@ -7,10 +7,10 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
+from flyball_tests_goldens import verify_golden
 
 from flyball.core.errors import UnsafeModel, UnsupportedModel
 from flyball.registry.bundle import read_folder_manifest
-from flyball.registry.formats.golden import verify_golden
 from flyball.registry.formats.lightgbm_text import read_text
 from flyball.registry.formats.loading import load_predictor
 

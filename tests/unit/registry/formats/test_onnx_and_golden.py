@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from flyball_tests_goldens import verify_golden
 from sklearn.ensemble import RandomForestRegressor
 
 from flyball.core.errors import BadBundle, CorruptBundle, UnsafeModel
 from flyball.registry.bundle import BundleManifest, list_files, read_folder_manifest, seal
 from flyball.registry.formats.answers import Answers
-from flyball.registry.formats.golden import check_golden, choose_rows, verify_golden
+from flyball.registry.formats.golden import check_golden, choose_rows
 from flyball.registry.formats.loading import load_predictor
 from flyball.registry.formats.onnx import OnnxModel, compare, describe_failure
 

@@ -9,6 +9,7 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
+from flyball_tests_goldens import verify_golden
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -30,7 +31,6 @@ from sklearn.svm import SVC, SVR, LinearSVC
 
 from flyball.core.errors import NeedsModelProcess, UnsafeModel, UnsupportedModel
 from flyball.registry.formats import skops_archive
-from flyball.registry.formats.golden import verify_golden
 from flyball.registry.formats.loading import load_predictor
 from flyball.registry.formats.sklearn import dump_estimator, load_estimator
 
