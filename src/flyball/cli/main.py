@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -126,7 +127,7 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        _report_use(error)
         sys.exit(2)
     except FlyballError as error:
         if os.environ.get("FLYBALL_DEBUG") == "1":
@@ -142,6 +143,15 @@ def main() -> None:
             raise
         sys.exit(_report_defect(error))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report_use(error: click.ClickException) -> None:
+    from flyball.cli.output import printable
+
+    text = io.StringIO()
+    error.show(text)
+    for line in text.getvalue().rstrip("\n").split("\n"):
+        click.echo(printable(line), err=True)  # it may repeat the name of a file
 
 
 def _report(error: FlyballError) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from flyball.cli.output import printable
+
 NAME = "a\n::error::b\r##[error]c\x1b[31m.toml"
 
 
@@ -19,3 +21,12 @@ def test_a_name_of_a_file_stays_within_its_line(version: str, command: Callable[
     assert "shop" in told and "::error::b" in told
     assert not any(line.lstrip().startswith("::") for line in told.splitlines())
     assert not set("\r\x1b") & set(told) and "##[" not in told
+
+
+def test_a_folder_in_the_place_of_a_file_is_told_without_a_command(
+    command: Callable[..., Any], tmp_path: Path
+):
+    name = "##vso[task.setvariable variable=PATH]x.toml"
+    (tmp_path / "elsewhere" / name).mkdir()
+    said = command("plan", "--offline", name)
+    assert said.code == 2 and printable(name) in said.err and "##vso[" not in said.err
