@@ -82,6 +82,9 @@ def test_a_cell_that_is_no_number_is_the_trouble_of_its_own_row_only(payers_serv
     assert odd["problem"].to_list() == [None, told[0], None, told[1], None, None]
     for place in (0, 2, 4, 5):
         assert odd["score_yes_"][place] == fine["score_yes_"][place], place
+    alone = write_csv(tmp_path / "alone.csv", [rows[0], asked[4]])
+    asked_for = payers_served.json("predict", "payers", str(alone))
+    assert [scores[1] for scores in asked_for["scores"]] == [fine["score_yes_"][0], fine["score_yes_"][4]]
 
 
 def test_the_log_has_each_row_with_its_entity_and_its_time(payers_project: Any, tmp_path: Path):

@@ -44,15 +44,11 @@ class Batches:
         self.digest = digest
         self.files = files
 
-    def numbers_among(self, names: Collection[str]) -> list[str]:
-        """Which of these columns of a CSV or TSV file were taken for numbers or truth values by their looks."""
-        import polars as pl
-
-        if not any(is_text_name(name) for name, _ in self.files):
-            return []
-        schema = self._frame.collect_schema()
-        kinds = [(name, schema[name]) for name in names if name in schema]
-        return [name for name, kind in kinds if kind.is_numeric() or kind == pl.Boolean]
+    @property
+    def looks(self) -> Mapping[str, pl.DataType]:
+        """Types that columns of CSV and TSV files have by their looks only; none of other files."""
+        is_text = any(is_text_name(name) for name, _ in self.files)
+        return self._frame.collect_schema() if is_text else {}
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         """Frames of some thousand rows. Raises SourceUnreadable, for a source without rows too."""

@@ -17,6 +17,7 @@ import msgspec
 from flyball.backends.home_socket import ask_socket
 from flyball.core.clock import isoformat
 from flyball.core.errors import BadInput, NotFound, Unavailable
+from flyball.data.files import is_text_name
 from flyball.data.sources import describe_source
 from flyball.operations.server_lock import server_holder
 
@@ -42,8 +43,32 @@ def find_server(home: Path) -> str:
 
 
 def predict(url: str, model: str, rows: str) -> dict[str, Any]:
-    """The model server's answer for `rows`: JSON text, a file of rows, or `-` for standard input."""
-    return post(f"{url.rstrip('/')}/v1/models/{model}/predict", {"rows": read_rows(rows)})
+    """The model server's answer for `rows`: JSON text, a file of rows, or `-` for standard input.
+
+    Cells of CSV and TSV are read as what the model takes.
+    """
+    address = url.rstrip("/")
+    types = _find_types(address, model) if is_text_name(rows) else {}
+    return post(f"{address}/v1/models/{model}/predict", {"rows": read_rows(rows, types)})
+
+
+def _find_types(address: str, model: str) -> dict[str, str]:
+    """What a model takes for each feature; nothing where a server can't tell, whose answer will say why."""
+    import httpx2 as httpx
+
+    try:
+        told = msgspec.json.decode(httpx.get(f"{address}/v2/models/{model}", timeout=TIMEOUT_SECONDS).content)
+        return {str(item["name"]): str(item["datatype"]) for item in told["inputs"]}
+    except (
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        msgspec.DecodeError,
+        ValueError,
+        RecursionError,
+        KeyError,
+        TypeError,
+    ):
+        return {}
 
 
 def find_classes(url: str, model: str, answer: dict[str, Any]) -> list[Any] | None:
@@ -129,8 +154,8 @@ def read_pause(headers: Mapping[str, str]) -> int | None:
     return int(told[:9]) if told.isascii() and told.isdigit() else None
 
 
-def read_rows(source: str) -> list[dict[str, Any]]:
-    """Rows as plain JSON values. Raises BadInput that names the source."""
+def read_rows(source: str, types: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Rows as plain JSON values. types: as `with_numbers`, for CSV and TSV. Raises BadInput that names the source."""
     if source == "-":
         return _rows_of_json(sys.stdin.buffer.read(), "standard input")
     if source.lstrip()[:1] in ("{", "["):
@@ -142,7 +167,7 @@ def read_rows(source: str) -> list[dict[str, Any]]:
             rows=source[:200],
         )
     if path.name.endswith((*TABLES, ".csv.gz")):
-        return _rows_of_table(path)
+        return _rows_of_table(path, types or {})
     return _rows_of_json(path.read_bytes(), source)
 
 
@@ -197,10 +222,14 @@ def _rows_of_json(data: bytes, where: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _rows_of_table(path: Path) -> list[dict[str, Any]]:
+def _rows_of_table(path: Path, types: Mapping[str, str]) -> list[dict[str, Any]]:
     from flyball.data.sources import read_source
+    from flyball.operations.scoring.cells import texts_of, with_numbers
 
     frame = read_source(str(path.resolve()), folder=path.parent)
+    if texts := texts_of(frame.schema, types):
+        frame = read_source(str(path.resolve()), folder=path.parent, texts=texts)
+    frame = with_numbers(frame, types)
     rows = [{name: plain(value) for name, value in row.items()} for row in frame.to_dicts()]
     for number, row in enumerate(rows, start=1):
         for name, value in row.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from flyball.operations.scoring.cells import with_numbers
+from flyball.operations.scoring.cells import texts_of, with_numbers
 
 
 def test_only_cells_that_hold_what_the_feature_takes_are_turned():
@@ -21,3 +21,22 @@ def test_only_cells_that_hold_what_the_feature_takes_are_turned():
     assert made["paid"].to_list() == [True, False, "yes", None, "1", True]
     assert made.select("zip", "other").equals(frame.select("zip", "other"))
     assert [type(row[0]) for row in made.rows()[:3]] == [int, int, float]
+
+
+def test_codes_that_look_like_numbers_are_text_where_the_feature_takes_text():
+    looks = {
+        "zip": pl.Int64(),
+        "paid": pl.Boolean(),
+        "day": pl.Date(),
+        "age": pl.Int64(),
+        "note": pl.String(),
+    }
+    types = {
+        "zip": "BYTES",
+        "paid": "BYTES",
+        "day": "BYTES",
+        "age": "INT64",
+        "note": "BYTES",
+        "absent": "BYTES",
+    }
+    assert texts_of(looks, types) == ["zip", "paid"]

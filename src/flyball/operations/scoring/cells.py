@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 TEXT = "BYTES"
 
 
+def texts_of(schema: Mapping[str, pl.DataType], types: Mapping[str, str]) -> list[str]:
+    """Columns of a CSV or TSV file that look like numbers and that a feature takes as text: 007 is no 7."""
+    import polars as pl
+
+    kinds = [(name, schema[name]) for name, kind in types.items() if kind == TEXT and name in schema]
+    return [name for name, kind in kinds if kind.is_numeric() or kind == pl.Boolean]
+
+
 def with_numbers(frame: pl.DataFrame, types: Mapping[str, str]) -> pl.DataFrame:
     """The frame with those cells of text turned into numbers and truth values that a feature takes; others stay.
 

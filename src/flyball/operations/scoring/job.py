@@ -18,7 +18,7 @@ from flyball.core.settings import Settings
 from flyball.data.batches import Batches, digest_file, open_batches
 from flyball.governance.job_keys import check_same_job
 from flyball.operations.scoring.answers import Answers, Asker, ServedModel
-from flyball.operations.scoring.cells import TEXT
+from flyball.operations.scoring.cells import texts_of
 from flyball.operations.scoring.columns import Columns
 from flyball.operations.scoring.keys import FileKeys, HomeKeys, Keys
 from flyball.operations.scoring.output import Draft, check_output, open_draft
@@ -138,8 +138,8 @@ def score(
 
 
 def _with_texts(batches: Batches, served: ServedModel, source: str, folder: Path) -> Batches:
-    """The rows with codes of digits as text where the model takes text: 007 is no 7."""
-    texts = batches.numbers_among([name for name in served.features if served.types[name] == TEXT])
+    """The rows with codes of digits as text where the model takes text."""
+    texts = texts_of(batches.looks, served.types)
     if not texts:
         return batches
     again = open_batches(source, folder=folder, texts=texts)
