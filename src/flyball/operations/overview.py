@@ -295,8 +295,8 @@ def _champion_sentence(summary: ModelSummary, moves: list[Any]) -> str:
     if summary.champion is None:
         if summary.version_count == 0:
             return f"{summary.name} has no version yet; `flyball run` trains one."
-        count = summary.version_count
-        return f"{summary.name} has {count} versions and none in service; `flyball deploy {summary.name}` starts one."
+        count = f"{summary.version_count} version{'s' if summary.version_count > 1 else ''}"
+        return f"{summary.name} has {count} and none in service; `flyball deploy {summary.name}` starts one."
     if not moves:
         return f"Version {summary.champion} of {summary.name} is champion."
     last = max(moves, key=lambda move: move.at)

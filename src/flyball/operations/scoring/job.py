@@ -122,8 +122,9 @@ def score(
             if known.answer is not None and (answer := _standing(known.answer, path, say)) is not None:
                 return answer
         elif path.exists() and not force:
+            of_key = ", and not of this key" if key is not None else ""
             raise FilesExist(
-                f"{path} is there already, and not of this key; name another file, or write over it with --force"
+                f"{path} is there already{of_key}; name another file, or write over it with --force"
             )
         with server as url, closing(Asker(url, model, check)) as asker:
             served = asker.describe()
