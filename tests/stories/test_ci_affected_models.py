@@ -381,6 +381,7 @@ def test_a_file_that_says_what_is_deployed_affects_its_environment_and_no_model(
     repository.write("deployments/staging-more.toml", asks.format("staging", "one"))
     repository.write("deployments/production.toml", asks.format("production", "one"))
     repository.write("deployments/old/x.toml", "of another kind").branch()
+    repository.write("deployments/.draft.toml", asks.format("test", "one")).commit()
     assert repository.affected().deployments == []
     repository.write("deployments/staging.toml", asks.format("staging", "two") + "\n").commit()
     found = repository.affected()

@@ -143,6 +143,7 @@ def test_files_about_other_models_and_later_environments_decide_nothing(
 ):
     monkeypatch.setenv("CI", "true")
     files = {"a": asking("staging", DIGEST, "another"), "b": asking("production", DIGEST)}
+    files |= {".draft": asking("staging", DIGEST)}  # which `deployments/*.toml` of a shell leaves out
     said = deploy(ENVIRONMENTS, files)
     assert said.code == 2 and "Set FLYBALL_STAGING_DATABASE" in said.err
 

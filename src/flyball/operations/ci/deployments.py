@@ -10,7 +10,7 @@ import msgspec
 from flyball.operations.ci.changed_files import ChangedFiles, shown
 from flyball.operations.ci.repository_models import RepositoryModel, join
 from flyball.operations.planning.files import Asked, read_files
-from flyball.pipelines.left_out import is_deployments_file
+from flyball.pipelines.left_out import DEPLOYMENTS_FOLDER, is_deployments_file
 from flyball.pipelines.named_projects import parse_document, read_limited, table_of
 from flyball.pipelines.operation_rules import ENVIRONMENT_NAME
 from flyball.pipelines.project_file import FILE_NAME
@@ -57,8 +57,14 @@ def affected_environments(
 
 
 def list_deployments(root: Path, files: Iterable[str]) -> list[str]:
-    """Those of a repository's files that say what is deployed, and are there."""
-    return [path for path in files if is_deployments_file(Path(path)) and (root / path).is_file()]
+    """Those of a repository's files that say what is deployed, and are there.
+
+    Like the `deployments/*.toml` of a shell, that is none whose name begins with a dot.
+    """
+    named = [
+        path for path in files if is_deployments_file(Path(path)) and not Path(path).name.startswith(".")
+    ]
+    return [path for path in named if (root / path).is_file()]
 
 
 def find_deciding(root: Path, model: str) -> dict[str | None, Asked]:
@@ -66,7 +72,8 @@ def find_deciding(root: Path, model: str) -> dict[str | None, Asked]:
 
     Raises ProjectError where one of them can't be read: it may be the one that decides.
     """
-    places = sorted(path for path in (root / "deployments").glob("*.toml") if path.is_file())
+    folder = root / DEPLOYMENTS_FOLDER
+    places = sorted(path for path in folder.glob("[!.]*.toml") if path.is_file())
     found = [one for file in read_files(places) for one in file.asked]
     return {one.environment: one for one in found if one.model == model}
 
