@@ -224,7 +224,7 @@ def _rows_of_json(data: bytes, where: str) -> list[dict[str, Any]]:
 
 def _rows_of_table(path: Path, types: Mapping[str, str]) -> list[dict[str, Any]]:
     from flyball.data.sources import read_source
-    from flyball.operations.scoring.cells import texts_of, with_numbers
+    from flyball.operations.cells import texts_of, with_numbers
 
     frame = read_source(str(path.resolve()), folder=path.parent)
     if texts := texts_of(frame.schema, types):

@@ -23,7 +23,7 @@ import msgspec
 
 from flyball.backends.home_socket import ask_socket
 from flyball.backends.parent import die_with
-from flyball.core.errors import Conflict, Unavailable
+from flyball.core.errors import Conflict, FlyballError, Unavailable
 from flyball.core.settings import Settings
 from flyball.operations.server_lock import job_holder, server_holder
 
@@ -190,7 +190,12 @@ class Supervisor:
     def _watch_control(self) -> None:
         control = self._control
         if control.has_ended():
-            self._raise_if_unable(control)
+            try:
+                self._raise_if_unable(control)
+            except Unavailable as error:
+                if not self._has_models():
+                    raise
+                self._say(f"{error.message}\nThe model server answers all the same")
             self._say(control.mourn())
         if control.process is None and time.monotonic() >= control.start_at:
             url = self._address(self._serve_port)
@@ -221,6 +226,16 @@ class Supervisor:
             listen = ["--host", self._up.host, "--port", str(self._serve_port)]
             serve.start(["flyball.serving.supervisor", *listen, "--workers", str(self._up.workers)])
 
+    def _has_models(self) -> bool:
+        """Whether there are models in service: then a control plane that can't start is no reason to answer nobody."""
+        from flyball.backends.blobs.store import open_blobs
+        from flyball.registry.route_table import list_routed_models
+
+        try:
+            return bool(list_routed_models(open_blobs(self._settings.objects_url)))
+        except FlyballError:
+            return False  # nobody can tell, and the message about the control plane is what people need
+
     def _raise_if_unable(self, child: _Child) -> None:
         """What ends by itself when it is started for the first time won't do better later. Raises Unavailable."""
         assert child.process is not None
@@ -242,6 +257,8 @@ class Supervisor:
             if not waiting:
                 break
             if time.monotonic() > deadline:
+                if [name for _, name in waiting] == [self._control.name] and self._has_models():
+                    break
                 names = " and the ".join(name for _, name in waiting)
                 raise Unavailable(f"the {names} did not start within {START_SECONDS:g} s; see logs/")
             time.sleep(0.05)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from flyball.operations.scoring.cells import texts_of, with_numbers
+from flyball.operations.cells import texts_of, with_numbers
 
 
 def test_only_cells_that_hold_what_the_feature_takes_are_turned():

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from flyball.core.errors import BadAnswer, BadInput, UnknownColumn
 from flyball.operations.asking import plain
+from flyball.operations.cells import with_numbers
 from flyball.operations.scoring.answers import Answers, ServedModel
-from flyball.operations.scoring.cells import with_numbers
 
 if TYPE_CHECKING:
     import polars as pl

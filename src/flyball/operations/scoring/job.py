@@ -17,8 +17,8 @@ from flyball.core.ids import derived_id, keyed_id, new_id
 from flyball.core.settings import Settings
 from flyball.data.batches import Batches, digest_file, open_batches
 from flyball.governance.job_keys import check_same_job
+from flyball.operations.cells import texts_of
 from flyball.operations.scoring.answers import Answers, Asker, ServedModel
-from flyball.operations.scoring.cells import texts_of
 from flyball.operations.scoring.columns import Columns
 from flyball.operations.scoring.keys import FileKeys, HomeKeys, Keys
 from flyball.operations.scoring.output import Draft, check_output, open_draft
