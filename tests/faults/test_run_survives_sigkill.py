@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flyball_tests_runs import LINE  # type: ignore[import-not-found]
+from flyball_tests_runs import LINE
 
 from flyball.backends.db.database import Database
 from flyball.governance.journal import list_entries

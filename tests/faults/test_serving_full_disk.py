@@ -15,7 +15,7 @@ ROOM = 1_200_000  # bytes a file may have; the file of the metrics needs 1 MiB
 @pytest.fixture
 def cramped(model_server: ModelServer, bundles: Bundles):
     def start(when_full: str) -> ModelServer:
-        log = LogSection(when_full=when_full)  # type: ignore[arg-type]
+        log = LogSection(when_full=when_full)
         model_server.publish(1, champion=(1, bundles.lightgbm(0.0)), log=log)
         model_server.start(FLYBALL_SEGMENT_SECONDS="3600")
         limit(model_server, ROOM)

@@ -94,7 +94,7 @@ class LoopHome:
                     model=MODEL,
                     task="regression",
                     digest=digest or store_bundle(self.blobs, MODEL, count),
-                    state=state,  # type: ignore[arg-type]
+                    state=state,
                     author=AUTHOR,
                     snapshot=digest_bytes(b"first rows"),
                     source_tree=digest_bytes(b"tree"),

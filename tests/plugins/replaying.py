@@ -201,7 +201,7 @@ class Loop:
             model=self.model,
             at=at,
             received_at=at,
-            role=role,  # type: ignore[arg-type]
+            role=role,
             asked=asked.number,
             answered=asked.number,
             revision=table.revision,

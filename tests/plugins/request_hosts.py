@@ -35,7 +35,7 @@ class No(Exception):
         self.status = status
 
 
-class RequestHost(CodeHost):  # type: ignore[misc, valid-type]
+class RequestHost(CodeHost):
     """A repository `o/r`, or project 42, whose branches are those of a bare repository; `main` is the default.
 
     breaks: given method and path of a request, an answer that is sent instead. words: what was said in requests.
@@ -120,7 +120,7 @@ class RequestHost(CodeHost):  # type: ignore[misc, valid-type]
         if (instead := self.breaks(method, path)) is not None:
             self.requests.append((method, path, headers))
             return instead
-        return super().respond(method, path, headers, body)  # type: ignore[no-any-return]
+        return super().respond(method, path, headers, body)
 
     def route(self, method: str, path: str, query: Any, body: bytes) -> Answer:
         prefix = {"github": "/repos/o/r", "gitlab": "/projects/42"}[self.kind]
@@ -139,7 +139,7 @@ class RequestHost(CodeHost):  # type: ignore[misc, valid-type]
                 except LookupError:
                     return 404, {}, b'{"message": "Not Found"}'
                 return status, {}, b"" if content is None else json.dumps(content).encode()
-        return super().route(method, path, query, body)  # type: ignore[no-any-return]
+        return super().route(method, path, query, body)
 
     def new_pull(self, branch: str, base: str, title: str, body: str, taken: int) -> dict[str, Any]:
         if any(pull["branch"] == branch for pull in self.open_pulls()):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from flyball_tests_runs import LINE, make_rows  # type: ignore[import-not-found]
+from flyball_tests_runs import LINE, make_rows
 
 from flyball.core.project import SplitSection
 from flyball.core.values import Actor
@@ -69,7 +69,7 @@ def test_a_retraining_uses_the_champions_own_files_and_the_snapshots_rows(
     shop = run_home.shop
     with shop.database.read() as conn:
         version = get_version(conn, "line", 2)
-        comparison = get_run(conn, result.run_id).result["comparison"]  # type: ignore[index]
+        comparison = get_run(conn, result.run_id).result["comparison"]
         finished = list_events(conn, kinds=["run.finished"], newest_first=True)[0]
     assert version.source_tree == champion.source_tree and version.lineage["git"] == champion.lineage["git"]
     assert version.lineage["rows"] == {"source": 300, "train": 225, "validation": 0, "test": 75}

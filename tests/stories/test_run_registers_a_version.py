@@ -158,8 +158,8 @@ def test_a_gate_against_the_champion_is_paired_on_rows_that_neither_saw(
     assert worse.state == "refused" and worse.version == 2
     assert worse.gates[0]["outcome"] == "fail" and "worse by at least" in worse.gates[0]["because"]
     with shop.database.read() as conn:
-        comparison = get_run(conn, worse.run_id).result["comparison"]  # type: ignore[index]
-        assert find_alias(conn, "line", "champion").number == 1  # type: ignore[union-attr]
+        comparison = get_run(conn, worse.run_id).result["comparison"]
+        assert find_alias(conn, "line", "champion").number == 1
     assert comparison["champion"] == 1 and comparison["rows"] == 80 and comparison["left_out"] == 0
 
 
@@ -172,7 +172,7 @@ def test_rows_the_champion_was_trained_on_do_not_count(run_home: Any, make_proje
         move_alias(conn, "line", "champion", 1, actor=local_actor(), why="a test", now=shop.clock.now())
     half = run_home.run(folder, {"data.split.test": "0.3"})
     with shop.database.read() as conn:
-        comparison = get_run(conn, half.run_id).result["comparison"]  # type: ignore[index]
+        comparison = get_run(conn, half.run_id).result["comparison"]
     # Of the last 120 rows the champion, tested on 40, had seen 80.
     assert (comparison["rows"], comparison["left_out"]) == (40, 80)
     assert any("80 of 120 held-out rows were left out" in warning for warning in half.warnings)
@@ -192,7 +192,7 @@ def test_a_change_that_drops_a_feature_is_held_against_the_champion_that_takes_i
     without = run_home.run(folder, {"data.split.test": "0.3"})
     assert without.gates[0]["outcome"] != "inconclusive"
     with shop.database.read() as conn:
-        comparison = get_run(conn, without.run_id).result["comparison"]  # type: ignore[index]
+        comparison = get_run(conn, without.run_id).result["comparison"]
     # The rows that the champion was trained on are known by the column that only the champion has.
     assert (comparison["rows"], comparison["left_out"]) == (40, 80)
     signature = read_manifest(without.digest, shop.blobs).signature

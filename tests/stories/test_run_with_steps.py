@@ -85,7 +85,7 @@ def test_a_step_at_both_answers_a_thousand_gappy_requests_exactly_as_in_evaluati
     assert by_frame.predictions == one_by_one == together.predictions
     # The test part was these 1,000 rows: what evaluation reported is what the package answers.
     errors = (pl.Series(one_by_one) - table["y"]).abs()
-    assert abs(float(errors.mean()) - result.metrics["mae"]["value"]) < 1e-12  # type: ignore[arg-type]
+    assert abs(float(errors.mean()) - result.metrics["mae"]["value"]) < 1e-12
 
 
 def test_a_step_that_looks_at_other_rows_can_not_run_on_requests(
@@ -124,13 +124,13 @@ def test_a_step_at_train_makes_the_columns_that_requests_carry(
     manifest = read_folder_manifest(bundle, result.digest)
     assert [feature.name for feature in manifest.signature.features] == ["x"]
     assert list(manifest.contract.features) == ["x"]
-    assert manifest.contract.features["x"].max < 7  # type: ignore[operator]
+    assert manifest.contract.features["x"].max < 7
     # y = 2 (2 x) + 1: the halved column needs twice the slope.
     answers = load_predictor(bundle, in_model_process=True).predict_rows([{"x": 1.0}])
     assert abs(answers.predictions[0] - 5) < 0.2
     assert result.metrics["mae"]["value"] < 0.5
     with shop.database.read() as conn:
-        warnings = get_run(conn, result.run_id).result["warnings"]  # type: ignore[index]
+        warnings = get_run(conn, result.run_id).result["warnings"]
     assert any("trained once more on all rows" in warning for warning in warnings)
     assert "[train] shaped 280" in run_home.log(result.run_id)
 

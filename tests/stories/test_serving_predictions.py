@@ -233,7 +233,7 @@ def test_dropped_and_hashed_fields_never_reach_the_disk(model_server: ModelServe
 
 @pytest.mark.parametrize("durability", ["disk", "none"])
 def test_each_durability_answers(model_server: ModelServer, bundles: Bundles, durability: str):
-    log = LogSection(durability=durability)  # type: ignore[arg-type]
+    log = LogSection(durability=durability)
     model_server.publish(1, champion=(1, bundles.lightgbm(0.0)), log=log)
     model_server.start()
     assert [model_server.predict(MODEL, [ROW]).status for _ in range(3)] == [200] * 3

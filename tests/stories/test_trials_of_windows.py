@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from flyball_tests_runs import LINE  # type: ignore[import-not-found]
-from flyball_tests_serving import is_running  # type: ignore[import-not-found]
-from flyball_tests_stores import open_with_tables  # type: ignore[import-not-found]
+from flyball_tests_runs import LINE
+from flyball_tests_serving import is_running
+from flyball_tests_stores import open_with_tables
 from sqlalchemy import text
 
 from flyball.backends.blobs.store import open_blobs

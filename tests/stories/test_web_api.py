@@ -247,7 +247,7 @@ def test_events_stream_as_they_happen_and_a_broken_stream_goes_on_where_it_was(c
     reader.join(20)
     control.ask("POST", f"{V1}/models/{MODEL}/rollout/abort", {"why": "enough"})
     assert "text/event-stream" in found[0]
-    first = int(re.search(r"\nid: (\d+)", found[0])[1])  # type: ignore[index]
+    first = int(re.search(r"\nid: (\d+)", found[0])[1])
     read_stream(control, f"{V1}/events", 1, {"Last-Event-ID": str(first - 1)}, found)
     assert f"\nid: {first}\n" in found[1]
     page = control.ask("GET", f"{V1}/events?after={first - 1}&stream=false").json()

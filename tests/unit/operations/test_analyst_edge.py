@@ -19,7 +19,7 @@ def test_what_nobody_foresaw_is_logged_and_answered(
     line: bytes, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        answer = analyst._answer(None, None, line)  # type: ignore[arg-type]
+        answer = analyst._answer(None, None, line)
     assert (answer["ok"], answer["code"]) == (False, "internal")
     assert answer["message"].startswith(words)
     assert "failed" in caplog.text
@@ -31,5 +31,5 @@ def test_an_error_of_our_own_keeps_its_code(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(tracing, "recent_predictions", away)
     line = b'{"command": "recent", "model": "rides", "limit": 1}'
-    answer = analyst._answer(None, None, line)  # type: ignore[arg-type]
+    answer = analyst._answer(None, None, line)
     assert answer == {"ok": False, "code": "blobs_unavailable", "message": "the store is away"}

@@ -150,7 +150,7 @@ at = "train"
 
 def project_at(folder: Path, text: str, **settings: object) -> ProjectFile:
     (folder / "flyball.toml").write_text(text)
-    return read_project(folder, **settings)  # type: ignore[arg-type]
+    return read_project(folder, **settings)
 
 
 def problems_of(folder: Path, text: str) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ def options(
     settings: Settings = NEAR, environment: dict[str, str] | None = None, **given: object
 ) -> ServeOptions:
     chosen = {"host": "127.0.0.1", "port": 8081, "workers": 1, "models": None, **given}
-    return read_options(settings, environment or {}, **chosen)  # type: ignore[arg-type]
+    return read_options(settings, environment or {}, **chosen)
 
 
 def test_local_objects_are_polled_five_times_a_second_and_remote_ones_less():

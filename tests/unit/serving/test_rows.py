@@ -47,7 +47,7 @@ def test_it_finds_what_the_contracts_own_check_finds(contract: Contract, row: di
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 10**400])
 @pytest.mark.parametrize("kind", ["int", "float"])
 def test_numbers_at_the_end_of_the_line_are_judged_alike(value: float, kind: str):
-    contract = Contract(features={"x": FeatureRule(type=kind)})  # type: ignore[arg-type]
+    contract = Contract(features={"x": FeatureRule(type=kind)})
     assert RowChecker(contract).check({"x": value}) == check_row(contract, {"x": value})
 
 

@@ -58,7 +58,7 @@ def test_a_page_needs_the_permission_of_the_resource_behind_it():
 
 def build(endpoints: list[Endpoint], handlers: dict[str, Any] = HANDLERS) -> Any:
     # No request is answered here, so no home is opened.
-    return build_application(None, endpoints=endpoints, handlers=handlers)  # type: ignore[arg-type]
+    return build_application(None, endpoints=endpoints, handlers=handlers)
 
 
 def test_every_route_of_the_server_is_a_line_of_the_table():

@@ -162,7 +162,7 @@ def project(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable
         (folder / f"{module}.py").write_text(textwrap.dedent(text.format(**names) if names else text))
         return __import__(module)
 
-    write.folder = folder  # type: ignore[attr-defined]
+    write.folder = folder
     yield write
     sys.path.remove(str(folder))
     for name in [name for name in sys.modules if name.endswith(mark)]:

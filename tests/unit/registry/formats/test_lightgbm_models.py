@@ -113,7 +113,7 @@ def test_categories_are_coded_as_training_coded_them(pack_up: Any, data: Any, fr
 
     contract = data.text_contract()
     rows = data.text_rows().select([*contract.features, "rentals"])
-    given = as_kind(with_categories(rows.drop("rentals"), feature_specs(contract)), frames)  # type: ignore[arg-type]
+    given = as_kind(with_categories(rows.drop("rentals"), feature_specs(contract)), frames)
     options = {} if frames == "pandas" else {"categorical_feature": [4]}
     model = lgb.LGBMRegressor(**SMALL).fit(given, rows["rentals"].to_numpy(), **options)
     folder, _ = pack_up(model, rows, contract=contract, frames=frames)

@@ -136,7 +136,7 @@ def test_a_pipeline_over_text_is_asked_with_the_frames_of_training(
     contract = data.text_contract()
     specs = feature_specs(contract)
     rows = data.text_rows(400)
-    given = as_kind(with_categories(with_types(rows, specs), specs), frames)  # type: ignore[arg-type]
+    given = as_kind(with_categories(with_types(rows, specs), specs), frames)
     model = _text_pipeline().fit(given, rows["late"].to_list())
     folder, manifest = pack_up(
         model, rows, contract=contract, task="binary", classes=["no", "yes"], frames=frames
@@ -166,7 +166,7 @@ def test_packing_the_same_estimator_again_gives_the_same_digest(pack_up: Any, da
 
 
 def test_a_class_of_ones_own_inside_is_refused_by_name(pack_up: Any, data: Any) -> None:
-    class Doubling(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    class Doubling(RegressorMixin, BaseEstimator):
         def fit(self, rows: Any, _truth: Any) -> Any:
             self.n_features_in_ = rows.shape[1]
             return self
