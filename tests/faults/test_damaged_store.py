@@ -12,7 +12,7 @@ import pytest
 
 from flyball.backends.blobs.files import FileBlobs
 from flyball.backends.db.database import Database, open_database
-from flyball.core.errors import CorruptObject, DatabaseCorrupt, DatabaseUnavailable
+from flyball.core.errors import BlobsUnavailable, CorruptObject, DatabaseCorrupt, DatabaseUnavailable
 from flyball.core.settings import settings_at
 from flyball.core.values import Actor
 from flyball.governance.journal import Change, record
@@ -186,3 +186,19 @@ def test_an_entry_of_the_audit_trail_that_can_not_even_be_read_is_told_by_its_nu
     with database.read() as conn:
         assert verify(conn).ok
     database.close()
+
+
+def test_a_store_that_is_moved_while_something_is_written_leaves_no_empty_one_behind(tmp_path: Path):
+    root, away = tmp_path / "objects", tmp_path / "away"
+    FileBlobs(f"file://{root}").create("segments/first", b"1")
+
+    class MovedMeanwhile(FileBlobs):
+        """Between the bytes and the name, somebody moves the folder."""
+
+        def _name(self, unfinished: Path, target: Path, key: str) -> None:
+            root.rename(away)
+            super()._name(unfinished, target, key)
+
+    with pytest.raises(BlobsUnavailable):
+        MovedMeanwhile(f"file://{root}").create("segments/second", b"2")
+    assert not root.exists() and FileBlobs(f"file://{away}").get("segments/first") == b"1"

@@ -125,7 +125,7 @@ def test_a_store_that_is_away_is_told_while_the_worker_goes_on(model_server: Mod
     assert model_server.predict(MODEL, [ROW]).status == 200
     # The log of that answer may have been shipped by now, into a folder that was made for it.
     shutil.copytree(away, objects, dirs_exist_ok=True)
-    wait_until(lambda: problems(model_server) == [], 15, "calm")
+    wait_until(lambda: problems(model_server) == [], 45, "calm")
 
 
 @pytest.mark.parametrize(

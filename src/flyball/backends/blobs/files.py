@@ -191,6 +191,8 @@ class FileBlobs(BlobStore):
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():
             return
+        if folder == self._root and not self._make:  # moved while it was written to
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
         self._make_folder(folder.parent)
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
