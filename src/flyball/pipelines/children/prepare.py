@@ -167,7 +167,7 @@ def _read(task: PrepareTask, blobs: Any) -> pl.DataFrame:
 
 
 def _kept_columns(rows: Rows, task: PrepareTask) -> list[str]:
-    """Features, then what rows are known, ordered and sliced by. What is excluded goes no further."""
+    """Features, then what rows are known, ordered and sliced by. What is excluded is in no part."""
     others = [task.model.target, task.model.entity, task.model.time, *task.data.protected]
     if task.split.by == "group" and task.split.column is not None:
         others.append(task.split.column)
